@@ -1,0 +1,164 @@
+"""What travels between processes: small, frozen, typed records. Never the data, never code.
+
+All are msgspec structs: they go over Redis and sockets as msgpack and are checked field by field
+when they arrive.
+Times are nanoseconds since 1970-01-01 UTC unless the name ends in another unit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class ColumnDescriptor(msgspec.Struct, frozen=True):
+    """One column of a block."""
+
+    #: Column name as in the query or the mapping it came from.
+    name: str
+    #: Arrow type in Arrow's own spelling: ``double``, ``timestamp[us, tz=UTC]``, ``string`` ...
+    type: str
+    #: Rows that are NULL.
+    nulls: int = 0
+
+
+class BlockDescriptor(msgspec.Struct, frozen=True):
+    """One sealed block in shared memory: enough to attach the same bytes in another process of
+    this host.
+    """
+
+    #: Dataset name; empty for a block that was never given one.
+    name: str
+    #: 1 for the first dataset of that name, then counting up; 0 for a block without a name.
+    version: int
+    #: File of the block, relative to the memory folder.
+    path: str
+    #: Random hex of this very block, also in its schema metadata: a reused name is never
+    #: taken for the old block.
+    uuid: str
+    #: Rows in every column.
+    rows: int
+    #: Size of the file.
+    nbytes: int
+    columns: tuple[ColumnDescriptor, ...]
+    #: When it was sealed.
+    created_ns: int
+    #: Boot identity of the host whose memory holds it; on another host attaching is refused
+    #: by name.
+    host: str
+
+
+class StoreTarget(msgspec.Struct, frozen=True):
+    """Where a job's result goes besides shared memory."""
+
+    #: PostgreSQL table, created when missing; None for none.
+    table: str | None = None
+    #: Key on the compute Redis, written as an Arrow stream; None for none.
+    redis_key: str | None = None
+
+
+class JobDescriptor(msgspec.Struct, frozen=True):
+    """One job: a registered workload, its parameters, and where its columns are."""
+
+    #: Identity; two jobs of one id store once.
+    id: str
+    #: Name in the workload registry, e.g. ``risk.portfolio``.
+    workload: str
+    #: Parameters as plain values; checked against the workload's parameter type at submit and
+    #: in the worker.
+    params: dict[str, Any]
+    #: Input name of the workload to the block that holds it.
+    inputs: dict[str, BlockDescriptor]
+    #: Engine asked for: ``cpu``, ``gpu``, ``neural``; None lets the planner choose.
+    engine: str | None = None
+    store: StoreTarget = StoreTarget()
+    submitted_ns: int = 0
+
+
+class EngineChoice(msgspec.Struct, frozen=True):
+    """What ran the job and why."""
+
+    #: ``cpu``, ``gpu`` or ``neural``.
+    engine: str
+    #: Library and device below it, e.g. ``numba``, ``numpy``, ``mlx:cpu``,
+    #: ``onnxruntime:CPUExecutionProvider``.
+    backend: str
+    #: One sentence a person can read.
+    reason: str
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """How a job went."""
+
+    choice: EngineChoice
+    #: Host name and pid of the worker.
+    worker: str
+    #: 1 for a job that no worker lost.
+    deliveries: int
+    #: Submit to taken.
+    queued_us: float
+    attach_us: float
+    compute_us: float
+    publish_us: float
+    #: Storing to PostgreSQL and Redis together; 0 where nothing was to be stored.
+    store_us: float
+    #: Rows this job stored in PostgreSQL: 0 where none were to be, or another delivery had
+    #: stored them.
+    stored_rows: int = 0
+    #: WAL position after the commit that stored them, in PostgreSQL's own spelling; empty for none.
+    stored_lsn: str = ""
+
+
+class JobFailure(msgspec.Struct, frozen=True):
+    """Why a job failed, in words; the class name is one of ``errors``."""
+
+    kind: str
+    what: str
+    hint: str = ""
+
+
+class JobAnswer(msgspec.Struct, frozen=True):
+    """What a worker sends back: a block and a record, or a failure."""
+
+    job_id: str
+    status: Literal["done", "failed"]
+    block: BlockDescriptor | None = None
+    record: JobRecord | None = None
+    failure: JobFailure | None = None
+
+
+class StoreReceipt(msgspec.Struct, frozen=True):
+    """What a bulk write did."""
+
+    #: Rows written by this call; 0 when the job id was stored before.
+    rows: int
+    #: WAL position after the commit, in PostgreSQL's own spelling, e.g. ``0/1A2B3C8``.
+    lsn: str
+    #: True when an earlier store of the same job id made this one a no-op.
+    repeated: bool = False
+
+
+class MemoryStatistics(msgspec.Struct, frozen=True):
+    """The unified memory at one moment."""
+
+    folder: str
+    bytes_max: int
+    bytes_used: int
+    #: Free bytes of the file system below the folder.
+    bytes_free_host: int
+    datasets: int
+    blocks: int
+
+
+class BusStatistics(msgspec.Struct, frozen=True):
+    """The compute bus at one moment."""
+
+    #: Jobs not yet taken by a worker.
+    waiting: int
+    #: Jobs taken and not yet answered.
+    running: int
+    #: Jobs given up after too many deliveries.
+    dead: int
+    #: Workers with a live heartbeat.
+    workers: tuple[str, ...] = ()

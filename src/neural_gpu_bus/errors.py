@@ -1,0 +1,194 @@
+"""One root, branches by whose fault it was, and one leaf for each thing a caller may want to catch.
+
+A message is one sentence that says what happened with the values, and a hint that says what to
+do. The facts behind
+it are attributes, so that code never parses a message. Every error survives pickling: workers
+send theirs home.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class NeuralGpuBusError(Exception):
+    """Root of every error this package raises on purpose.
+
+    ``what`` is the sentence, ``hint`` the way out, ``facts`` the values as a mapping; each fact
+    is an attribute too.
+    """
+
+    #: Exit status of ``ngb`` when this error ends a command.
+    exit_code = 1
+
+    def __init__(self, what: str, *, hint: str = "", **facts: Any) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> Any:
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(
+            f"{type(self).__name__} has no attribute {name!r}; it knows {sorted(facts)}"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.what}\nhint: {self.hint}" if self.hint else self.what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.what, self.hint, self.facts)
+
+
+def _rebuild(
+    kind: type[NeuralGpuBusError], what: str, hint: str, facts: dict[str, Any]
+) -> NeuralGpuBusError:
+    return kind(what, hint=hint, **facts)
+
+
+# --- the caller's fault -------------------------------------------------------------------------
+
+
+class UsageError(NeuralGpuBusError):
+    """The call, the setting or the input has to change; trying again as it is will fail again."""
+
+    exit_code = 2
+
+
+class BadSettingError(UsageError, ValueError):
+    """A setting has a value that cannot be used. Facts: ``setting``."""
+
+
+class BadParameterError(UsageError, ValueError):
+    """An argument or a workload parameter does not fit. Facts: ``parameter``."""
+
+
+class UnknownWorkloadError(UsageError, LookupError):
+    """No workload of that name is registered. Facts: ``workload``, ``known``."""
+
+
+class BadFileError(UsageError, ValueError):
+    """A file cannot be loaded. Facts: ``file``, and where known ``row`` (1 = first data row) and
+    ``column``.
+    """
+
+
+class UnsupportedTypeError(UsageError, TypeError):
+    """A column has a type that cannot be held exactly. Facts: ``column``, ``type``."""
+
+
+class BadValueError(UsageError, ValueError):
+    """A value cannot be held exactly in its column. Facts: ``column``, ``row`` (1 = first)."""
+
+
+class QueryError(UsageError):
+    """The server refused the statement: missing table or column, bad SQL. Facts: ``sqlstate``."""
+
+
+class DatasetNotFoundError(UsageError, KeyError):
+    """No dataset of that name is in memory. Facts: ``name``."""
+
+    __str__ = NeuralGpuBusError.__str__
+
+
+class DatasetEvictedError(UsageError, KeyError):
+    """The dataset was there and is gone, or another stands in its place. Facts: ``name``,
+    ``version``.
+    """
+
+    __str__ = NeuralGpuBusError.__str__
+
+
+class AlreadyRunningError(UsageError):
+    """The private servers of this home already run. Facts: ``home``, ``pid``."""
+
+
+class NotRunningError(UsageError):
+    """The private servers of this home do not run. Facts: ``home``."""
+
+
+# --- a server's fault ---------------------------------------------------------------------------
+
+
+class ServerError(NeuralGpuBusError):
+    """PostgreSQL or Redis could not do its part."""
+
+    exit_code = 3
+
+
+class ServerUnreachableError(ServerError, ConnectionError):
+    """Nothing answers at that address, or the connection broke. Facts: ``server``, ``address``."""
+
+
+class ServerAuthenticationError(ServerError, PermissionError):
+    """The server refused the user or the password. Facts: ``server``, ``address``."""
+
+
+class ServerVersionError(ServerError):
+    """The server is too old. Facts: ``server``, ``version``, ``version_min``."""
+
+
+class ServerFullError(ServerError, OSError):
+    """The server has no room left: its disk or its memory limit. Facts: ``server``."""
+
+
+class ProtocolError(ServerError, ValueError):
+    """Bytes from a server or a file break their own format. Facts: ``position`` in bytes."""
+
+
+class QueryTimeoutError(ServerError, TimeoutError):
+    """A query took longer than its limit and was cancelled. Facts: ``timeout_s``."""
+
+
+# --- the host's fault ---------------------------------------------------------------------------
+
+
+class HostError(NeuralGpuBusError):
+    """This machine lacks something: memory, disk, a port, a program, a library."""
+
+    exit_code = 4
+
+
+class SharedMemoryFullError(HostError, MemoryError):
+    """No room for a block. Facts: ``needed_bytes``, ``free_bytes``, ``folder``."""
+
+
+class DiskFullError(HostError, OSError):
+    """No room on a disk. Facts: ``folder``."""
+
+
+class ServerStartError(HostError):
+    """A private server did not start. Facts: ``server``, ``log``."""
+
+
+class MissingDependencyError(HostError, ImportError):
+    """An optional library is not installed. Facts: ``library``, ``extra``."""
+
+
+class EngineUnavailableError(HostError):
+    """The engine asked for cannot run here. Facts: ``engine``."""
+
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+
+class JobError(NeuralGpuBusError):
+    """A job did not give its result."""
+
+    exit_code = 5
+
+
+class JobTimeoutError(JobError, TimeoutError):
+    """No answer within the time given; the job may still finish. Facts: ``job_id``, ``timeout_s``,
+    ``state``.
+    """
+
+
+class JobFailedError(JobError):
+    """The job ran and failed, or failed too often. Facts: ``job_id``, ``deliveries``."""
+
+
+class JobQueueFullError(JobError):
+    """More jobs wait than the limit allows. Facts: ``waiting``, ``waiting_max``."""

@@ -1,0 +1,279 @@
+"""Contracts between the layers. A layer knows its neighbours by these alone; ``plane`` hands
+it the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from neural_gpu_bus.descriptors import (
+    BlockDescriptor,
+    BusStatistics,
+    EngineChoice,
+    JobAnswer,
+    JobDescriptor,
+    MemoryStatistics,
+    StoreReceipt,
+)
+
+if TYPE_CHECKING:
+    import msgspec
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    Array = npt.NDArray[Any]
+
+EngineName = Literal["cpu", "gpu", "neural"]
+
+
+class Columns(Protocol):
+    """Named columns of one length, read-only, whose bytes lie in shared memory."""
+
+    @property
+    def descriptor(self) -> BlockDescriptor: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    def keys(self) -> Sequence[str]: ...
+
+    def __getitem__(self, name: str) -> Array:
+        """numpy array of that column: no copy for fixed-width types, see ``memory.frame.Frame``."""
+
+    def valid(self, name: str) -> npt.NDArray[np.bool_] | None:
+        """True where not NULL; None where the column has no NULL."""
+
+    def arrow(self) -> pa.Table: ...
+
+
+class Reservation(Protocol):
+    """Columns to be filled in place. Buffers have Arrow's layout; nothing is visible to others
+    until ``seal``.
+    """
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    def values(self, name: str) -> Array:
+        """Writable values of a fixed-width column; bool: the bitmap's bytes, bit 0 first.
+        """
+
+    def validity(self, name: str) -> npt.NDArray[np.uint8] | None:
+        """Writable bitmap (1 = not NULL, bit 0 first); None for a column without NULLs."""
+
+    def offsets(self, name: str) -> npt.NDArray[np.int64]:
+        """Writable rows + 1 offsets in bytes of a ``large_string``/``large_binary`` column."""
+
+    def data(self, name: str) -> npt.NDArray[np.uint8]:
+        """Writable bytes of a ``large_string``/``large_binary`` column."""
+
+    def seal(self, name: str | None = None) -> Columns:
+        """Make it immutable; with a name also publish it as that dataset's newest version."""
+
+    def abandon(self) -> None:
+        """Give the memory back; what was written is gone. Harmless after ``seal``."""
+
+
+class Reserve(Protocol):
+    """Signature of ``Memory.reserve``, for those that need nothing else of it."""
+
+    def __call__(
+        self,
+        schema: pa.Schema,
+        rows: int,
+        *,
+        text_bytes: Mapping[str, int] | None = None,
+        null_counts: Mapping[str, int] | None = None,
+    ) -> Reservation:
+        """Reserve for real (a full memory is an error here, never a signal later).
+
+        ``text_bytes``: bytes of each variable-width column. ``null_counts``: NULLs of each column
+        that has any; a
+        column not named gets no bitmap.
+        """
+
+
+class Memory(Protocol):
+    """Layer 2: blocks and their names."""
+
+    reserve: Reserve
+
+    def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Columns: ...
+
+    def get(self, name: str, version: int | None = None) -> Columns: ...
+
+    def attach(self, descriptor: BlockDescriptor) -> Columns: ...
+
+    def drop(self, name: str) -> None: ...
+
+    def names(self) -> Sequence[str]: ...
+
+    def statistics(self) -> MemoryStatistics: ...
+
+    def close(self) -> None: ...
+
+
+class Database(Protocol):
+    """Layer 3, PostgreSQL."""
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        name: str | None = None,
+    ) -> Columns: ...
+
+    def store(
+        self,
+        table: str,
+        columns: Any,
+        *,
+        key: Sequence[str] | None = None,
+        mode: Literal["append", "upsert", "replace"] = "append",
+        job_id: str | None = None,
+    ) -> StoreReceipt: ...
+
+    def close(self) -> None: ...
+
+
+class ColumnStore(Protocol):
+    """Layer 3, Redis: whole frames under one key, as binary columns."""
+
+    def write(self, key: str, columns: pa.Table) -> int:
+        """Store and return the bytes sent."""
+
+    def read(self, key: str) -> pa.Table: ...
+
+    def close(self) -> None: ...
+
+
+class Lease(Protocol):
+    """One job in a worker's hands, until finished or until the worker is silent for too long."""
+
+    @property
+    def job(self) -> JobDescriptor: ...
+
+    @property
+    def deliveries(self) -> int: ...
+
+
+class JobQueue(Protocol):
+    """Layer 1, durable lane."""
+
+    def submit(self, job: JobDescriptor) -> None: ...
+
+    def take(self, timeout_s: float) -> Lease | None:
+        """The next job, or one whose worker fell silent; None when none came in time."""
+
+    def extend(self, lease: Lease) -> None:
+        """Say that the worker still lives."""
+
+    def finish(self, lease: Lease, answer: JobAnswer) -> bool:
+        """Publish the answer; False when another worker had answered (nothing changed)."""
+
+    def wait_answer(self, job_id: str, timeout_s: float) -> JobAnswer: ...
+
+    def statistics(self) -> BusStatistics: ...
+
+    def close(self) -> None: ...
+
+
+class ArrayBackend(Protocol):
+    """One array library behind the ``gpu`` engine. Kernels use only the array API subset that all
+    of them have.
+    """
+
+    #: ``numpy``, ``mlx``, ``torch`` or ``cupy``.
+    name: str
+    #: Device in the library's own words, e.g. ``cpu``, ``gpu``, ``cuda:0``.
+    device: str
+    #: True when the device is an accelerator, False on the library's CPU device.
+    accelerated: bool
+    #: Namespace with the functions the kernels call.
+    xp: Any
+
+    def from_numpy(self, array: Array) -> Any: ...
+
+    def to_numpy(self, array: Any) -> Array: ...
+
+    def wait_ready(self, *arrays: Any) -> None:
+        """Wait until lazily computed arrays are there."""
+
+
+class Kernels(Protocol):
+    """One workload's implementations; None where an engine has none."""
+
+    cpu: Callable[..., dict[str, Array]] | None
+    #: ``array(backend, inputs, params)``: the same maths over an ``ArrayBackend``.
+    array: Callable[..., dict[str, Any]] | None
+    #: Name of the model in ``engines/models`` and how inputs become its tensors.
+    neural: Any | None
+
+
+class Workload(Protocol):
+    """One registered workload: pure maths with a typed face."""
+
+    #: ``area.name``, e.g. ``risk.portfolio``.
+    name: str
+    #: One sentence.
+    summary: str
+    #: msgspec struct of the parameters with defaults and limits.
+    params_type: type[msgspec.Struct]
+    kernels: Kernels
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, str]]:
+        """Input -> column -> what it must be: ``float``, ``integer``, ``text``, ``time``."""
+
+    def prepare(self, inputs: Mapping[str, Columns], params: Any) -> dict[str, Array]:
+        """Columns to the plain arrays that every kernel takes; raises BadParameterError with the
+        column's name.
+        """
+
+    def table(self, outputs: Mapping[str, Array], params: Any) -> pa.Table:
+        """What a kernel returned, as the result's columns."""
+
+    def cost(self, arrays: Mapping[str, Array], params: Any) -> float:
+        """Rough number of floating-point operations, for the planner."""
+
+
+class Engine(Protocol):
+    """Who computes."""
+
+    name: EngineName
+
+    def available(self) -> tuple[bool, str]:
+        """Whether it can run here, and the reason in words."""
+
+    def supports(self, workload: Workload) -> bool: ...
+
+    def backend(self) -> str:
+        """Library and device, for the job's record."""
+
+    def run(
+        self, workload: Workload, arrays: Mapping[str, Array], params: Any
+    ) -> dict[str, Array]: ...
+
+
+class Planner(Protocol):
+    """Chooses the engine of a job."""
+
+    def choose(
+        self, workload: Workload, arrays: Mapping[str, Array], params: Any, asked: str | None
+    ) -> tuple[Engine, EngineChoice]: ...
+
+
+class Progress(Protocol):
+    """Told how far a long action has come; the command line draws it."""
+
+    def __call__(self, done: int, total: int | None) -> None: ...
+
+
+Batches = Iterator["pa.RecordBatch"]

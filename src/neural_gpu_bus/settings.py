@@ -1,0 +1,205 @@
+"""Every setting once: name with its unit, default, limit, and one sentence.
+
+Read, later ones winning, from ``ngb.toml`` (in the working folder, or the file that
+``NGB_CONFIG`` names), from
+environment variables ``NGB_<NAME>``, and from arguments. Addresses with passwords are secrets: no
+repr shows them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from neural_gpu_bus.errors import BadSettingError
+
+GIB = 1 << 30
+
+#: Ports are in PostgreSQL's and Redis's usual neighbourhood; 6380 to 6382 come from the original
+#: design.
+LOWEST_PORT, HIGHEST_PORT = 1024, 65535
+
+
+def default_home() -> Path:
+    """Per user and persistent. As root under /var/lib: PostgreSQL refuses root, and no other user
+    can enter /root.
+    """
+    if os.geteuid() == 0 and sys.platform == "linux":
+        return Path("/var/lib/neural-gpu-bus")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "neural-gpu-bus"
+    return (
+        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        / "neural-gpu-bus"
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of one plane. Sizes are in bytes, times in the unit their name ends in."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NGB_", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(
+        default_factory=default_home, description="Folder of the private servers and their data."
+    )
+    memory_folder: Path | None = Field(
+        default=None,
+        description="Folder for shared memory; by default one of this home under /dev/shm.",
+    )
+    memory_bytes_max: int | None = Field(
+        default=None,
+        ge=1 << 20,
+        description="Budget of the shared memory; by default the smallest of 16 GiB, a "
+        "quarter of the machine's memory and what the memory file system can hold.",
+    )
+
+    postgres_dsn: SecretStr | None = Field(
+        default=None,
+        description="An existing PostgreSQL 14 to 18 as libpq address; by default a private one.",
+    )
+    compute_redis_url: SecretStr | None = Field(
+        default=None,
+        description="An existing Redis 6.2+ or Valkey for jobs and results; by default a private one.",
+    )
+    market_data_redis_url: SecretStr | None = Field(
+        default=None,
+        description="An existing Redis 6.2+ or Valkey for market data; by default a private one.",
+    )
+    engine_logic_redis_url: SecretStr | None = Field(
+        default=None,
+        description="An existing Redis 6.2+ or Valkey for engine logic; by default a private one.",
+    )
+
+    postgres_port: int = Field(
+        default=5439,
+        ge=LOWEST_PORT,
+        le=HIGHEST_PORT,
+        description="Loopback port of the private PostgreSQL.",
+    )
+    market_data_redis_port: int = Field(
+        default=6380,
+        ge=LOWEST_PORT,
+        le=HIGHEST_PORT,
+        description="Loopback port of the private market data Redis.",
+    )
+    engine_logic_redis_port: int = Field(
+        default=6381,
+        ge=LOWEST_PORT,
+        le=HIGHEST_PORT,
+        description="Loopback port of the private engine logic Redis.",
+    )
+    compute_redis_port: int = Field(
+        default=6382,
+        ge=LOWEST_PORT,
+        le=HIGHEST_PORT,
+        description="Loopback port of the private compute Redis.",
+    )
+    compute_redis_bytes_max: int | None = Field(
+        default=None,
+        ge=32 << 20,
+        description="Memory limit of the private compute Redis, least recently used keys "
+        "go first; by default the smaller of 8 GiB and an eighth of the machine's memory.",
+    )
+
+    connect_timeout_s: float = Field(
+        default=5.0, gt=0, le=120, description="Longest wait for a server to answer."
+    )
+    query_timeout_s: float = Field(
+        default=300.0, gt=0, le=86_400, description="Longest time one query may take."
+    )
+    postgres_connections_max: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Connections to PostgreSQL that one plane keeps; more than cores is waste.",
+    )
+
+    workers: int = Field(
+        default=1, ge=0, le=64, description="Workers that the private servers' keeper runs."
+    )
+    job_lease_s: float = Field(
+        default=5.0,
+        ge=0.2,
+        le=3600,
+        description="Silence after which another worker takes a job over.",
+    )
+    job_deliveries_max: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Workers that may lose one job before it counts as failed.",
+    )
+    job_answer_ttl_s: int = Field(
+        default=3600, ge=1, le=604_800, description="How long answers are kept."
+    )
+    jobs_waiting_max: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="Jobs that may wait at once."
+    )
+    wait_timeout_s: float = Field(
+        default=60.0, gt=0, le=86_400, description="Default wait for a job's result."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over file."""
+        file = Path(os.environ.get("NGB_CONFIG", "ngb.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """The budget in force, before what the memory file system can hold is looked at."""
+        return self.memory_bytes_max or min(16 * GIB, psutil.virtual_memory().total // 4)
+
+    @property
+    def compute_redis_limit_bytes(self) -> int:
+        """8 GiB on the original design's 64 GiB machine is an eighth; smaller machines keep the
+        proportion.
+        """
+        return self.compute_redis_bytes_max or min(8 * GIB, psutil.virtual_memory().total // 8)
+
+
+def load_settings(**arguments: Any) -> Settings:
+    """Settings from file, environment and arguments; BadSettingError names each bad one and what
+    it may be.
+    """
+    try:
+        return Settings(**arguments)
+    except ValidationError as error:
+        problems = "; ".join(
+            _problem(item) for item in error.errors(include_input=False, include_url=False)
+        )
+        raise BadSettingError(
+            f"settings cannot be used: {problems}",
+            hint="see `ngb config` for every setting, its default and its limits",
+            setting=".".join(str(part) for part in error.errors()[0]["loc"]),
+        ) from None
+    except (OSError, ValueError) as error:
+        file = os.environ.get("NGB_CONFIG", "ngb.toml")
+        raise BadSettingError(
+            f"cannot read settings from {file!r}: {error}", hint="mend the file", setting=""
+        ) from None
+
+
+def _problem(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    return f"{name}: {item['msg'].lower()}"

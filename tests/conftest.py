@@ -1,0 +1,5 @@
+"""Fixtures that every kind of test shares; servers are in ``fix_servers``."""
+
+from __future__ import annotations
+
+pytest_plugins = ["fix_servers"]
