@@ -1,0 +1,272 @@
+"""Connections to PostgreSQL, and what its refusals mean in this package's own errors.
+
+The address is part of every message; the password of none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from neural_gpu_bus.errors import (
+    BadSettingError,
+    NeuralGpuBusError,
+    ProtocolError,
+    QueryError,
+    QueryTimeoutError,
+    ServerAuthenticationError,
+    ServerError,
+    ServerFullError,
+    ServerUnreachableError,
+    ServerVersionError,
+)
+
+SERVER = "PostgreSQL"
+APPLICATION_NAME = "neural_gpu_compute"
+
+#: 14 is the oldest that is still maintained (until 2026-11) and has TID range scans.
+SERVER_VERSION_MIN = 14
+
+#: psycopg rounds a shorter limit up to this (psycopg/conninfo.py, timeout_from_conninfo).
+_CONNECT_TIMEOUT_S_MIN = 2
+
+#: A failed connection attempt carries no SQLSTATE, only the server's English or translated text;
+#: a translated one falls through to "cannot connect", with that text.
+_AUTHENTICATION_TEXTS = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "is not permitted to log in",
+    "permission denied for database",
+)
+
+
+def connect(dsn: str, *, timeout_s: float) -> psycopg.Connection:
+    """A connection of our own kind: autocommit, UTC, UTF-8, nothing prepared behind the scenes.
+
+    Raises BadSettingError, ServerUnreachableError, ServerAuthenticationError, ServerVersionError.
+    """
+    address = server_address(dsn)
+    options = {"application_name": APPLICATION_NAME, "gssencmode": "disable"} | _parsed(dsn)
+    options["client_encoding"] = "UTF8"
+    options["connect_timeout"] = max(_CONNECT_TIMEOUT_S_MIN, math.ceil(timeout_s))
+    try:
+        connection = psycopg.connect(autocommit=True, prepare_threshold=None, **options)
+    except psycopg.Error as error:
+        raise _connect_failure(error, address) from None
+    try:
+        _check_version(connection.info.server_version, address)
+        with translated(address):
+            connection.execute("SET TimeZone = 'UTC'")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def server_address(dsn: str) -> str:
+    """``host:port/database`` of a libpq address, without user and password."""
+    options = _parsed(dsn)
+    host = options.get("host") or options.get("hostaddr") or "localhost"
+    database = options.get("dbname") or options.get("user") or ""
+    return f"{host}:{options.get('port') or 5432}/{database}"
+
+
+def _parsed(dsn: str) -> dict[str, str | int | None]:
+    try:
+        return dict(conninfo_to_dict(dsn))
+    except psycopg.Error:
+        # libpq quotes the piece it could not read, which may be the password.
+        raise BadSettingError(
+            "the PostgreSQL address cannot be read",
+            hint="write it as postgresql://user:password@host:port/database, special characters "
+            "percent-encoded, or as host=... port=... user=... dbname=...",
+            setting="postgres_dsn",
+        ) from None
+
+
+def _check_version(version: int, address: str) -> None:
+    major = version // 10_000
+    if major < SERVER_VERSION_MIN:
+        raise ServerVersionError(
+            f"{SERVER} at {address} is version {major}, older than {SERVER_VERSION_MIN}",
+            hint=f"use {SERVER} {SERVER_VERSION_MIN} or newer, or leave NGB_POSTGRES_DSN empty "
+            "for a private one",
+            server=SERVER,
+            version=major,
+            version_min=SERVER_VERSION_MIN,
+        )
+
+
+def _connect_failure(error: psycopg.Error, address: str) -> NeuralGpuBusError:
+    text = " ".join(str(error).split())
+    lowered = text.lower()
+    if any(part in lowered for part in _AUTHENTICATION_TEXTS) or (
+        'role "' in lowered and "does not exist" in lowered
+    ):
+        return ServerAuthenticationError(
+            f"{SERVER} at {address} refused the user or the password: {text}",
+            hint="check user and password of NGB_POSTGRES_DSN",
+            server=SERVER,
+            address=address,
+        )
+    if 'database "' in lowered and "does not exist" in lowered:
+        return BadSettingError(
+            f"{SERVER} at {address} has no such database: {text}",
+            hint="create it (createdb), or name another in NGB_POSTGRES_DSN",
+            setting="postgres_dsn",
+        )
+    return _unreachable(text, address)
+
+
+def _unreachable(text: str, address: str) -> ServerUnreachableError:
+    return ServerUnreachableError(
+        f"cannot talk to {SERVER} at {address}: {text}",
+        hint="check that it runs and that NGB_POSTGRES_DSN names it; `ngb status` shows which "
+        "servers are used",
+        server=SERVER,
+        address=address,
+    )
+
+
+@contextmanager
+def translated(address: str, *, timeout_s: float | None = None) -> Iterator[None]:
+    """Turn psycopg's errors into ours; ``address`` as ``server_address`` gives it."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise failure_from(
+            error.sqlstate,
+            error.diag.message_primary or " ".join(str(error).split()),
+            address,
+            position=error.diag.statement_position,
+            detail=error.diag.message_detail,
+            hint=error.diag.message_hint,
+            timeout_s=timeout_s,
+        ) from error
+
+
+def failure_from(
+    sqlstate: str | None,
+    message: str,
+    address: str,
+    *,
+    position: str | None = None,
+    detail: str | None = None,
+    hint: str | None = None,
+    timeout_s: float | None = None,
+) -> NeuralGpuBusError:
+    """Our error for one refusal of the server; no SQLSTATE means that the connection broke.
+
+    ``position``: character in the statement, 1 = first, as the server counts.
+    """
+    if sqlstate is None:
+        return _unreachable(message, address)
+    text = f"{message} ({detail})" if detail else message
+    for prefix, build in _FAILURES:
+        if sqlstate.startswith(prefix):
+            return build(text, address, sqlstate, timeout_s)
+    where = f" (at character {position} of the statement)" if position else ""
+    return QueryError(
+        f"{SERVER} refused the statement: {text}{where}",
+        hint=hint or _HINTS.get(sqlstate, "mend the statement"),
+        sqlstate=sqlstate,
+        position=int(position) if position else None,
+    )
+
+
+#: Ways out where the server gives none of its own.
+_HINTS = {
+    "42P01": "check the table's name and schema; a name with capitals needs double quotes",
+    "42703": "check the column's name; a name with capitals needs double quotes",
+    "42501": "ask the table's owner for the right (GRANT ...), or use another user",
+    "25006": "the server takes no writes now (a standby, or default_transaction_read_only): "
+    "use the primary",
+    "40001": "another transaction came in between: run it again",
+    "40P01": "two transactions waited for each other: run it again",
+    "23505": "the key is there already: use mode='upsert', or remove the row first",
+}
+
+_Build = Callable[[str, str, str, float | None], NeuralGpuBusError]
+
+
+def _full(text: str, address: str, sqlstate: str, timeout_s: float | None) -> NeuralGpuBusError:
+    return ServerFullError(
+        f"{SERVER} at {address} has no room left: {text}",
+        hint="free space on the server's disk (or raise the limit that the message names), "
+        "then run it again; nothing was stored",
+        server=SERVER,
+        sqlstate=sqlstate,
+    )
+
+
+def _cancelled(
+    text: str, address: str, sqlstate: str, timeout_s: float | None
+) -> NeuralGpuBusError:
+    limit = f" after {timeout_s:g} s" if timeout_s is not None else ""
+    return QueryTimeoutError(
+        f"{SERVER} at {address} stopped the statement{limit}: {text}",
+        hint="narrow the statement, add an index, or give it a longer timeout_s",
+        timeout_s=timeout_s,
+        sqlstate=sqlstate,
+    )
+
+
+def _gone(text: str, address: str, sqlstate: str, timeout_s: float | None) -> NeuralGpuBusError:
+    return _unreachable(text, address)
+
+
+def _refused_user(
+    text: str, address: str, sqlstate: str, timeout_s: float | None
+) -> NeuralGpuBusError:
+    return ServerAuthenticationError(
+        f"{SERVER} at {address} refused the user or the password: {text}",
+        hint="check user and password of NGB_POSTGRES_DSN",
+        server=SERVER,
+        address=address,
+    )
+
+
+def _broken_protocol(
+    text: str, address: str, sqlstate: str, timeout_s: float | None
+) -> NeuralGpuBusError:
+    return ProtocolError(
+        f"{SERVER} at {address} could not read what was sent: {text}",
+        hint="this is a bug of neural-gpu-bus: please report the statement and the table",
+        position=None,
+        sqlstate=sqlstate,
+    )
+
+
+def _own_failure(
+    text: str, address: str, sqlstate: str, timeout_s: float | None
+) -> NeuralGpuBusError:
+    return ServerError(
+        f"{SERVER} at {address} failed: {text}", hint="see the server's log", sqlstate=sqlstate
+    )
+
+
+#: SQLSTATE prefix to error, the first match wins (PostgreSQL manual, appendix A).
+_FAILURES: tuple[tuple[str, _Build], ...] = (
+    ("53100", _full),
+    ("53200", _full),
+    ("53400", _full),
+    ("57014", _cancelled),
+    ("55P03", _cancelled),
+    ("25P03", _gone),
+    ("25P04", _cancelled),
+    ("57P", _gone),
+    ("53300", _gone),
+    ("08P01", _broken_protocol),
+    ("22P03", _broken_protocol),
+    ("22P04", _broken_protocol),
+    ("08", _gone),
+    ("28", _refused_user),
+    ("58", _own_failure),
+    ("XX", _own_failure),
+)
