@@ -6,7 +6,7 @@ The address is part of every message; the password of none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -109,12 +109,7 @@ def _connect_failure(error: psycopg.Error, address: str) -> NeuralGpuBusError:
     if any(part in lowered for part in _AUTHENTICATION_TEXTS) or (
         'role "' in lowered and "does not exist" in lowered
     ):
-        return ServerAuthenticationError(
-            f"{SERVER} at {address} refused the user or the password: {text}",
-            hint="check user and password of NGB_POSTGRES_DSN",
-            server=SERVER,
-            address=address,
-        )
+        return _refused_user(text, address)
     if 'database "' in lowered and "does not exist" in lowered:
         return BadSettingError(
             f"{SERVER} at {address} has no such database: {text}",
@@ -168,9 +163,56 @@ def failure_from(
     if sqlstate is None:
         return _unreachable(message, address)
     text = f"{message} ({detail})" if detail else message
-    for prefix, build in _FAILURES:
-        if sqlstate.startswith(prefix):
-            return build(text, address, sqlstate, timeout_s)
+    match next((kind for prefix, kind in _KINDS if sqlstate.startswith(prefix)), "statement"):
+        case "gone":
+            return _unreachable(text, address)
+        case "user":
+            return _refused_user(text, address)
+        case "full":
+            return ServerFullError(
+                f"{SERVER} at {address} has no room left: {text}",
+                hint="free space on the server's disk (or raise the limit that the message "
+                "names), then run it again; nothing was stored",
+                server=SERVER,
+                sqlstate=sqlstate,
+            )
+        case "cancelled":
+            limit = f" after {timeout_s:g} s" if timeout_s is not None else ""
+            return QueryTimeoutError(
+                f"{SERVER} at {address} stopped the statement{limit}: {text}",
+                hint="narrow the statement, add an index, or give it a longer timeout_s",
+                timeout_s=timeout_s,
+                sqlstate=sqlstate,
+            )
+        case "protocol":
+            return ProtocolError(
+                f"{SERVER} at {address} could not read what was sent: {text}",
+                hint="this is a bug of neural-gpu-bus: please report the statement and the table",
+                position=None,
+                sqlstate=sqlstate,
+            )
+        case "server":
+            return ServerError(
+                f"{SERVER} at {address} failed: {text}",
+                hint="see the server's log",
+                sqlstate=sqlstate,
+            )
+        case _:
+            return _refused_statement(text, sqlstate, position, hint)
+
+
+def _refused_user(text: str, address: str) -> ServerAuthenticationError:
+    return ServerAuthenticationError(
+        f"{SERVER} at {address} refused the user or the password: {text}",
+        hint="check user and password of NGB_POSTGRES_DSN",
+        server=SERVER,
+        address=address,
+    )
+
+
+def _refused_statement(
+    text: str, sqlstate: str, position: str | None, hint: str | None
+) -> QueryError:
     where = f" (at character {position} of the statement)" if position else ""
     return QueryError(
         f"{SERVER} refused the statement: {text}{where}",
@@ -192,81 +234,22 @@ _HINTS = {
     "23505": "the key is there already: use mode='upsert', or remove the row first",
 }
 
-_Build = Callable[[str, str, str, float | None], NeuralGpuBusError]
-
-
-def _full(text: str, address: str, sqlstate: str, timeout_s: float | None) -> NeuralGpuBusError:
-    return ServerFullError(
-        f"{SERVER} at {address} has no room left: {text}",
-        hint="free space on the server's disk (or raise the limit that the message names), "
-        "then run it again; nothing was stored",
-        server=SERVER,
-        sqlstate=sqlstate,
-    )
-
-
-def _cancelled(
-    text: str, address: str, sqlstate: str, timeout_s: float | None
-) -> NeuralGpuBusError:
-    limit = f" after {timeout_s:g} s" if timeout_s is not None else ""
-    return QueryTimeoutError(
-        f"{SERVER} at {address} stopped the statement{limit}: {text}",
-        hint="narrow the statement, add an index, or give it a longer timeout_s",
-        timeout_s=timeout_s,
-        sqlstate=sqlstate,
-    )
-
-
-def _gone(text: str, address: str, sqlstate: str, timeout_s: float | None) -> NeuralGpuBusError:
-    return _unreachable(text, address)
-
-
-def _refused_user(
-    text: str, address: str, sqlstate: str, timeout_s: float | None
-) -> NeuralGpuBusError:
-    return ServerAuthenticationError(
-        f"{SERVER} at {address} refused the user or the password: {text}",
-        hint="check user and password of NGB_POSTGRES_DSN",
-        server=SERVER,
-        address=address,
-    )
-
-
-def _broken_protocol(
-    text: str, address: str, sqlstate: str, timeout_s: float | None
-) -> NeuralGpuBusError:
-    return ProtocolError(
-        f"{SERVER} at {address} could not read what was sent: {text}",
-        hint="this is a bug of neural-gpu-bus: please report the statement and the table",
-        position=None,
-        sqlstate=sqlstate,
-    )
-
-
-def _own_failure(
-    text: str, address: str, sqlstate: str, timeout_s: float | None
-) -> NeuralGpuBusError:
-    return ServerError(
-        f"{SERVER} at {address} failed: {text}", hint="see the server's log", sqlstate=sqlstate
-    )
-
-
-#: SQLSTATE prefix to error, the first match wins (PostgreSQL manual, appendix A).
-_FAILURES: tuple[tuple[str, _Build], ...] = (
-    ("53100", _full),
-    ("53200", _full),
-    ("53400", _full),
-    ("57014", _cancelled),
-    ("55P03", _cancelled),
-    ("25P03", _gone),
-    ("25P04", _cancelled),
-    ("57P", _gone),
-    ("53300", _gone),
-    ("08P01", _broken_protocol),
-    ("22P03", _broken_protocol),
-    ("22P04", _broken_protocol),
-    ("08", _gone),
-    ("28", _refused_user),
-    ("58", _own_failure),
-    ("XX", _own_failure),
+#: SQLSTATE prefix to what it means here, the first match wins (PostgreSQL manual, appendix A).
+_KINDS = (
+    ("53100", "full"),
+    ("53200", "full"),
+    ("53400", "full"),
+    ("57014", "cancelled"),
+    ("55P03", "cancelled"),
+    ("25P04", "cancelled"),
+    ("25P03", "gone"),
+    ("57P", "gone"),
+    ("53300", "gone"),
+    ("08P01", "protocol"),
+    ("22P03", "protocol"),
+    ("22P04", "protocol"),
+    ("08", "gone"),
+    ("28", "user"),
+    ("58", "server"),
+    ("XX", "server"),
 )
