@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -77,7 +78,7 @@ def server_address(dsn: str) -> str:
     return f"{host}:{options.get('port') or 5432}/{database}"
 
 
-def _parsed(dsn: str) -> dict[str, str | int | None]:
+def _parsed(dsn: str) -> dict[str, Any]:
     try:
         return dict(conninfo_to_dict(dsn))
     except psycopg.Error:
@@ -163,42 +164,23 @@ def failure_from(
     if sqlstate is None:
         return _unreachable(message, address)
     text = f"{message} ({detail})" if detail else message
-    match next((kind for prefix, kind in _KINDS if sqlstate.startswith(prefix)), "statement"):
-        case "gone":
-            return _unreachable(text, address)
-        case "user":
-            return _refused_user(text, address)
-        case "full":
-            return ServerFullError(
-                f"{SERVER} at {address} has no room left: {text}",
-                hint="free space on the server's disk (or raise the limit that the message "
-                "names), then run it again; nothing was stored",
-                server=SERVER,
-                sqlstate=sqlstate,
-            )
-        case "cancelled":
-            limit = f" after {timeout_s:g} s" if timeout_s is not None else ""
-            return QueryTimeoutError(
-                f"{SERVER} at {address} stopped the statement{limit}: {text}",
-                hint="narrow the statement, add an index, or give it a longer timeout_s",
-                timeout_s=timeout_s,
-                sqlstate=sqlstate,
-            )
-        case "protocol":
-            return ProtocolError(
-                f"{SERVER} at {address} could not read what was sent: {text}",
-                hint="this is a bug of neural-gpu-bus: please report the statement and the table",
-                position=None,
-                sqlstate=sqlstate,
-            )
-        case "server":
-            return ServerError(
-                f"{SERVER} at {address} failed: {text}",
-                hint="see the server's log",
-                sqlstate=sqlstate,
-            )
-        case _:
-            return _refused_statement(text, sqlstate, position, hint)
+    meaning = next((kind for prefix, kind in _MEANINGS if sqlstate.startswith(prefix)), None)
+    if meaning is None:
+        return _refused_statement(text, sqlstate, position, hint)
+    if meaning is ServerUnreachableError:
+        return _unreachable(text, address)
+    if meaning is ServerAuthenticationError:
+        return _refused_user(text, address)
+    sentence, way_out = _SENTENCES[meaning]
+    limit = f" after {timeout_s:g} s" if meaning is QueryTimeoutError and timeout_s else ""
+    return meaning(
+        f"{SERVER} at {address} {sentence}{limit}: {text}",
+        hint=way_out,
+        server=SERVER,
+        sqlstate=sqlstate,
+        position=None,
+        timeout_s=timeout_s,
+    )
 
 
 def _refused_user(text: str, address: str) -> ServerAuthenticationError:
@@ -235,21 +217,38 @@ _HINTS = {
 }
 
 #: SQLSTATE prefix to what it means here, the first match wins (PostgreSQL manual, appendix A).
-_KINDS = (
-    ("53100", "full"),
-    ("53200", "full"),
-    ("53400", "full"),
-    ("57014", "cancelled"),
-    ("55P03", "cancelled"),
-    ("25P04", "cancelled"),
-    ("25P03", "gone"),
-    ("57P", "gone"),
-    ("53300", "gone"),
-    ("08P01", "protocol"),
-    ("22P03", "protocol"),
-    ("22P04", "protocol"),
-    ("08", "gone"),
-    ("28", "user"),
-    ("58", "server"),
-    ("XX", "server"),
+#: What matches nothing is the statement's own fault.
+_MEANINGS: tuple[tuple[str, type[NeuralGpuBusError]], ...] = (
+    ("53300", ServerUnreachableError),
+    ("53", ServerFullError),
+    ("57014", QueryTimeoutError),
+    ("55P03", QueryTimeoutError),
+    ("25P04", QueryTimeoutError),
+    ("25P03", ServerUnreachableError),
+    ("57P", ServerUnreachableError),
+    ("08P01", ProtocolError),
+    ("22P03", ProtocolError),
+    ("22P04", ProtocolError),
+    ("08", ServerUnreachableError),
+    ("28", ServerAuthenticationError),
+    ("58", ServerError),
+    ("XX", ServerError),
 )
+
+#: What happened, and what to do about it.
+_SENTENCES: dict[type[NeuralGpuBusError], tuple[str, str]] = {
+    ServerFullError: (
+        "has no room left",
+        "free space on the server's disk (or raise the limit that the message names), then run "
+        "it again; nothing was stored",
+    ),
+    QueryTimeoutError: (
+        "stopped the statement",
+        "narrow the statement, add an index, or give it a longer timeout_s",
+    ),
+    ProtocolError: (
+        "could not read what was sent",
+        "this is a bug of neural-gpu-bus: please report the statement and the table",
+    ),
+    ServerError: ("failed", "see the server's log"),
+}
