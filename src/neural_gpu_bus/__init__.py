@@ -1,7 +1,58 @@
-"""PostgreSQL tables and Redis values as live, read-only columns in shared memory, with compute
-attached.
+"""PostgreSQL tables and Redis values as columns in shared memory, with compute attached.
+
+    PostgreSQL --COPY BINARY--> decoder --> block in shared memory --> Frame (numpy, Arrow: no copy)
+                                              |          ^
+                       descriptor over Redis  |          | result block
+                                              v          |
+                                            worker --> engine (cpu, gpu, neural)
+                                              |
+    PostgreSQL <--COPY BINARY, job id---------+--------> Redis (Arrow stream)
+
+``open()`` is the way in; everything else hangs on the plane that it returns.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from neural_gpu_bus import errors
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.bus import Job
+    from neural_gpu_bus.descriptors import JobRecord, StoreReceipt
+    from neural_gpu_bus.memory import Frame
+    from neural_gpu_bus.plane import DataPlane
+    from neural_gpu_bus.settings import Settings
+
+__all__ = ["DataPlane", "Frame", "Job", "JobRecord", "Settings", "StoreReceipt", "errors", "open"]
 __version__ = "0.1.0"
+
+#: Where each public class lives. They load on first use, so that importing the package stays light.
+_HOMES = {
+    "DataPlane": "neural_gpu_bus.plane",
+    "Frame": "neural_gpu_bus.memory",
+    "Job": "neural_gpu_bus.bus",
+    "JobRecord": "neural_gpu_bus.descriptors",
+    "Settings": "neural_gpu_bus.settings",
+    "StoreReceipt": "neural_gpu_bus.descriptors",
+}
+
+
+def open(*, counted: bool = True, **settings: Any) -> DataPlane:  # noqa: A001 - the public name
+    """Attach to this home's keeper, or start one with private servers, and give the plane.
+
+    ``settings`` are those of ``Settings``, over environment and ``ngb.toml``. ``counted=False``
+    does not keep the private servers running (a worker's own plane).
+    Raises BadSettingError, MissingDependencyError, ServerStartError.
+    """
+    from neural_gpu_bus.plane import open_plane
+
+    return open_plane(counted=counted, **settings)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
