@@ -192,3 +192,14 @@ class JobFailedError(JobError):
 
 class JobQueueFullError(JobError):
     """More jobs wait than the limit allows. Facts: ``waiting``, ``waiting_max``."""
+
+
+# --- measuring ----------------------------------------------------------------------------------
+
+
+class ResultsDifferError(NeuralGpuBusError):
+    """Two ways to one result disagree, so no time is worth telling. Facts: ``workload``, ``way``,
+    ``place``, ``row`` (1 = first), ``column``.
+    """
+
+    exit_code = 6
