@@ -45,6 +45,9 @@ class Columns(Protocol):
     def valid(self, name: str) -> npt.NDArray[np.bool_] | None:
         """True where not NULL; None where the column has no NULL."""
 
+    def codes(self, name: str) -> tuple[npt.NDArray[np.int32], Sequence[str]]:
+        """A text column as codes and their texts; a NULL is code -1."""
+
     def arrow(self) -> pa.Table: ...
 
 
@@ -60,8 +63,7 @@ class Reservation(Protocol):
     def rows(self) -> int: ...
 
     def values(self, name: str) -> Array:
-        """Writable values of a fixed-width column; bool: the bitmap's bytes, bit 0 first.
-        """
+        """Writable values of a fixed-width column; bool: the bitmap's bytes, bit 0 first."""
 
     def validity(self, name: str) -> npt.NDArray[np.uint8] | None:
         """Writable bitmap (1 = not NULL, bit 0 first); None for a column without NULLs."""
@@ -196,6 +198,8 @@ class ArrayBackend(Protocol):
     device: str
     #: True when the device is an accelerator, False on the library's CPU device.
     accelerated: bool
+    #: Widest float of the device: ``float64``, or ``float32`` where it has no other.
+    float_type: str
     #: Namespace with the functions the kernels call.
     xp: Any
 
@@ -203,44 +207,82 @@ class ArrayBackend(Protocol):
 
     def to_numpy(self, array: Any) -> Array: ...
 
+    def sort(self, array: Any, axis: int) -> Any:
+        """Ascending along an axis: libraries differ in what ``xp.sort`` takes and returns."""
+
+    def largest(self, array: Any, axis: int) -> Any:
+        """Maximum along an axis."""
+
     def wait_ready(self, *arrays: Any) -> None:
         """Wait until lazily computed arrays are there."""
+
+
+class NeuralModel(Protocol):
+    """How a workload runs as a network."""
+
+    @property
+    def model(self) -> str:
+        """File in ``engines/models``."""
+
+    @property
+    def tensors(self) -> Callable[[Mapping[str, Array]], Iterator[dict[str, Array]]]:
+        """Arrays to batches of named tensors."""
+
+    @property
+    def outputs(
+        self,
+    ) -> Callable[[Mapping[str, Array], Sequence[Mapping[str, Array]]], dict[str, Array]]:
+        """Output tensors of all batches to what the other kernels return."""
 
 
 class Kernels(Protocol):
     """One workload's implementations; None where an engine has none."""
 
-    cpu: Callable[..., dict[str, Array]] | None
-    #: ``array(backend, inputs, params)``: the same maths over an ``ArrayBackend``.
-    array: Callable[..., dict[str, Any]] | None
-    #: Name of the model in ``engines/models`` and how inputs become its tensors.
-    neural: Any | None
+    @property
+    def cpu(self) -> Callable[[Mapping[str, Array], Any], dict[str, Array]]: ...
+
+    @property
+    def array(self) -> Callable[[ArrayBackend, Mapping[str, Array], Any], dict[str, Any]] | None:
+        """The same maths over an ``ArrayBackend``."""
+
+    @property
+    def neural(self) -> NeuralModel | None: ...
 
 
 class Workload(Protocol):
     """One registered workload: pure maths with a typed face."""
 
-    #: ``area.name``, e.g. ``risk.portfolio``.
-    name: str
-    #: One sentence.
-    summary: str
-    #: msgspec struct of the parameters with defaults and limits.
-    params_type: type[msgspec.Struct]
-    kernels: Kernels
+    @property
+    def name(self) -> str:
+        """``area.name``, e.g. ``risk.portfolio``."""
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+
+    @property
+    def params_type(self) -> type[msgspec.Struct]:
+        """Struct of the parameters with defaults and limits."""
+
+    @property
+    def kernels(self) -> Kernels: ...
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, str]]:
-        """Input -> column -> what it must be: ``float``, ``integer``, ``text``, ``time``."""
+        """Input -> column -> what it must be: ``float``, ``time``, ``text``, ``text, optional``."""
 
-    def prepare(self, inputs: Mapping[str, Columns], params: Any) -> dict[str, Array]:
+    @property
+    def prepare(self) -> Callable[[Mapping[str, Columns], Any], dict[str, Array]]:
         """Columns to the plain arrays that every kernel takes; raises BadParameterError with the
         column's name.
         """
 
-    def table(self, outputs: Mapping[str, Array], params: Any) -> pa.Table:
+    @property
+    def table(self) -> Callable[[Mapping[str, Array], Any], pa.Table]:
         """What a kernel returned, as the result's columns."""
 
-    def cost(self, arrays: Mapping[str, Array], params: Any) -> float:
+    @property
+    def cost(self) -> Callable[[Mapping[str, Array], Any], float]:
         """Rough number of floating-point operations, for the planner."""
 
 

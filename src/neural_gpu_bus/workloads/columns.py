@@ -1,0 +1,163 @@
+"""Columns of an input, taken and checked: each error names input, column and row, and what to do.
+
+Rows are counted from 1 in messages. Nothing is copied unless the type has to change.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neural_gpu_bus.errors import BadParameterError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from neural_gpu_bus.ports import Columns
+
+    Floats = npt.NDArray[np.float64]
+    Integers = npt.NDArray[np.int64]
+
+
+class Input:
+    """One named input of a workload, with at least ``rows_min`` rows."""
+
+    def __init__(self, inputs: Mapping[str, Columns], name: str, rows_min: int = 1) -> None:
+        if name not in inputs:
+            raise BadParameterError(
+                f"input {name!r} is missing; given: {', '.join(sorted(inputs)) or 'none'}",
+                hint=f"hand in {name}=<frame, dataset name or mapping of columns>",
+                parameter=name,
+            )
+        self.name = name
+        self.columns = inputs[name]
+        self.rows = self.columns.rows
+        if self.rows < rows_min:
+            raise BadParameterError(
+                f"input {name!r} has {self.rows} rows and needs at least {rows_min}",
+                hint="check the query's conditions",
+                parameter=name,
+            )
+
+    def has(self, column: str) -> bool:
+        """Whether the input has that column."""
+        return column in self.columns.keys()  # noqa: SIM118 - the port promises keys() alone
+
+    def raw(self, column: str) -> npt.NDArray[Any]:
+        """The column as it is, without NULLs."""
+        if not self.has(column):
+            raise self.missing(column)
+        valid = self.columns.valid(column)
+        if valid is not None and not valid.all():
+            row = int(np.argmin(valid)) + 1
+            raise self.fault(column, row, "is NULL", f"add WHERE {column} IS NOT NULL")
+        return self.columns[column]
+
+    def floats(self, column: str, *, positive: bool = False, negative: bool = True) -> Floats:
+        """Finite float64 values; ``positive``: all above 0, ``negative=False``: none below."""
+        values = self.raw(column)
+        if values.dtype.kind not in "fiu":
+            raise self.wrong_type(column, "a number", values.dtype)
+        array = np.ascontiguousarray(values, dtype=np.float64)
+        self._check_finite(column, array)
+        if positive and array.min() <= 0:
+            row = int(np.argmax(array <= 0))
+            raise self.fault(column, row + 1, f"is {array[row]:g}", "it has to be above 0")
+        if not negative and array.min() < 0:
+            row = int(np.argmax(array < 0))
+            raise self.fault(column, row + 1, f"is {array[row]:g}", "it cannot be below 0")
+        return array
+
+    def _check_finite(self, column: str, array: Floats) -> None:
+        with np.errstate(all="ignore"):
+            # One bad value makes the sum bad: 0.1 ns a value instead of a mask's 0.4 ns.
+            if np.isfinite(array.sum()):
+                return
+        finite = np.isfinite(array)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            hint = f"leave such rows out, e.g. WHERE {column} IS NOT NULL"
+            raise self.fault(column, row + 1, f"is {array[row]}", hint)
+
+    def times(self, column: str) -> npt.NDArray[Any]:
+        """Dates, timestamps or integers, none of them missing."""
+        values = self.raw(column)
+        if values.dtype.kind not in "Miu":
+            raise self.wrong_type(column, "a date, a timestamp or an integer", values.dtype)
+        if values.dtype.kind == "M" and np.isnat(values).any():
+            row = int(np.argmax(np.isnat(values))) + 1
+            raise self.fault(column, row, "is NULL", f"add WHERE {column} IS NOT NULL")
+        return np.ascontiguousarray(values)
+
+    def ordered_times(self, column: str, *, strictly: bool) -> npt.NDArray[Any]:
+        """Times that never fall; ``strictly``: that always rise."""
+        values = self.times(column)
+        ticks = integers(values)
+        good = ticks[1:] > ticks[:-1] if strictly else ticks[1:] >= ticks[:-1]
+        if not good.all():
+            row = int(np.argmin(good)) + 2
+            what = "is not later than" if strictly else "is earlier than"
+            hint = f"read one instrument and one bar type, with ORDER BY {column}"
+            if not strictly:
+                hint = f"read one instrument in feed order, or ORDER BY {column}"
+            raise self.fault(column, row, f"{what} the row before", hint)
+        return values
+
+    def texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+        """Codes and their texts; a NULL is code -1."""
+        if not self.has(column):
+            raise self.missing(column)
+        codes, texts = self.columns.codes(column)
+        return np.ascontiguousarray(codes, dtype=np.int32), list(texts)
+
+    def complete_texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+        """As ``texts``, without NULLs."""
+        codes, texts = self.texts(column)
+        if codes.size and codes.min() < 0:
+            row = int(np.argmax(codes < 0)) + 1
+            raise self.fault(column, row, "is NULL", f"add WHERE {column} IS NOT NULL")
+        return codes, texts
+
+    def missing(self, column: str) -> BadParameterError:
+        """The error for a column that is not there."""
+        known = list(self.columns.keys())
+        near = difflib.get_close_matches(column, known, n=1)
+        hint = f"did you mean {near[0]!r}? Name it so: SELECT {near[0]} AS {column}" if near else ""
+        return BadParameterError(
+            f"input {self.name!r} has no column {column!r}; it has {', '.join(known) or 'none'}",
+            hint=hint or f"select it, or name one of these so: SELECT ... AS {column}",
+            parameter=f"{self.name}.{column}",
+        )
+
+    def wrong_type(self, column: str, right: str, dtype: np.dtype[Any]) -> BadParameterError:
+        """The error for a column of the wrong type."""
+        return BadParameterError(
+            f"column {column!r} of input {self.name!r} is {dtype}, not {right}",
+            hint="cast it in the query, e.g. column::float8",
+            parameter=f"{self.name}.{column}",
+        )
+
+    def fault(self, column: str, row: int, what: str, hint: str) -> BadParameterError:
+        """The error for one bad value."""
+        return BadParameterError(
+            f"column {column!r} of input {self.name!r} {what} in row {row:,}",
+            hint=hint,
+            parameter=f"{self.name}.{column}",
+            row=row,
+        )
+
+
+def integers(times: npt.NDArray[Any]) -> Integers:
+    """Times as int64 in their own unit; no copy for datetime64."""
+    return times.view(np.int64) if times.dtype.kind == "M" else times.astype(np.int64, copy=False)
+
+
+def day_ticks(times: npt.NDArray[Any]) -> int:
+    """Ticks of one day in that array's unit; integers count as nanoseconds."""
+    if times.dtype.kind != "M":
+        return 86_400_000_000_000
+    unit = np.datetime_data(times.dtype)[0]
+    return max(1, int(np.timedelta64(1, "D") // np.timedelta64(1, unit)))  # type: ignore[call-overload]

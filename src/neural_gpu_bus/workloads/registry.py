@@ -1,0 +1,40 @@
+"""Every workload by name: jobs are names and data, and this is all the code they can reach."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.errors import UnknownWorkloadError
+from neural_gpu_bus.workloads import (
+    factor_correlation,
+    portfolio_risk,
+)
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.workloads.workload import Workload
+
+WORKLOADS: Mapping[str, Workload] = MappingProxyType(
+    {
+        module.WORKLOAD.name: module.WORKLOAD
+        for module in (
+            factor_correlation,
+            portfolio_risk,
+        )
+    }
+)
+
+
+def find(name: str) -> Workload:
+    """The workload of that name; UnknownWorkloadError names the nearest ones."""
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    near = difflib.get_close_matches(name, WORKLOADS, n=2, cutoff=0.4)
+    raise UnknownWorkloadError(
+        f"there is no workload {name!r}; there are {', '.join(WORKLOADS)}",
+        hint=f"did you mean {' or '.join(map(repr, near))}?" if near else "use one of these",
+        workload=name,
+        known=tuple(WORKLOADS),
+    )
