@@ -1,0 +1,90 @@
+"""What was stored before: two small tables in schema ``ngb``, written in the store's own
+transaction, so that a repeated job or file is told from a new one.
+
+``ngb.stored_jobs`` forgets jobs after ``JOBS_KEPT_DAYS``: no queue hands a job out again so late.
+``ngb.loaded_files`` has one row for each file of a table and goes with the table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psycopg
+
+#: Answers live a week at most (settings.job_answer_ttl_s); a month leaves room for the rest.
+JOBS_KEPT_DAYS = 30
+
+#: Any constant that no other program uses for its advisory locks: "ngb" in ASCII.
+_LOCK = 0x6E6762
+
+_CREATE = (
+    "CREATE SCHEMA IF NOT EXISTS ngb",
+    """CREATE TABLE IF NOT EXISTS ngb.stored_jobs (
+        job_id text PRIMARY KEY, table_name text NOT NULL, rows bigint NOT NULL,
+        stored_at timestamptz NOT NULL DEFAULT now())""",
+    """CREATE TABLE IF NOT EXISTS ngb.loaded_files (
+        table_oid oid, sha256 text, table_name text NOT NULL, rows bigint NOT NULL,
+        loaded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (table_oid, sha256))""",
+)
+
+
+def ensure_ledgers(connection: psycopg.Connection) -> None:
+    """Make both tables where they are missing. Safe when several sessions do it at once: IF NOT
+    EXISTS alone is not, two of them collide in the catalog.
+    """
+    there = connection.execute(
+        "SELECT to_regclass('ngb.stored_jobs') IS NOT NULL "
+        "AND to_regclass('ngb.loaded_files') IS NOT NULL"
+    ).fetchone()
+    if there == (True,):
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        for statement in _CREATE:
+            connection.execute(statement)
+
+
+def forget_old(connection: psycopg.Connection) -> None:
+    """Bound both ledgers: jobs by age, files by the tables that are still there."""
+    connection.execute(
+        "DELETE FROM ngb.stored_jobs WHERE stored_at < now() - make_interval(days => %s)",
+        (JOBS_KEPT_DAYS,),
+    )
+    connection.execute(
+        "DELETE FROM ngb.loaded_files f "
+        "WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = f.table_oid)"
+    )
+
+
+def claim_job(connection: psycopg.Connection, job_id: str, table: str, rows: int) -> bool:
+    """True when this transaction is the first to store that job; waits for one that is at it."""
+    cursor = connection.execute(
+        "INSERT INTO ngb.stored_jobs (job_id, table_name, rows) VALUES (%s, %s, %s) "
+        "ON CONFLICT DO NOTHING",
+        (job_id, table, rows),
+    )
+    return cursor.rowcount == 1
+
+
+def claim_file(connection: psycopg.Connection, table_oid: int, table: str, sha256: str) -> bool:
+    """True when this transaction is the first to load these bytes into that table."""
+    cursor = connection.execute(
+        "INSERT INTO ngb.loaded_files (table_oid, sha256, table_name, rows) "
+        "VALUES (%s, %s, %s, 0) ON CONFLICT DO NOTHING",
+        (table_oid, sha256, table),
+    )
+    return cursor.rowcount == 1
+
+
+def note_file_rows(connection: psycopg.Connection, table_oid: int, sha256: str, rows: int) -> None:
+    """How many rows the claimed file had."""
+    connection.execute(
+        "UPDATE ngb.loaded_files SET rows = %s WHERE table_oid = %s AND sha256 = %s",
+        (rows, table_oid, sha256),
+    )
+
+
+def forget_files(connection: psycopg.Connection, table_oid: int) -> None:
+    """The table's rows went; what was loaded into it may be loaded again."""
+    connection.execute("DELETE FROM ngb.loaded_files WHERE table_oid = %s", (table_oid,))

@@ -1,0 +1,57 @@
+"""Types of PostgreSQL that are written, by object id, and the column a value is meant for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Object ids of pg_type that never change (pg_type.dat) and the name each goes by below.
+KINDS = {
+    16: "bool",
+    17: "bytea",
+    19: "name",
+    20: "int8",
+    21: "int2",
+    23: "int4",
+    25: "text",
+    114: "json",
+    142: "xml",
+    700: "float4",
+    701: "float8",
+    1042: "bpchar",
+    1043: "varchar",
+    1082: "date",
+    1083: "time",
+    1114: "timestamp",
+    1184: "timestamptz",
+    1700: "numeric",
+    2950: "uuid",
+    3802: "jsonb",
+}
+
+#: Kinds whose binary form is the text itself (jsonb: with one byte before it).
+TEXT_LIKE = frozenset({"text", "varchar", "bpchar", "name", "json", "jsonb", "xml", "enum"})
+
+UNSIGNED_OF_WIDTH = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresType:
+    """A column's type."""
+
+    #: One of ``KINDS``, ``enum``, or ``other``.
+    kind: str
+    #: As PostgreSQL writes it: ``double precision``, ``character varying(8)``.
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetColumn:
+    """A column of an existing table, as far as writing into it goes."""
+
+    name: str
+    type: PostgresType
+    not_null: bool = False
+    #: The server fills it when it is left out: a default, an identity, a generated column.
+    filled_by_server: bool = False
+    #: GENERATED ALWAYS: the server refuses values for it.
+    written_by_server_only: bool = False
