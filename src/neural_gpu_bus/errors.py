@@ -93,6 +93,12 @@ class DatasetNotFoundError(UsageError, KeyError):
     __str__ = NeuralGpuBusError.__str__
 
 
+class ColumnNotFoundError(UsageError, KeyError):
+    """A frame has no column of that name. Facts: ``column``."""
+
+    __str__ = NeuralGpuBusError.__str__
+
+
 class DatasetEvictedError(UsageError, KeyError):
     """The dataset was there and is gone, or another stands in its place. Facts: ``name``,
     ``version``.

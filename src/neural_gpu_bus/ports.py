@@ -4,7 +4,7 @@ it the real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from neural_gpu_bus.descriptors import (
@@ -37,7 +37,7 @@ class Columns(Protocol):
     @property
     def rows(self) -> int: ...
 
-    def keys(self) -> Sequence[str]: ...
+    def keys(self) -> Collection[str]: ...
 
     def __getitem__(self, name: str) -> Array:
         """numpy array of that column: no copy for fixed-width types, see ``memory.frame.Frame``."""
@@ -103,7 +103,8 @@ class Reserve(Protocol):
 class Memory(Protocol):
     """Layer 2: blocks and their names."""
 
-    reserve: Reserve
+    @property
+    def reserve(self) -> Reserve: ...
 
     def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Columns: ...
 

@@ -1,0 +1,179 @@
+"""Columns as people have them, to the flat Arrow columns of a block, and their one copy into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
+from neural_gpu_bus.memory.column_types import column_type
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from neural_gpu_bus.ports import Reservation
+
+    Array = npt.NDArray[Any]
+
+
+def flat_table(columns: Any) -> pa.Table:
+    """A table of types that a block holds.
+
+    Takes an Arrow table, anything with ``__arrow_c_stream__`` (a Frame, Polars, pandas), or a
+    mapping of name to numpy array, Arrow array or list. 32-bit, viewed and dictionary texts become
+    large_string. NaN stays NaN, NaT becomes NULL. Raises UnsupportedTypeError and BadParameterError
+    with the column's name.
+    """
+    import pyarrow as pa
+
+    if isinstance(columns, pa.Table):
+        table = columns
+    elif hasattr(columns, "__arrow_c_stream__"):
+        table = pa.table(columns)
+    elif isinstance(columns, Mapping):
+        table = _from_mapping(columns)
+    else:
+        raise BadParameterError(
+            f"columns came as {type(columns).__name__}",
+            hint="give a mapping of name to array, an Arrow table, or a Polars or pandas frame",
+            parameter="columns",
+        )
+    fields = [_flat_field(field) for field in table.schema]
+    return table.cast(pa.schema(fields).with_metadata(table.schema.metadata))
+
+
+def _from_mapping(columns: Mapping[str, Any]) -> pa.Table:
+    import pyarrow as pa
+
+    arrays = {str(name): _array(str(name), values) for name, values in columns.items()}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise BadParameterError(
+            f"columns have different lengths: {lengths}",
+            hint="give every column the same number of rows",
+            parameter="columns",
+        )
+    return pa.table(arrays)
+
+
+def _array(name: str, values: Any) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise BadParameterError(
+                f"column {name!r} has shape {values.shape}",
+                hint="give one dimension a column",
+                parameter=name,
+            )
+        if not values.dtype.isnative:
+            values = values.astype(values.dtype.newbyteorder("="))
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UnsupportedTypeError(
+            f"column {name!r} cannot become a column: {error}",
+            hint="give a numpy or Arrow array of one type",
+            column=name,
+            type=type(values).__name__,
+        ) from None
+
+
+def _flat_field(field: pa.Field[Any]) -> pa.Field[Any]:
+    import pyarrow as pa
+
+    kind: Any = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
+        kind = pa.large_string()
+    elif pa.types.is_binary(kind) or pa.types.is_binary_view(kind):
+        kind = pa.large_binary()
+    column_type(str(kind), field.name)
+    return pa.field(field.name, kind, metadata=field.metadata)
+
+
+def text_bytes(table: pa.Table) -> dict[str, int]:
+    """Bytes of each text column."""
+    texts = (
+        field.name for field in table.schema if column_type(str(field.type), "").form == "text"
+    )
+    return {name: sum(_text_end(chunk) for chunk in table[name].chunks) for name in texts}
+
+
+def null_counts(table: pa.Table) -> dict[str, int]:
+    """NULLs of each column that has any."""
+    counts = {name: table[name].null_count for name in table.column_names}
+    return {name: count for name, count in counts.items() if count}
+
+
+def copy_into(reservation: Reservation, table: pa.Table) -> None:
+    """Copy a flat table's values once into a reservation made for it."""
+    for field in table.schema:
+        kind, chunks = column_type(str(field.type), field.name), table[field.name].chunks
+        if (validity := reservation.validity(field.name)) is not None:
+            validity[:] = _bitmap([chunk.is_valid() for chunk in chunks])
+        if kind.form == "bits":
+            reservation.values(field.name)[:] = _bitmap(
+                [chunk.fill_null(False) for chunk in chunks]
+            )
+        elif kind.form == "text":
+            _copy_text(reservation, field.name, chunks)
+        else:
+            _copy_fixed(reservation.values(field.name), chunks)
+
+
+def _copy_fixed(target: Array, chunks: list[Any]) -> None:
+    import numpy as np
+
+    at = 0
+    for chunk in chunks:
+        if len(chunk):
+            start = chunk.offset * target.dtype.itemsize
+            source = np.frombuffer(chunk.buffers()[1], target.dtype, len(chunk), start)
+            target[at : at + len(chunk)] = source
+            at += len(chunk)
+
+
+def _copy_text(reservation: Reservation, name: str, chunks: list[Any]) -> None:
+    import numpy as np
+
+    offsets, data = reservation.offsets(name), reservation.data(name)
+    row = end = 0
+    offsets[0] = 0
+    for chunk in chunks:
+        if not len(chunk):
+            continue
+        source = _text_offsets(chunk)
+        nbytes = int(source[-1] - source[0])
+        offsets[row + 1 : row + 1 + len(chunk)] = source[1:] + (end - source[0])
+        if nbytes:
+            start = int(source[0])
+            data[end : end + nbytes] = np.frombuffer(chunk.buffers()[2], np.uint8, nbytes, start)
+        row, end = row + len(chunk), end + nbytes
+
+
+def _text_offsets(chunk: Any) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    return np.frombuffer(chunk.buffers()[1], np.int64, len(chunk) + 1, chunk.offset * 8)
+
+
+def _text_end(chunk: Any) -> int:
+    if not len(chunk):
+        return 0
+    offsets = _text_offsets(chunk)
+    return int(offsets[-1] - offsets[0])
+
+
+def _bitmap(chunks: list[Any]) -> npt.NDArray[np.uint8]:
+    """Arrow's own bitmaps start in the middle of a byte where a chunk is a slice, so rebuild."""
+    import numpy as np
+
+    bits = [chunk.to_numpy(zero_copy_only=False).astype(np.bool_, copy=False) for chunk in chunks]
+    return np.packbits(np.concatenate(bits), bitorder="little")

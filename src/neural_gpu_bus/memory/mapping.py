@@ -1,0 +1,94 @@
+"""Files mapped into memory: the one place that calls mmap.
+
+Through ctypes, because Python's own mmap keeps a file descriptor open for each mapping (until 3.13)
+and so ends at 1,024 datasets on an ordinary host.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from neural_gpu_bus.errors import HostError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_FAILED = ctypes.c_void_p(-1).value
+
+#: Linux faults a writer's pages in at once, in one call instead of one trap for each 4 KiB.
+_POPULATE = getattr(mmap, "MAP_POPULATE", 0)
+#: fcntl command of macOS that reserves blocks on the disk (sys/fcntl.h), and its record.
+_F_PREALLOCATE = 42
+_F_ALLOCATEALL = 4
+_F_PEOFPOSMODE = 3
+
+
+class FileMapping:
+    """A whole file in memory, unmapped when the last thing that refers to its bytes is gone.
+
+    numpy arrays made of it hold it as their base, and Arrow buffers hold the arrays. Without
+    ``writable`` the pages are PROT_READ and no array over them can be made writable.
+    """
+
+    __slots__ = ("__array_interface__", "__weakref__", "_address", "_unmap", "nbytes")
+
+    def __init__(self, descriptor: int, nbytes: int, *, writable: bool = False) -> None:
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        flags = mmap.MAP_SHARED | (_POPULATE if writable else 0)
+        address = _libc.mmap(None, nbytes, protection, flags, descriptor, 0)
+        if address == _FAILED:
+            raise HostError(
+                f"mapping {nbytes} bytes failed: {os.strerror(ctypes.get_errno())}",
+                hint="raise vm.max_map_count, or hold fewer frames at once",
+            )
+        self._address = address
+        self._unmap = _libc.munmap  # module globals may be gone when the last array dies
+        self.nbytes = nbytes
+        self.__array_interface__: dict[str, Any] = {
+            "data": (address, not writable),
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+    def array(self) -> npt.NDArray[np.uint8]:
+        """The bytes; keeps the mapping alive."""
+        import numpy as np
+
+        return np.asarray(self)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_unmap"):
+            self._unmap(self._address, self.nbytes)
+
+
+def allocate(descriptor: int, nbytes: int) -> None:
+    """Give a new file its size with every page behind it, so that no write can fail later.
+
+    Raises OSError (ENOSPC and others) where there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, nbytes)
+    elif sys.platform == "darwin":
+        _allocate_darwin(descriptor, nbytes)
+    else:
+        for start in range(0, nbytes, mmap.PAGESIZE):
+            os.pwrite(descriptor, b"\0" * min(mmap.PAGESIZE, nbytes - start), start)
+
+
+def _allocate_darwin(descriptor: int, nbytes: int) -> None:
+    import fcntl
+    import struct
+
+    request = struct.pack("=Iiqqq", _F_ALLOCATEALL, _F_PEOFPOSMODE, 0, nbytes, 0)
+    fcntl.fcntl(descriptor, _F_PREALLOCATE, request)
+    os.ftruncate(descriptor, nbytes)
