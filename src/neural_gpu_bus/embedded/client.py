@@ -1,0 +1,159 @@
+"""A client's side of the keeper: attach (starting one if there is none), look, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pydantic import SecretStr
+
+import neural_gpu_bus
+from neural_gpu_bus.embedded.connection import Connection, Report
+from neural_gpu_bus.embedded.control import Attach, Attached, Status, StatusReport, Stay, Stop
+from neural_gpu_bus.embedded.handover import existing_address, existing_digests
+from neural_gpu_bus.embedded.home import (
+    Home,
+    is_kept,
+    memory_folder,
+    named_home,
+    open_home,
+    read_state,
+    remove_folder,
+)
+from neural_gpu_bus.embedded.processes import end_leftovers
+from neural_gpu_bus.embedded.records import SERVER_NAMES, Addresses, KeeperStatus, ServerName
+from neural_gpu_bus.embedded.start import connect_or_start, start_error
+from neural_gpu_bus.errors import NotRunningError
+from neural_gpu_bus.settings import Settings
+
+#: Stopping takes as long as PostgreSQL's last checkpoint, see ``processes.STOP_S_MAX``.
+STOP_S_MAX: Final = 90.0
+#: Keepers that one client meets: the second for one that was just going, the third for luck.
+STARTS_MAX: Final = 3
+_POLL_S: Final = 0.01
+
+
+class Attachment:
+    """A lease on the private servers of a home: they run at least until ``close``."""
+
+    def __init__(self, connection: Connection, addresses: Addresses, settings: Settings) -> None:
+        self._connection = connection
+        self._settings = settings
+        #: Where everything is; secrets are hidden from its repr.
+        self.addresses: Final = addresses
+
+    def status(self) -> KeeperStatus:
+        """How the servers are now. Raises NotRunningError when they are gone."""
+        return status(self._settings)
+
+    def stay(self) -> None:
+        """Let the servers run on after this and every other client."""
+        self._connection.ask(Stay())
+
+    def close(self) -> None:
+        """Give the lease back; harmless when repeated."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def attach(settings: Settings, *, counted: bool = True, report: Report | None = None) -> Attachment:
+    """Connect to the keeper of the settings' home, starting one if there is none; wait until its
+    servers are ready.
+
+    ``counted=False``: this client does not keep the servers alive. ``report`` is told, about each
+    second, what a start is doing. Raises HostError (ServerStartError, DiskFullError,
+    MissingDependencyError) when a start fails, AlreadyRunningError for a keeper of another version,
+    and BadSettingError for one that was started with other servers.
+    """
+    home = open_home(settings)
+    request = Attach(neural_gpu_bus.__version__, counted, existing_digests(settings))
+    for _ in range(STARTS_MAX):
+        connection = connect_or_start(settings, home)
+        try:
+            reply = connection.ask(request, report)
+            if isinstance(reply, Attached):
+                return Attachment(connection, _addresses(settings, reply), settings)
+        except ConnectionError:
+            connection.close()  # that keeper was just going; the next is ours
+            continue
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+    raise start_error(home, "ended while it started")
+
+
+def status(settings: Settings) -> KeeperStatus:
+    """How the private servers of the settings' home are. Raises NotRunningError."""
+    home = named_home(settings)
+    try:
+        connection = Connection(home, settings.connect_timeout_s)
+        with contextlib.closing(connection):
+            reply = connection.ask(Status())
+    except (FileNotFoundError, ConnectionError):
+        raise _not_running(home) from None
+    assert isinstance(reply, StatusReport)  # noqa: S101  (the reply to this request)
+    return reply.status
+
+
+def stop(settings: Settings, report: Report | None = None) -> None:
+    """Stop the keeper of the settings' home and all it runs; return when everything is gone.
+
+    Raises NotRunningError when there is none.
+    """
+    home = named_home(settings)
+    if not is_kept(home):
+        _remove_leftovers(settings, home)
+        raise _not_running(home)
+    with (
+        contextlib.suppress(FileNotFoundError, ConnectionError),  # it is going already
+        contextlib.closing(Connection(home, STOP_S_MAX)) as connection,
+    ):
+        connection.ask(Stop(), report)
+    deadline_s = time.monotonic() + STOP_S_MAX
+    while is_kept(home):
+        if time.monotonic() > deadline_s:
+            raise start_error(home, f"did not stop within {STOP_S_MAX:.0f} s")
+        time.sleep(_POLL_S)
+
+
+def _not_running(home: Home) -> NotRunningError:
+    return NotRunningError(
+        f"the private servers of {str(home.folder)!r} do not run",
+        hint="start them with `ngb up`",
+        home=str(home.folder),
+    )
+
+
+def _remove_leftovers(settings: Settings, home: Home) -> None:
+    """What a killed keeper may have left; its children and its memory are gone with it on Linux."""
+    if home.folder.exists():
+        end_leftovers(read_state(home).processes)
+    remove_folder(memory_folder(settings))
+
+
+def _addresses(settings: Settings, attached: Attached) -> Addresses:
+    def secret(name: ServerName, private: dict[ServerName, str]) -> SecretStr:
+        return existing_address(settings, name) or SecretStr(private[name])
+
+    return Addresses(
+        postgres_dsn=secret("postgres", attached.addresses),
+        compute_redis_url=secret("compute_redis", attached.addresses),
+        market_data_redis_url=secret("market_data_redis", attached.addresses),
+        engine_logic_redis_url=secret("engine_logic_redis", attached.addresses),
+        memory_folder=Path(attached.memory_folder),
+        loopback={name: secret(name, attached.loopback) for name in SERVER_NAMES},
+    )

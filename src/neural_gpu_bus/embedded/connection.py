@@ -1,0 +1,56 @@
+"""One connection to a keeper: requests one way, replies the other."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from neural_gpu_bus.embedded.control import (
+    LINE_BYTES_MAX,
+    Progress,
+    Refused,
+    Reply,
+    Request,
+    as_error,
+    decode_reply,
+    encode,
+)
+from neural_gpu_bus.embedded.home import Home
+
+Report = Callable[[str], None]
+
+
+class Connection:
+    """Requests one way, replies the other, over the control socket of a home."""
+
+    def __init__(self, home: Home, silence_s_max: float) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.connect(str(home.control_socket))
+        except BaseException:
+            self._socket.close()
+            raise
+        self._socket.settimeout(silence_s_max)
+        self._lines = self._socket.makefile("rb")
+
+    def ask(self, request: Request, report: Report | None = None) -> Reply:
+        """Send, wait for the reply that is no progress. Raises what the keeper refused with, and
+        ConnectionError or TimeoutError when it falls silent.
+        """
+        self._socket.sendall(encode(request))
+        while True:
+            line = self._lines.readline(LINE_BYTES_MAX)
+            if not line:
+                raise ConnectionResetError("the keeper closed the connection")
+            reply = decode_reply(line)
+            if isinstance(reply, Refused):
+                raise as_error(reply)
+            if not isinstance(reply, Progress):
+                return reply
+            if report:
+                report(reply.text)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._lines.close()
+        self._socket.close()

@@ -1,0 +1,211 @@
+"""The keeper's side of the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import neural_gpu_bus
+from neural_gpu_bus.embedded.control import (
+    LINE_BYTES_MAX,
+    Attach,
+    Done,
+    Progress,
+    Refused,
+    Reply,
+    Request,
+    Status,
+    StatusReport,
+    Stay,
+    decode_request,
+    encode,
+    refuse,
+)
+from neural_gpu_bus.embedded.handover import existing_digests
+from neural_gpu_bus.errors import AlreadyRunningError, BadSettingError, NeuralGpuBusError
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.keeper.keeper import Keeper
+
+#: Clients that wait for the start hear this often that it goes on.
+PROGRESS_S: Final = 1.0
+#: How long a failed keeper waits for the client that started it, to tell it why.
+TELL_S_MAX: Final = 5.0
+
+
+class ControlServer:
+    """Answers requests. A connection with a counted ``Attach`` is a lease until it closes."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._server: asyncio.Server | None = None
+        self._path: Path | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._failure_told = asyncio.Event()
+        self._stop_asked: list[asyncio.StreamWriter] = []
+
+    async def open(self, path: Path) -> None:
+        """Listen, for this user alone: the folder is closed to others already."""
+        path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._serve, path=str(path), limit=LINE_BYTES_MAX
+            )
+        finally:
+            os.umask(mask)
+        self._path = path
+        self._keeper.ready.add_done_callback(self._on_ready)
+
+    async def close(self) -> None:
+        """Take no new clients."""
+        if self._server is not None and self._path is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def wait_gone(self) -> None:
+        """Answer those that asked for the end, and let go of all clients."""
+        for writer in self._stop_asked:
+            with contextlib.suppress(ConnectionError):
+                await _send(writer, Done())
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _on_ready(self, ready: asyncio.Future[None]) -> None:
+        if not ready.cancelled() and ready.exception() is not None:
+            task = asyncio.ensure_future(self._stop_when_told())
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+
+    async def _stop_when_told(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._failure_told.wait(), TELL_S_MAX)
+        self._keeper.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+        connection = _Connection(self._keeper, writer, self._failure_told, self._stop_asked)
+        try:
+            while line := await reader.readline():
+                connection.take(decode_request(line))
+        except (NeuralGpuBusError, ConnectionError, ValueError) as error:
+            if isinstance(error, NeuralGpuBusError):
+                await connection.refuse(error)
+        except asyncio.CancelledError:
+            pass  # the keeper stops; asyncio would report it as unhandled
+        finally:
+            await connection.close()
+
+
+class _Connection:
+    """One client. Requests are answered beside the reading, so that its end is seen at once."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        writer: asyncio.StreamWriter,
+        failure_told: asyncio.Event,
+        stop_asked: list[asyncio.StreamWriter],
+    ) -> None:
+        self._keeper = keeper
+        self._writer = writer
+        self._failure_told = failure_told
+        self._stop_asked = stop_asked
+        self._counted = False
+        self._answering: set[asyncio.Task[None]] = set()
+
+    def take(self, request: Request) -> None:
+        """Begin to answer; a lease counts from here on."""
+        if isinstance(request, Attach) and request.counted and not self._counted:
+            self._counted = True
+            self._keeper.leases.add()
+        task = asyncio.ensure_future(self._answer(request))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def refuse(self, error: NeuralGpuBusError) -> None:
+        """Send an error."""
+        with contextlib.suppress(ConnectionError):
+            await _send(self._writer, refuse(error))
+
+    async def close(self) -> None:
+        """The client is gone, or has to go."""
+        for task in list(self._answering):
+            task.cancel()
+        await asyncio.gather(*self._answering, return_exceptions=True)
+        if self._counted:
+            self._counted = False
+            self._keeper.leases.remove()
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def _answer(self, request: Request) -> None:
+        with contextlib.suppress(ConnectionError):
+            await _send(self._writer, await self._reply(request))
+        if self._keeper.ready.done() and isinstance(request, Attach):
+            self._failure_told.set()
+
+    async def _reply(self, request: Request) -> Reply:
+        if isinstance(request, Attach):
+            return await self._attach(request)
+        if isinstance(request, Status):
+            return StatusReport(await self._keeper.status())
+        if isinstance(request, Stay):
+            self._keeper.leases.stay()
+            return Done()
+        self._stop_asked.append(self._writer)
+        self._keeper.stop()
+        return Progress("stopping")
+
+    async def _attach(self, request: Attach) -> Reply:
+        error = self._mismatch(request)
+        if error is not None:
+            return refuse(error)
+        while not self._keeper.ready.done():
+            await asyncio.wait({self._keeper.ready}, timeout=PROGRESS_S)
+            if not self._keeper.ready.done():
+                await _send(self._writer, Progress(self._keeper.progress))
+        failure = None if self._keeper.ready.cancelled() else self._keeper.ready.exception()
+        if isinstance(failure, NeuralGpuBusError):
+            return refuse(failure)
+        if self._keeper.ready.cancelled():
+            return Refused("HostError", "the private servers were stopped", "try again", {})
+        return self._keeper.attached()
+
+    def _mismatch(self, request: Attach) -> NeuralGpuBusError | None:
+        home, version = str(self._keeper.home.folder), neural_gpu_bus.__version__
+        if request.version != version:
+            return AlreadyRunningError(
+                f"the private servers of {home!r} were started by version {version}, and this is "
+                f"version {request.version}",
+                hint="stop them with `ngb down`, then try again",
+                home=home,
+                pid=os.getpid(),
+            )
+        own = existing_digests(self._keeper.settings)
+        names = sorted(
+            name
+            for name in own.keys() | request.existing.keys()
+            if own.get(name) != request.existing.get(name)
+        )
+        if not names:
+            return None
+        return BadSettingError(
+            f"the private servers of {home!r} run with other settings for {', '.join(names)}",
+            hint="stop them with `ngb down`, use the same settings, or set NGB_HOME to another "
+            "folder",
+            setting=names[0],
+        )
+
+
+async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    writer.write(encode(reply))
+    await writer.drain()

@@ -1,0 +1,254 @@
+"""The keeper: starts everything of one home, answers its clients, stops everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import neural_gpu_bus
+from neural_gpu_bus.embedded.control import Attached
+from neural_gpu_bus.embedded.existing import existing_status
+from neural_gpu_bus.embedded.failures import disk_full
+from neural_gpu_bus.embedded.handover import to_environment
+from neural_gpu_bus.embedded.home import (
+    Home,
+    State,
+    memory_folder,
+    own_folder,
+    read_state,
+    remove_folder,
+    write_state,
+)
+from neural_gpu_bus.embedded.logs import bound_logs
+from neural_gpu_bus.embedded.processes import end_leftovers, record_of
+from neural_gpu_bus.embedded.records import SERVER_NAMES, KeeperStatus
+from neural_gpu_bus.embedded.servers import asked_port, private_names, private_servers
+from neural_gpu_bus.errors import HostError, NeuralGpuBusError
+from neural_gpu_bus.keeper.control import ControlServer
+from neural_gpu_bus.keeper.guard import Guard
+from neural_gpu_bus.keeper.kept import KeptServer
+from neural_gpu_bus.keeper.leases import GRACE_S, Leases
+from neural_gpu_bus.keeper.ports import PortBook
+from neural_gpu_bus.keeper.workers import WORKER_COMMAND, Workers
+from neural_gpu_bus.settings import Settings
+
+#: A fresh cluster takes 40 MB and its first WAL files 32 MB.
+DISK_FREE_BYTES_MIN: Final = 128 << 20
+#: How often logs are looked at: at the 100 MB/s of a log gone mad that is 1 GB too much.
+LOG_CHECK_S: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """All of one home. ``run`` returns when everything is stopped."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        home: Home,
+        *,
+        worker_command: Sequence[str] = WORKER_COMMAND,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.settings = settings
+        self.home = home
+        self.memory_folder = memory_folder(settings)
+        #: What it is doing until it is ready, in words.
+        self.progress = "starting"
+        self._environment = dict(os.environ)
+        self._worker_command = worker_command
+        self._grace_s = grace_s
+        self._started_ns = time.time_ns()
+        self._servers: list[KeptServer] = []
+        self._workers: Workers | None = None
+        self._guard: Guard | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def run(self) -> int:
+        """Start, serve, stop. Exit status: 0 after an orderly life, else that of the failure."""
+        loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        #: Done when all is ready, or with the error that prevented it.
+        self.ready: asyncio.Future[None] = loop.create_future()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop_on, number)
+        self.leases = Leases(loop.call_later, self.stop, grace_s=self._grace_s)
+        own_folder(self.home.run, self.home.outer_mode)
+        control = ControlServer(self)
+        await control.open(self.home.control_socket)
+        starting = loop.create_task(self._start())
+        try:
+            await self._stopping.wait()
+        finally:
+            # First of all: a client that comes now shall find nobody and start the next keeper.
+            await control.close()
+            await _end(starting)
+            await self._stop_all()
+            await control.wait_gone()
+        return self._exit_status()
+
+    def stop(self) -> None:
+        """Begin to stop; ``run`` returns when it is done."""
+        self._stopping.set()
+
+    def attached(self) -> Attached:
+        """Where the private servers answer."""
+        return Attached(
+            {kept.server.name: kept.server.address(kept.port) for kept in self._servers},
+            {kept.server.name: kept.server.loopback(kept.port) for kept in self._servers},
+            str(self.memory_folder),
+        )
+
+    async def status(self) -> KeeperStatus:
+        """How everything is."""
+        kept = {server.server.name: server for server in self._servers}
+        servers = [
+            await kept[name].status() if name in kept else existing_status(self.settings, name)
+            for name in SERVER_NAMES
+            if name in kept or name not in private_names(self.settings)
+        ]
+        return KeeperStatus(
+            home=str(self.home.folder),
+            pid=os.getpid(),
+            version=neural_gpu_bus.__version__,
+            started_ns=self._started_ns,
+            memory_folder=str(self.memory_folder),
+            stay=self.leases.stays,
+            leases=self.leases.counted,
+            servers=tuple(servers),
+            workers=self._workers.statuses() if self._workers else (),
+        )
+
+    async def _start(self) -> None:
+        try:
+            await self._start_servers()
+        except asyncio.CancelledError:
+            self.ready.cancel()
+            raise
+        except (NeuralGpuBusError, OSError) as error:
+            self._fail(error)
+        else:
+            self.ready.set_result(None)
+            self._start_workers()
+
+    async def _start_servers(self) -> None:
+        state = read_state(self.home)
+        await asyncio.to_thread(end_leftovers, state.processes, log.warning)
+        self._check_disk()
+        remove_folder(self.memory_folder)
+        own_folder(self.memory_folder, 0o700)
+        self._guard = await Guard.start(self.memory_folder)
+        self._record_processes()
+        asked = {name: asked_port(self.settings, name) for name in private_names(self.settings)}
+        self._ports = PortBook(asked, state.ports)
+        self._servers = [
+            KeptServer(server, self.home, self._ports, self._record_processes)
+            for server in await asyncio.to_thread(private_servers, self.settings, self.home)
+        ]
+        first = not self.home.data("postgres").exists() and "postgres" in asked
+        self.progress = "initialising PostgreSQL" if first else "starting servers"
+        await _all_or_first_error([kept.start for kept in self._servers])
+        self._record_processes()
+        for kept in self._servers:
+            log.info("%s runs at 127.0.0.1:%d, pid %d", kept.server.name, kept.port, kept.pid)
+            self._keep(kept.keep())
+        self._keep(self._bound_logs())
+
+    def _start_workers(self) -> None:
+        self._workers = Workers(
+            self.settings.workers,
+            self._worker_command,
+            to_environment(self.settings, self._environment),
+            self.home.log_file("workers"),
+            self._record_processes,
+        )
+        self._keep(self._workers.keep())
+
+    def _keep(self, coroutine: Any) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
+
+    def _check_disk(self) -> None:
+        status = os.statvfs(self.home.folder)
+        if private_names(self.settings) and (
+            status.f_bavail * status.f_frsize < DISK_FREE_BYTES_MIN
+        ):
+            raise disk_full(
+                self.home.folder,
+                f"servers need {DISK_FREE_BYTES_MIN >> 20} MiB, "
+                f"{status.f_bavail * status.f_frsize >> 20} MiB are free",
+            )
+
+    def _fail(self, error: NeuralGpuBusError | OSError) -> None:
+        if not isinstance(error, NeuralGpuBusError):
+            error = HostError(f"the private servers did not start: {error}", hint="see the log")
+        log.error("%s", error)
+        self.ready.set_exception(error)
+        self.ready.exception()  # whether or not a client asks for it
+
+    def _exit_status(self) -> int:
+        failed = self.ready.done() and not self.ready.cancelled() and self.ready.exception()
+        return failed.exit_code if isinstance(failed, NeuralGpuBusError) else 0
+
+    def _stop_on(self, number: signal.Signals) -> None:
+        log.info("stopping on %s", number.name)
+        self.stop()
+
+    async def _stop_all(self) -> None:
+        log.info("stopping")
+        for task in self._tasks:
+            await _end(task)
+        if self._workers:
+            await self._workers.stop()
+        await asyncio.gather(*(kept.stop() for kept in self._servers))
+        remove_folder(self.memory_folder)
+        if self._guard:
+            await self._guard.close()
+        remove_folder(self.home.run)
+        self._remember(())
+        log.info("stopped")
+
+    def _record_processes(self) -> None:
+        named: list[tuple[str, int]] = [
+            (kept.server.name, kept.pid) for kept in self._servers if kept.pid
+        ]
+        named += [("worker", pid) for pid in (self._workers.pids() if self._workers else ())]
+        named += [("guard", self._guard.pid)] if self._guard else []
+        self._remember(named)
+
+    def _remember(self, named: Sequence[tuple[str, int]]) -> None:
+        records = (record_of(name, pid) for name, pid in named)
+        write_state(
+            self.home, State(self._known_ports(), tuple(record for record in records if record))
+        )
+
+    def _known_ports(self) -> dict[str, int]:
+        chosen = {kept.server.name: kept.port for kept in self._servers if kept.port}
+        return read_state(self.home).ports | chosen
+
+    async def _bound_logs(self) -> None:
+        while True:
+            bound_logs(self.home.log)
+            await asyncio.sleep(LOG_CHECK_S)
+
+
+async def _all_or_first_error(starts: Sequence[Callable[[], Any]]) -> None:
+    tasks = [asyncio.ensure_future(start()) for start in starts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
