@@ -8,7 +8,6 @@ writes into a reservation that has exactly these sizes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Bytes = npt.NDArray[np.uint8]
-
-#: Rows between marks; writing can begin at a mark, so parts are written by several threads.
-#: A multiple of 8: no two parts share a byte of a bitmap.
-MARK_ROWS = 1 << 17
 
 _STREAM_FAULTS = {
     kernels.BAD_MESSAGE_LENGTH: "a message's length is less than its own four bytes",
@@ -49,15 +44,11 @@ class CopyScan:
         self._restart(start)
 
     def _restart(self, start: int) -> None:
-        self._start = start
+        self.start = start
         self._state = np.zeros(kernels.STATE_SLOTS, np.int64)
         self._state[kernels.POSITION] = start
         self._text_bytes = np.zeros(len(self.columns), np.int64)
         self._nulls = np.zeros(len(self.columns), np.int64)
-        #: Row, position and bytes of text before it, for each mark.
-        self.marks: list[tuple[int, int, npt.NDArray[np.int64]]] = [
-            (0, start, self._text_bytes.copy())
-        ]
 
     @property
     def rows(self) -> int:
@@ -78,31 +69,25 @@ class CopyScan:
         ``position``. Raises ProtocolError.
         """
         scan = kernels.scan_messages if self.framed else kernels.scan_stream
-        while True:
-            limit = (len(self.marks)) * MARK_ROWS
-            found = scan(
-                buffer, stop, self._widths, self._state, self._text_bytes, self._nulls, limit
-            )
-            if found == kernels.FAULTY:
-                raise self._fault()
-            if found != kernels.ROW_LIMIT:
-                return bool(found == kernels.OTHER_MESSAGE)
-            self.marks.append((self.rows, self.position, self._text_bytes.copy()))
+        found = scan(buffer, stop, self._widths, self._state, self._text_bytes, self._nulls)
+        if found == kernels.FAULTY:
+            raise self._fault()
+        return bool(found == kernels.OTHER_MESSAGE)
 
     def finish(self, buffer: Bytes, stop: int) -> None:
         """The stream ends at ``stop``: check that it is whole. Raises ProtocolError."""
         if self._state[kernels.STAGE] == kernels.SPLIT:
-            end = kernels.join_messages(buffer, self._start, stop)
+            end = kernels.join_messages(buffer, self.start, stop)
             self.framed = False
-            self._restart(self._start)
+            self._restart(self.start)
             self.feed(buffer, end)
             stop = end
         if self._state[kernels.STAGE] != kernels.ENDED:
             raise ProtocolError(
-                f"the COPY stream ends at byte {stop - self._start} without its trailer, after "
+                f"the COPY stream ends at byte {stop - self.start} without its trailer, after "
                 f"{self.rows} rows",
                 hint="run the query again; if it happens again, report the statement",
-                position=stop - self._start,
+                position=stop - self.start,
             )
 
     def text_bytes(self) -> dict[str, int]:
@@ -122,7 +107,7 @@ class CopyScan:
         }
 
     def _fault(self) -> ProtocolError:
-        position = int(self._state[kernels.FAULT_POSITION]) - self._start
+        position = int(self._state[kernels.FAULT_POSITION]) - self.start
         index = int(self._state[kernels.FAULT_COLUMN])
         column = f", column {self.columns[index].name!r}" if index >= 0 else ""
         return ProtocolError(
@@ -154,7 +139,6 @@ def write_columns(
     scan: CopyScan,
     reserve: Reserve,
     *,
-    threads: int = 1,
     check_text: bool = False,
 ) -> Reservation:
     """A finished scan's rows into a reservation of the right size, abandoned on any error.
@@ -169,7 +153,10 @@ def write_columns(
     reservation = reserve(schema, scan.rows, text_bytes=scan.text_bytes(), null_counts=nulls)
     try:
         plan = _plan(scan, reservation, nulls)
-        _write_parts(buffer, scan, plan, threads)
+        state = np.zeros(kernels.STATE_SLOTS, np.int64)
+        kernels.write_rows(buffer, scan.start, scan.rows, scan.framed, plan, state)
+        if state[kernels.FAULT]:
+            raise _value_fault(state, scan)
         for column in scan.columns:
             if column.is_text and (check_text or column.layout == kernels.CHAR):
                 _check_text(column, reservation)
@@ -216,38 +203,14 @@ def _address(array: npt.NDArray[Any], needed_bytes: int) -> int:
     return array.ctypes.data
 
 
-def _write_parts(buffer: Bytes, scan: CopyScan, plan: npt.NDArray[np.uint64], threads: int) -> None:
-    stops = [mark[0] for mark in scan.marks[1:]] + [scan.rows]
-    parts = list(zip(scan.marks, stops, strict=True))
-
-    def write(part: tuple[tuple[int, int, npt.NDArray[np.int64]], int]) -> npt.NDArray[np.int64]:
-        (row, position, written), stop = part
-        state = np.zeros(kernels.STATE_SLOTS, np.int64)
-        state[kernels.ROWS], state[kernels.POSITION] = row, position
-        state[kernels.STAGE] = kernels.IN_ROWS if row else kernels.HEADER
-        kernels.write_rows(buffer, scan.framed, plan, state, written.copy(), stop)
-        return state
-
-    if threads > 1 and len(parts) > 1:
-        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-            states = list(pool.map(write, parts))
-    else:
-        states = [write(part) for part in parts]
-    for state in states:
-        if state[kernels.FAULT]:
-            raise _value_fault(state, scan.columns)
-
-
-def _value_fault(
-    state: npt.NDArray[np.int64], columns: Sequence[SourceColumn]
-) -> NeuralGpuBusError:
+def _value_fault(state: npt.NDArray[np.int64], scan: CopyScan) -> NeuralGpuBusError:
     fault = int(state[kernels.FAULT])
-    column = columns[int(state[kernels.FAULT_COLUMN])]
+    column = scan.columns[int(state[kernels.FAULT_COLUMN])]
     row = int(state[kernels.ROWS]) + 1
     where = f"column {column.name!r}, row {row}"
     if fault in (kernels.BAD_BOOL, kernels.BAD_JSONB):
         what = "boolean that is neither 0 nor 1" if fault == kernels.BAD_BOOL else "jsonb version"
-        position = int(state[kernels.FAULT_POSITION])
+        position = int(state[kernels.FAULT_POSITION]) - scan.start
         return ProtocolError(
             f"unknown {what} at byte {position} ({where})",
             hint="run the query again; if it happens again, report the statement",

@@ -1,0 +1,87 @@
+# Intrinsics have numba's own signature.
+# ruff: noqa: ARG001
+"""Numbers at addresses, for compiled loops: loads in network order, stores in the machine's.
+
+Nothing here tests an address; whoever calls it has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def _store(bits: int, value_type: Any) -> Any:
+    """A store of one number, in the machine's own order."""
+
+    def typed(typing_context: Any, address: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            builder.store(arguments[1], pointer).align = 1
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, value_type), generate
+
+    return intrinsic(typed)
+
+
+def _load(bits: int, value_type: Any) -> Any:
+    """A load of one number, in network order where it has several bytes."""
+
+    def typed(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            value = builder.load(builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer()))
+            value.align = 1
+            return builder.bswap(value) if bits > 8 else value
+
+        return value_type(types.uint64), generate
+
+    return intrinsic(typed)
+
+
+def _memcpy(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
+    """memcpy between two addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        target, source = (builder.inttoptr(argument, byte) for argument in arguments[:2])
+        cgutils.raw_memcpy(builder, target, source, arguments[2], 1)  # type: ignore[no-untyped-call]
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64), generate
+
+
+store_8 = _store(8, types.uint8)
+store_16 = _store(16, types.uint16)
+store_32 = _store(32, types.uint32)
+store_64 = _store(64, types.uint64)
+load_8 = _load(8, types.uint8)
+load_16 = _load(16, types.uint16)
+load_32 = _load(32, types.uint32)
+load_64 = _load(64, types.uint64)
+copy_bytes: Any = intrinsic(_memcpy)
+
+
+@njit(forceinline=True)
+def i16(address):  # type: ignore[no-untyped-def]
+    return np.int64(np.int16(load_16(np.uint64(address))))
+
+
+@njit(forceinline=True)
+def i32(address):  # type: ignore[no-untyped-def]
+    return np.int64(np.int32(load_32(np.uint64(address))))
+
+
+@njit(forceinline=True)
+def i64(address):  # type: ignore[no-untyped-def]
+    return np.int64(load_64(np.uint64(address)))
+
+
+@njit(forceinline=True)
+def byte(address):  # type: ignore[no-untyped-def]
+    return load_8(np.uint64(address))
