@@ -196,6 +196,10 @@ class JobFailedError(JobError):
     """The job ran and failed, or failed too often. Facts: ``job_id``, ``deliveries``."""
 
 
+class JobLostError(JobError):
+    """The compute Redis knows nothing of the job any more. Facts: ``job_id``."""
+
+
 class JobQueueFullError(JobError):
     """More jobs wait than the limit allows. Facts: ``waiting``, ``waiting_max``."""
 

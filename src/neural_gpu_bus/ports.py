@@ -175,10 +175,14 @@ class JobQueue(Protocol):
     def take(self, timeout_s: float) -> Lease | None:
         """The next job, or one whose worker fell silent; None when none came in time."""
 
-    def extend(self, lease: Lease) -> None:
-        """Say that the worker still lives."""
+    @property
+    def heartbeat_s(self) -> float:
+        """How often a worker has to call ``extend``."""
 
-    def finish(self, lease: Lease, answer: JobAnswer) -> bool:
+    def extend(self, lease: Any) -> None:
+        """Say that the worker still lives, and keep its lease, where it has one (else None)."""
+
+    def finish(self, lease: Any, answer: JobAnswer) -> bool:
         """Publish the answer; False when another worker had answered (nothing changed)."""
 
     def wait_answer(self, job_id: str, timeout_s: float) -> JobAnswer: ...

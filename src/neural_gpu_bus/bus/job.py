@@ -1,0 +1,100 @@
+"""Job: the caller's end of a submitted job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from neural_gpu_bus import errors
+from neural_gpu_bus.descriptors import (
+    BlockDescriptor,
+    JobAnswer,
+    JobDescriptor,
+    JobFailure,
+    JobRecord,
+)
+from neural_gpu_bus.errors import JobError, JobFailedError, NeuralGpuBusError
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.ports import JobQueue
+
+WAIT_S = 60.0
+
+_Frame = TypeVar("_Frame", covariant=True)
+
+
+class Attaches(Protocol[_Frame]):
+    """All that a job needs of memory: a descriptor to a frame of that memory's kind."""
+
+    def attach(self, descriptor: BlockDescriptor) -> _Frame: ...  # noqa: D102
+
+
+class Job(Generic[_Frame]):
+    """One submitted job. It holds its input frames until the answer is there.
+
+    ``timeout_s`` is the wait where ``wait_result`` is given none.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        memory: Attaches[_Frame],
+        descriptor: JobDescriptor,
+        *,
+        keep_alive: Mapping[str, Any] | None = None,
+        timeout_s: float = WAIT_S,
+    ) -> None:
+        self.descriptor = descriptor
+        self._queue = queue
+        self._memory = memory
+        self._keep_alive = keep_alive
+        self._timeout_s = timeout_s
+        self._answer: JobAnswer | None = None
+
+    @property
+    def id(self) -> str:
+        """Identity; two jobs of one id store once."""
+        return self.descriptor.id
+
+    @property
+    def record(self) -> JobRecord:
+        """How it went: engine, times, what was stored. JobError before the result is there."""
+        if self._answer is None or self._answer.record is None:
+            raise JobError(
+                f"job {self.id!r} has no record yet",
+                hint="call wait_result() first",
+                job_id=self.id,
+            )
+        return self._answer.record
+
+    def wait_result(self, timeout_s: float | None = None) -> _Frame:
+        """The result's frame.
+
+        Raises JobTimeoutError (it may still finish; wait again), JobLostError, the job's own error,
+        or JobFailedError.
+        """
+        if self._answer is None:
+            wait_s = self._timeout_s if timeout_s is None else timeout_s
+            self._answer = self._queue.wait_answer(self.id, wait_s)
+            self._keep_alive = None
+        if self._answer.failure is not None:
+            raise _error(self.id, self._answer.failure)
+        if self._answer.block is None:
+            raise JobFailedError(
+                f"job {self.id!r} was answered without a result",
+                hint="submit again",
+                job_id=self.id,
+            )
+        return self._memory.attach(self._answer.block)
+
+    def __repr__(self) -> str:
+        state = "waiting" if self._answer is None else self._answer.status
+        return f"Job {self.id} ({self.descriptor.workload}): {state}"
+
+
+def _error(job_id: str, failure: JobFailure) -> NeuralGpuBusError:
+    """The error class that the worker named, if it is one of ours."""
+    kind = getattr(errors, failure.kind, None)
+    if not (isinstance(kind, type) and issubclass(kind, NeuralGpuBusError)):
+        kind = JobFailedError
+    return kind(failure.what, hint=failure.hint, job_id=job_id)

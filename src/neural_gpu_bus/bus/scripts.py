@@ -1,0 +1,128 @@
+"""Every step on Redis that has to be whole: one Lua script each. Redis 6.2+ and Valkey.
+
+Keys, all in one hash slot:
+    <prefix>jobs           stream; an entry stays from submit until the answer
+    <prefix>dead           stream of jobs given up, the newest ``DEAD_MAX``
+    <prefix>workers        sorted set: worker name, scored by when its word runs out (ms)
+    <prefix>job:<id>       the job's entry in the stream
+    <prefix>answer:<id>    list of one answer, with a time to live
+"""
+
+GROUP = "workers"
+
+#: Jobs given up that are kept for a person to look at.
+DEAD_MAX = 1_000
+
+#: The group may be gone with its stream (flush, eviction, failover); from 0, so nothing is skipped.
+_WITH_GROUP = """
+redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+"""
+
+#: KEYS jobs, job:<id>, answer:<id>; ARGV group, id, job, waiting_max. 1 added, 0 known already,
+#: {waiting} refused.
+SUBMIT = (
+    _WITH_GROUP
+    + """
+if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+local entry = redis.call('GET', KEYS[2])
+if entry and #redis.call('XRANGE', KEYS[1], entry, entry) > 0 then return 0 end
+local waiting = redis.call('XLEN', KEYS[1]) - redis.call('XPENDING', KEYS[1], ARGV[1])[1]
+if waiting >= tonumber(ARGV[4]) then return {waiting} end
+entry = redis.call('XADD', KEYS[1], '*', 'id', ARGV[2], 'job', ARGV[3])
+redis.call('SET', KEYS[2], entry)
+return 1
+"""
+)
+
+#: KEYS jobs; ARGV group. Makes stream and group where they are missing.
+ENSURE_GROUP = _WITH_GROUP + "return 1"
+
+#: KEYS jobs; ARGV group, worker, lease_ms. A job whose worker was silent for the lease becomes
+#: this worker's: {entry, fields, deliveries}, or nothing. Not XAUTOCLAIM, which keeps the number of
+#: deliveries to itself. A pending entry that the stream lost is forgotten.
+TAKE_OVER = (
+    _WITH_GROUP
+    + """
+local found = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], '-', '+', 1)[1]
+if not found then return false end
+local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], found[1])[1]
+if not claimed then
+    redis.call('XACK', KEYS[1], ARGV[1], found[1])
+    return false
+end
+return {found[1], claimed[2], found[4] + 1}
+"""
+)
+
+#: KEYS jobs, workers; ARGV group, worker, lives_until_ms, now_ms, entry or ''. Only the entry's
+#: present owner resets its idle time: a worker that was stopped for long must not take it back.
+BEAT = """
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+if ARGV[5] == '' then return 1 end
+local found = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[5], ARGV[5], 1)
+if found.err or not found[1] or found[1][2] ~= ARGV[2] then return 0 end
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[5], 'JUSTID')
+return 1
+"""
+
+#: KEYS jobs, job:<id>, answer:<id>; ARGV group, entry, answer, ttl_s. The first answer stays.
+#: Only one group reads the stream, so deleting with the acknowledgement loses nothing.
+FINISH = """
+redis.pcall('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+redis.call('DEL', KEYS[2])
+redis.call('RPUSH', KEYS[3], ARGV[3])
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+return 1
+"""
+
+#: KEYS jobs, job:<id>, answer:<id>; ARGV group. {state, worker, silent_ms, submitted_ms ago}.
+STATE = """
+if redis.call('EXISTS', KEYS[3]) == 1 then return {'done', '', 0, 0} end
+local entry = redis.call('GET', KEYS[2])
+if not entry or #redis.call('XRANGE', KEYS[1], entry, entry) == 0 then
+    return {'lost', '', 0, 0}
+end
+local now = redis.call('TIME')
+local age = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(string.match(entry, '^%d+'))
+local found = redis.pcall('XPENDING', KEYS[1], ARGV[1], entry, entry, 1)
+if found.err or not found[1] then return {'waiting', '', 0, age} end
+return {'running', found[1][2], found[1][3], age}
+"""
+
+#: KEYS jobs, dead, workers; ARGV group, now_ms. {waiting, running, dead, worker...}.
+STATISTICS = """
+local running = redis.pcall('XPENDING', KEYS[1], ARGV[1])
+running = running.err and 0 or running[1]
+local workers = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ARGV[2], '+inf')
+local all = redis.call('XLEN', KEYS[1])
+return {all - running, running, redis.call('XLEN', KEYS[2]), unpack(workers)}
+"""
+
+#: KEYS jobs, workers; ARGV group, now_ms. Consumers whose worker is gone and that hold no job: each
+#: worker process leaves one, and Redis never forgets them by itself.
+FORGET_CONSUMERS = (
+    _WITH_GROUP
+    + """
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local name, pending = consumer[2], consumer[4]
+    local until_ms = redis.call('ZSCORE', KEYS[2], name)
+    if pending == 0 and (not until_ms or tonumber(until_ms) < tonumber(ARGV[2])) then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
+    end
+end
+return 1
+"""
+)
+
+#: KEYS jobs, workers; ARGV group, worker. A worker that ends in order.
+LEAVE = """
+redis.call('ZREM', KEYS[2], ARGV[2])
+local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+if not held.err and #held == 0 then
+    redis.pcall('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+return 1
+"""
