@@ -16,19 +16,23 @@ from psycopg import sql
 
 from neural_gpu_bus.errors import QueryError, UnsupportedTypeError
 from neural_gpu_bus.stores.postgres.table_name import TableName
-from neural_gpu_bus.stores.postgres.wire_types import KINDS, PostgresType, TargetColumn
+from neural_gpu_bus.stores.postgres.wire_types import (
+    KINDS,
+    NANOSECONDS_COMMENT,
+    PostgresType,
+    TargetColumn,
+)
 
 if TYPE_CHECKING:
     import psycopg
-
-NANOSECONDS_COMMENT = "nanoseconds since 1970-01-01 UTC"
 
 _READ_COLUMNS = """
 SELECT a.attname, coalesce(nullif(t.typbasetype, 0), t.oid)::int8,
        coalesce(b.typtype, t.typtype)::text, coalesce(b.typcategory, t.typcategory)::text,
        format_type(a.atttypid, a.atttypmod), a.attnotnull,
        a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
-       a.attidentity = 'a' OR a.attgenerated <> ''
+       a.attidentity = 'a' OR a.attgenerated <> '',
+       coalesce(col_description(a.attrelid, a.attnum), '') = %s
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -87,7 +91,7 @@ def read_table(connection: psycopg.Connection, name: TableName) -> TableDefiniti
             hint="name a table; a view is written through the tables below it",
             sqlstate="42809",
         )
-    columns = connection.execute(_READ_COLUMNS, (oid,)).fetchall()
+    columns = connection.execute(_READ_COLUMNS, (NANOSECONDS_COMMENT, oid)).fetchall()
     keys = connection.execute(_READ_KEYS, (oid,)).fetchall()
     return TableDefinition(
         name,
@@ -102,21 +106,12 @@ def _one(connection: psycopg.Connection, query: str, value: Any) -> tuple[Any, .
     return connection.execute(query.encode(), (value,)).fetchone()
 
 
-def _target(
-    name: str,
-    oid: int,
-    typtype: str,
-    category: str,
-    text: str,
-    not_null: bool,
-    filled: bool,
-    server_only: bool,
-) -> TargetColumn:
+def _target(name: str, oid: int, typtype: str, category: str, text: str, *rest: bool) -> TargetColumn:
     kind = KINDS.get(oid)
     if kind is None:
         # citext and its kind take text as it is; so does an enum, label by label.
         kind = "enum" if typtype == "e" else "text" if category == "S" else "other"
-    return TargetColumn(name, PostgresType(kind, text), not_null, filled, server_only)
+    return TargetColumn(name, PostgresType(kind, text), *rest)
 
 
 def create_table(

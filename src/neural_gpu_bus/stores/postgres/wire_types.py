@@ -31,6 +31,8 @@ KINDS = {
 #: Kinds whose binary form is the text itself (jsonb: with one byte before it).
 TEXT_LIKE = frozenset({"text", "varchar", "bpchar", "name", "json", "jsonb", "xml", "enum"})
 
+NANOSECONDS_COMMENT = "nanoseconds since 1970-01-01 UTC"
+
 UNSIGNED_OF_WIDTH = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 
 
@@ -55,3 +57,5 @@ class TargetColumn:
     filled_by_server: bool = False
     #: GENERATED ALWAYS: the server refuses values for it.
     written_by_server_only: bool = False
+    #: A bigint that holds nanoseconds since 1970, as its comment says.
+    holds_nanoseconds: bool = False

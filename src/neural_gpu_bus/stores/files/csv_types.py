@@ -1,0 +1,140 @@
+"""The type of a CSV column, from all of its values.
+
+What most of its first values are, the column is: number, date or time, true/false, else text.
+Within that kind it widens over the whole file (whole number to float, date to time, microseconds
+to nanoseconds). A later value of another kind is refused by row and column rather than turning a
+column of prices into text in silence; a column that is meant as text can be declared so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from neural_gpu_bus.stores.files.csv_values import (
+    NULL_SPELLINGS,
+    cast_text,
+    expected,
+    first_misfit,
+)
+
+#: Values that decide a column's kind.
+SAMPLE_VALUES = 1000
+
+#: Whole numbers up to here are exact in a float64.
+_FLOAT_EXACT_MAX = 1 << 53
+
+#: Whole numbers that may be beyond it, in RE2's words.
+_LARGE = r"^\s*[+-]?[0-9]{16,}\s*$"
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?"
+)
+_TRUTH = re.compile(r"true|false", re.IGNORECASE)
+#: 007 is a name and not seven; more than 18 digits are an identity and not a quantity.
+_CODE = re.compile(r"[+-]?(0\d+|\d{19,})")
+
+#: Types of each kind, each holding all that stand before it.
+_LADDERS: dict[str, tuple[pa.DataType, ...]] = {
+    "number": (pa.int64(), pa.float64()),
+    "time": (pa.date32(), pa.timestamp("us"), pa.timestamp("ns")),
+    "time with zone": (pa.timestamp("us", "UTC"), pa.timestamp("ns", "UTC")),
+    "truth": (pa.bool_(),),
+    "text": (pa.string(),),
+}
+
+
+def is_number(text: str) -> bool:
+    """True for what a float column takes."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
+def _kind_of(value: str) -> str:
+    if _CODE.fullmatch(value):
+        return "code"
+    if is_number(value):
+        return "number"
+    time = _TIME.fullmatch(value)
+    if time is not None:
+        return "time with zone" if time["zone"] else "time"
+    return "truth" if _TRUTH.fullmatch(value) else "text"
+
+
+class ColumnSurvey:
+    """Looks at a column batch after batch and knows its type at the end."""
+
+    def __init__(self) -> None:
+        self._ladder: tuple[pa.DataType, ...] = ()
+        self._step = 0
+        self._large_before = False
+        self._beyond_float = False
+
+    @property
+    def type(self) -> pa.DataType:
+        """The type so far; text for a column of nothing but NULL."""
+        return self._ladder[self._step] if self._ladder else pa.string()
+
+    @property
+    def expected(self) -> str:
+        """What the column holds, in words."""
+        if self._beyond_float:
+            return "exact beside numbers with a fraction (it has more than 15 digits)"
+        return expected(self._ladder[-1])
+
+    def way_out(self, name: str) -> str:
+        """What to do about a value that is of another kind."""
+        return (
+            f"mend the value; or, if the column is text, say so: --text {name} "
+            "(nothing of the file was loaded)"
+        )
+
+    def look_at(self, text: Any) -> int | None:
+        """Take a batch of the column in; index of the first value that does not fit, if any."""
+        if not self._ladder:
+            self._choose_ladder(text)
+        while self._ladder:
+            misfit = self._misfit(text)
+            if misfit is None or self._step == len(self._ladder) - 1:
+                return misfit
+            self._step += 1
+            if self.type == pa.float64():
+                large: int = pc.index(pc.match_substring_regex(text, _LARGE), True).as_py()
+                self._beyond_float = large >= 0 or self._large_before
+                if self._beyond_float:
+                    return large if large >= 0 else misfit
+        return None
+
+    def _choose_ladder(self, text: Any) -> None:
+        # As bytes: nobody has checked yet that it is UTF-8.
+        values = text.drop_null().slice(0, SAMPLE_VALUES).cast(pa.binary()).to_pylist()
+        words = [value.decode("utf-8", "replace").strip() for value in values]
+        kinds = Counter(_kind_of(word) for word in words if word not in NULL_SPELLINGS)
+        if not kinds:
+            return
+        kind, count = kinds.most_common(1)[0]
+        is_plain = count * 2 > kinds.total() and kind in _LADDERS and not kinds["code"]
+        self._ladder = _LADDERS[kind if is_plain else "text"]
+
+    def _misfit(self, text: Any) -> int | None:
+        type_ = self.type
+        try:
+            values = cast_text(text, type_)
+        except pa.ArrowInvalid:
+            return first_misfit(text, type_)
+        if type_ == pa.int64():
+            return self._leading_zero(text, values)
+        return None
+
+    def _leading_zero(self, text: Any, values: Any) -> int | None:
+        """Whole numbers must come back as they were written; remember whether some are large."""
+        limits = pc.min_max(values)
+        known = [abs(v) for v in (limits["min"].as_py(), limits["max"].as_py()) if v is not None]
+        self._large_before |= max(known, default=0) > _FLOAT_EXACT_MAX
+        starts = pc.and_(pc.starts_with(text, "0"), pc.greater(pc.binary_length(text), 1))
+        index: int = pc.index(starts, True).as_py()
+        return index if index >= 0 else None

@@ -1,0 +1,265 @@
+"""Files into tables: one transaction a file, safe to repeat, nothing half-done left behind.
+
+The bytes of each file are known by their hash in ``ngb.loaded_files``, written in the same
+transaction as the rows: loading the same bytes into the same table again does nothing. Tables
+with a key take a file by upsert, so that an overlapping file corrects rows instead of doubling
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+from psycopg import sql
+
+from neural_gpu_bus.errors import BadFileError, BadValueError, UnsupportedTypeError
+from neural_gpu_bus.stores.files import DataFile, FileRows, open_file
+from neural_gpu_bus.stores.files.content import bad_file
+from neural_gpu_bus.stores.postgres.connection import translated
+from neural_gpu_bus.stores.postgres.known_schemas import recognise
+from neural_gpu_bus.stores.postgres.ledgers import (
+    claim_file,
+    ensure_ledgers,
+    forget_files,
+    note_file_rows,
+)
+from neural_gpu_bus.stores.postgres.read_ahead import read_ahead
+from neural_gpu_bus.stores.postgres.table_definition import TableDefinition, read_table
+from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_name
+from neural_gpu_bus.stores.postgres.wire_types import TargetColumn
+from neural_gpu_bus.stores.postgres.writing import Rows, is_empty, open_table, write_rows
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from neural_gpu_bus.ports import Progress
+    from neural_gpu_bus.stores.postgres.writer import Lend
+
+#: What a text file's column is read as, by the kind of the existing table's column.
+_READ_AS = {
+    "bool": pa.bool_(),
+    "int2": pa.int16(),
+    "int4": pa.int32(),
+    "int8": pa.int64(),
+    "float4": pa.float32(),
+    "float8": pa.float64(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+}
+
+
+class LoadReport(msgspec.Struct, frozen=True):
+    """What loading one file did."""
+
+    file: str
+    table: str
+    #: Rows written by this call; 0 when these bytes had been loaded before.
+    rows: int
+    #: Size of the file.
+    nbytes: int
+    seconds: float
+    #: True when the table was made for this file.
+    created: bool
+    #: True when an earlier load of the same bytes made this one a no-op.
+    repeated: bool
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows written a second, from opening the file to the commit."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+
+class FileLoader:
+    """Loads files. ``lend`` gives a connection for the time of one file; ``clock_s`` counts
+    seconds.
+    """
+
+    def __init__(
+        self, lend: Lend, address: str, *, clock_s: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._lend = lend
+        self._address = address
+        self._clock_s = clock_s
+
+    def load(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        table: str,
+        *,
+        key: Sequence[str] | None = None,
+        text: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> list[LoadReport]:
+        """Load each file into ``table``, in order, each in a transaction of its own.
+
+        ``key``: columns that tell rows apart; left out, the known schemas have theirs and an
+        existing table its primary key. ``text``: columns of a CSV that are text whatever they
+        look like. ``progress`` is told rows done and, where known, all rows of the file.
+
+        Raises BadFileError naming the file and, where there is one, row and column; BadParameterError
+        when columns or key do not fit the table. Files before the bad one stay loaded.
+        """
+        name = parse_table_name(table)
+        opened = [open_file(Path(file)) for file in files]
+        reports = []
+        for file in opened:
+            with translated(self._address), self._lend() as connection:
+                ensure_ledgers(connection)
+                reports.append(self._load_one(connection, file, name, key, text, progress))
+        return reports
+
+    def _load_one(
+        self,
+        connection: psycopg.Connection,
+        file: DataFile,
+        name: TableName,
+        key: Sequence[str] | None,
+        text: Sequence[str],
+        progress: Progress | None,
+    ) -> LoadReport:
+        start_s = self._clock_s()
+        before = _state(file.path)
+        digest = _sha256(file.path)
+        found = read_table(connection, name)
+        rows_before = _loaded_before(connection, found, digest)
+        if rows_before is not None:
+            count, created = None, False
+        else:
+            data = file.read(_types(file, found, text))
+            with _names_file(file, data), connection.transaction():
+                count, created = _write(connection, file, name, data, digest, key, progress)
+                if _state(file.path) != before:
+                    raise bad_file(
+                        file.path,
+                        "changed while it was being loaded",
+                        "load it again when nothing writes to it; nothing was stored",
+                    )
+            if count:
+                connection.execute(sql.SQL("ANALYZE {}").format(name.identifier))
+        return LoadReport(
+            file=str(file.path),
+            table=str(name),
+            rows=count or 0,
+            nbytes=before[0],
+            seconds=self._clock_s() - start_s,
+            created=created,
+            repeated=count is None,
+        )
+
+
+def _write(
+    connection: psycopg.Connection,
+    file: DataFile,
+    name: TableName,
+    data: FileRows,
+    digest: str,
+    key: Sequence[str] | None,
+    progress: Progress | None,
+) -> tuple[int | None, bool]:
+    """Rows written (None: these bytes were there already) and whether the table is new."""
+    known = recognise(file.column_names)
+    wanted_key = tuple(known.key if key is None else key)
+    table = open_table(connection, name, data.schema, wanted_key)
+    definition = table.definition
+    if not table.created and is_empty(connection, definition):
+        forget_files(connection, definition.oid)
+    if not claim_file(connection, definition.oid, str(name), digest):
+        return None, False
+    rows = Rows(data.schema, lambda: read_ahead(_told(data, progress)))
+    if table.created or key is not None:
+        upsert_key = wanted_key
+    else:
+        upsert_key = definition.primary_key
+        upsert_key = upsert_key if set(upsert_key) <= set(file.column_names) else ()
+    count = write_rows(
+        connection,
+        table,
+        rows,
+        key=upsert_key,
+        mode="upsert" if upsert_key else "append",
+        index=() if wanted_key else known.index,
+    )
+    note_file_rows(connection, definition.oid, digest, count)
+    return count, table.created
+
+
+def _types(
+    file: DataFile, table: TableDefinition | None, text: Sequence[str]
+) -> dict[str, pa.DataType]:
+    """What the columns of a text file are to be read as, as far as that is known beforehand."""
+    if table is None:
+        types = dict(recognise(file.column_names).types)
+    else:
+        types = {column.name: _read_as(column) for column in table.columns}
+    return types | dict.fromkeys(text, pa.string())
+
+
+def _read_as(column: TargetColumn) -> pa.DataType:
+    if column.holds_nanoseconds:
+        return pa.timestamp("ns", "UTC")
+    return _READ_AS.get(column.type.kind, pa.string())
+
+
+def _loaded_before(
+    connection: psycopg.Connection, table: TableDefinition | None, digest: str
+) -> int | None:
+    """Rows that these bytes had when they were loaded into this table, unless it was emptied
+    since; None when they were not. Saves reading the file; ``claim_file`` is what decides.
+    """
+    if table is None or is_empty(connection, table):
+        return None
+    found = connection.execute(
+        "SELECT rows FROM ngb.loaded_files WHERE table_oid = %s AND sha256 = %s",
+        (table.oid, digest),
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _told(data: FileRows, progress: Progress | None) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in data.batches():
+        yield batch
+        done += batch.num_rows
+        if progress is not None:
+            progress(done, data.rows)
+
+
+@contextmanager
+def _names_file(file: DataFile, data: FileRows) -> Iterator[None]:
+    """Put the file's name (and line) before what is wrong with a value."""
+    try:
+        yield
+    except BadFileError:
+        raise
+    except BadValueError as error:
+        line = data.line_of(error.row)
+        what = error.what
+        if line is not None:
+            what = what.replace(f"row {error.row}", f"row {error.row} (line {line})", 1)
+        raise bad_file(
+            file.path, what, error.hint, row=error.row, column=error.facts.get("column"), line=line
+        ) from None
+    except UnsupportedTypeError as error:
+        raise bad_file(
+            file.path, error.what, error.hint, column=error.column, type=error.type
+        ) from None
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
