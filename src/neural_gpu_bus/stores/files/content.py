@@ -94,14 +94,18 @@ def _head(path: Path) -> bytes:
 def _refuse_other(path: Path, head: bytes, prefix: str) -> None:
     for magic, looks_like, hint in _OTHERS:
         if head.startswith(magic):
-            raise bad_file(path, f"looks like {prefix}{looks_like}", hint and f"{hint}; {UNDERSTOOD}")
+            raise bad_file(
+                path, f"looks like {prefix}{looks_like}", hint and f"{hint}; {UNDERSTOOD}"
+            )
     if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
         raise bad_file(path, f"looks like {prefix}a tar archive", "unpack it first")
     if b"\x00" in head:
         raise bad_file(path, f"looks like {prefix}binary data of an unknown kind")
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith((b"{", b"[")):
-        raise bad_file(path, f"looks like {prefix}JSON", f"write it as CSV or Parquet; {UNDERSTOOD}")
+        raise bad_file(
+            path, f"looks like {prefix}JSON", f"write it as CSV or Parquet; {UNDERSTOOD}"
+        )
     if start.startswith(b"<"):
         raise bad_file(path, f"looks like {prefix}XML or HTML")
     if not start:

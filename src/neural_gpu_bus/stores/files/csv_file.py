@@ -68,9 +68,7 @@ class CsvFile:
             if names.count(name) > 1:
                 raise bad_file(self.path, f"two columns are named {name!r}", "rename one of them")
 
-    def _survey(
-        self, known: Mapping[str, pa.DataType]
-    ) -> tuple[dict[str, pa.DataType], int]:
+    def _survey(self, known: Mapping[str, pa.DataType]) -> tuple[dict[str, pa.DataType], int]:
         """Types of the columns that are not known, from all rows, and the number of rows."""
         surveys = {
             name: csv_types.ColumnSurvey() for name in self.column_names if name not in known
@@ -80,8 +78,13 @@ class CsvFile:
             for name, survey in surveys.items():
                 misfit = survey.look_at(batch.column(name))
                 if misfit is not None:
-                    raise self._bad_value(rows + misfit + 1, name, batch.column(name)[misfit],
-                                          survey.expected, survey.way_out(name))
+                    raise self._bad_value(
+                        rows + misfit + 1,
+                        name,
+                        batch.column(name)[misfit],
+                        survey.expected,
+                        survey.way_out(name),
+                    )
             rows += batch.num_rows
         if not rows:
             raise bad_file(
@@ -94,9 +97,7 @@ class CsvFile:
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         rows = 0
         for batch in self._text_batches():
-            arrays = [
-                self._cast(batch.column(field.name), field, rows) for field in schema
-            ]
+            arrays = [self._cast(batch.column(field.name), field, rows) for field in schema]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
             rows += batch.num_rows
 
@@ -109,9 +110,7 @@ class CsvFile:
                 rows_before + index + 1, field.name, text[index], expected(field.type), ""
             ) from None
 
-    def _bad_value(
-        self, row: int, column: str, value: Any, wanted: str, hint: str
-    ) -> BadFileError:
+    def _bad_value(self, row: int, column: str, value: Any, wanted: str, hint: str) -> BadFileError:
         line = self._line_of(row)
         # As bytes: nobody has checked yet that it is UTF-8.
         shown = value.cast(pa.binary()).as_py().decode("utf-8", "replace")

@@ -1,0 +1,8 @@
+"""Redis and Valkey: whole frames as binary columns under one key."""
+
+from __future__ import annotations
+
+from neural_gpu_bus.stores.redis.columns import RedisColumns
+from neural_gpu_bus.stores.redis.connection import connect, server_address, translated
+
+__all__ = ["RedisColumns", "connect", "server_address", "translated"]

@@ -1,0 +1,166 @@
+"""Connections to Redis or Valkey, and what their refusals mean in this package's own errors.
+
+The client never sends a command twice: redis-py would resend any of them up to ten times when a
+connection breaks, and a second XADD or INCR is another one. Who knows that a call may be repeated
+repeats it. The address is part of every message; the password of none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from neural_gpu_bus.errors import (
+    BadSettingError,
+    NeuralGpuBusError,
+    ProtocolError,
+    ServerAuthenticationError,
+    ServerError,
+    ServerFullError,
+    ServerUnreachableError,
+    ServerVersionError,
+)
+
+SERVER = "Redis"
+
+#: XAUTOCLAIM, LMOVE and GETEX came with 6.2.
+SERVER_VERSION_MIN = (6, 2)
+
+#: Idle connections are looked after by the kernel from here on (the original design's setting).
+KEEPALIVE = True
+
+
+def connect(url: str, *, timeout_s: float) -> redis.Redis:
+    """A client whose server has answered, is new enough, and takes our password.
+
+    ``timeout_s`` bounds connecting and each reply; blocking commands bring their own limit, which
+    redis-py adds to it. Replies are bytes.
+
+    Raises BadSettingError, ServerUnreachableError, ServerAuthenticationError, ServerVersionError.
+    """
+    address = server_address(url)
+    try:
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            decode_responses=False,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            **({} if url.startswith("unix:") else {"socket_keepalive": KEEPALIVE}),
+        )
+    except ValueError:
+        # redis-py quotes the piece it could not read, which may be the password.
+        raise _bad_url(address) from None
+    try:
+        with translated(address):
+            _check_version(client.info("server"), address)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def server_address(url: str) -> str:
+    """``host:port/database`` or the socket's path, without user and password."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return parts.path
+        if parts.scheme not in ("redis", "rediss"):
+            raise _bad_url("")
+        return f"{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path or '/0'}"
+    except ValueError as error:
+        if isinstance(error, BadSettingError):
+            raise
+        raise _bad_url("") from None
+
+
+def _bad_url(address: str) -> BadSettingError:
+    return BadSettingError(
+        f"the Redis address {address} cannot be read"
+        if address
+        else "the Redis address cannot be read",
+        hint="write it as redis://user:password@host:port/0 (rediss:// for TLS) or "
+        "unix:///path/to/socket?db=0, special characters percent-encoded",
+        setting="compute_redis_url",
+    )
+
+
+def _check_version(info: dict[str, Any], address: str) -> None:
+    text = str(info.get("redis_version", "0"))
+    version = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+    if version < SERVER_VERSION_MIN:
+        oldest = ".".join(str(part) for part in SERVER_VERSION_MIN)
+        raise ServerVersionError(
+            f"{SERVER} at {address} is version {text}, older than {oldest}",
+            hint=f"use {SERVER} {oldest} or newer, or any Valkey, or leave the NGB_..._REDIS_URL "
+            "settings empty for private ones",
+            server=SERVER,
+            version=text,
+            version_min=oldest,
+        )
+
+
+@contextmanager
+def translated(address: str) -> Iterator[None]:
+    """Turn redis-py's errors into ours; ``address`` as ``server_address`` gives it."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise failure_from(error, address) from error
+
+
+def failure_from(error: redis.RedisError, address: str) -> NeuralGpuBusError:
+    """Our error for one of redis-py's."""
+    text = " ".join(str(error).split())
+    if isinstance(error, redis.AuthenticationError) or text.startswith(_REFUSED_USER):
+        return ServerAuthenticationError(
+            f"{SERVER} at {address} refused the user or the password: {text}",
+            hint="check user and password in the NGB_..._REDIS_URL settings",
+            server=SERVER,
+            address=address,
+        )
+    if "DB index" in text:
+        return BadSettingError(
+            f"{SERVER} at {address} has no such database: {text}",
+            hint="use database 0, or raise the server's `databases`",
+            setting="compute_redis_url",
+        )
+    if isinstance(error, redis.OutOfMemoryError) or text.startswith(("OOM", "MISCONF")):
+        return ServerFullError(
+            f"{SERVER} at {address} has no room left: {text}",
+            hint="raise its maxmemory or free its disk, or let it evict old keys "
+            "(maxmemory-policy allkeys-lru); nothing was stored",
+            server=SERVER,
+        )
+    if isinstance(error, (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)):
+        return ServerUnreachableError(
+            f"cannot talk to {SERVER} at {address}: {text}",
+            hint="check that it runs and that the NGB_..._REDIS_URL settings name it; "
+            "`ngb status` shows which servers are used",
+            server=SERVER,
+            address=address,
+        )
+    if isinstance(error, redis.InvalidResponse):
+        return ProtocolError(
+            f"what answers at {address} does not speak Redis's protocol: {text}",
+            hint="check the port: another service may listen there",
+            position=None,
+        )
+    return ServerError(
+        f"{SERVER} at {address} refused the command: {text}",
+        hint="see the server's log; a managed Redis may forbid some commands",
+        server=SERVER,
+    )
+
+
+#: Replies of servers (redis/src/server.c, acl.c) that redis-py has no class for everywhere.
+_REFUSED_USER = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password")
