@@ -1,0 +1,81 @@
+"""The machine and the versions that a figure belongs to: without them it says nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psutil
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+#: Everything that takes part in a measurement, ours or a rival's.
+DISTRIBUTIONS = (
+    "neural-gpu-bus", "numpy", "numba", "pyarrow", "psycopg", "redis", "hiredis", "onnxruntime",
+    "pandas", "SQLAlchemy", "psycopg2-binary", "adbc-driver-postgresql", "polars", "TA-Lib",
+    "skfolio", "scipy", "asyncpg", "connectorx", "duckdb",
+)  # fmt: skip
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """One host as a reader of a figure wants to know it."""
+
+    processor: str
+    #: Cores that this process may use.
+    cores: int
+    memory_bytes: int
+    system: str
+    python: str
+
+
+def this_machine() -> Machine:
+    """Look at this host."""
+    return Machine(
+        processor=_processor(),
+        cores=_cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        system=f"{platform.system()} {platform.release()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+    )
+
+
+def versions() -> dict[str, str]:
+    """Installed distributions of the list above, with their versions."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def redis_version(url: SecretStr) -> dict[str, str]:
+    """Name and version of the server behind the compute bus."""
+    import redis
+
+    with redis.Redis.from_url(url.get_secret_value()) as client:
+        information: Any = client.info("server")
+    if "valkey_version" in information:
+        return {"Valkey": information["valkey_version"]}
+    return {"Redis": information["redis_version"]}
