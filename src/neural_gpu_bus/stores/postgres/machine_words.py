@@ -69,19 +69,23 @@ copy_bytes: Any = intrinsic(_memcpy)
 
 @njit(forceinline=True)
 def i16(address):  # type: ignore[no-untyped-def]
+    """Signed 16 bits in network order, as int64."""
     return np.int64(np.int16(load_16(np.uint64(address))))
 
 
 @njit(forceinline=True)
 def i32(address):  # type: ignore[no-untyped-def]
+    """Signed 32 bits in network order, as int64."""
     return np.int64(np.int32(load_32(np.uint64(address))))
 
 
 @njit(forceinline=True)
 def i64(address):  # type: ignore[no-untyped-def]
+    """Signed 64 bits in network order."""
     return np.int64(load_64(np.uint64(address)))
 
 
 @njit(forceinline=True)
 def byte(address):  # type: ignore[no-untyped-def]
+    """One byte at a signed address."""
     return load_8(np.uint64(address))

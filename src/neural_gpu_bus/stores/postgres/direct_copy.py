@@ -1,0 +1,199 @@
+"""A query's reply straight from the socket into one buffer, past libpq.
+
+libpq connects, authenticates and is idle; then this speaks on its socket and stops at
+ReadyForQuery, so libpq's own buffer stays empty and the connection can be used again. libpq hands
+out one row at a time (a malloc, a copy and a call for each); this takes what the socket has.
+
+The statement is described and copied in one transaction: Parse and Describe without Sync open it,
+the COPY's simple query ends it. Locks taken by Parse hold off a change of a column's type in
+between, which COPY's bytes would not show.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+from collections.abc import Callable, Sequence
+
+from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError
+from neural_gpu_bus.stores.postgres import wire_messages as wire
+from neural_gpu_bus.stores.postgres.column_types import SourceColumn
+from neural_gpu_bus.stores.postgres.connection import failure_from
+from neural_gpu_bus.stores.postgres.copy_decode import CopyScan
+from neural_gpu_bus.stores.postgres.deadline import Deadline
+from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer
+
+#: A message that is no CopyData; longer is no message of PostgreSQL's but noise.
+MESSAGE_BYTES_MAX = 1 << 20
+
+
+class DirectCopy:
+    """One query on a borrowed socket. ``finished``: the server is ready for the next one."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        buffer: ReceiveBuffer,
+        address: str,
+        deadline: Deadline,
+    ) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._buffer = buffer
+        self._address = address
+        self._deadline = deadline
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+        self._refusal: wire.Refusal | None = None
+        self.finished = True
+        #: The session was changed by the statement itself (set_config).
+        self.tainted = False
+
+    def close(self) -> None:
+        """Leave the socket to libpq, open."""
+        self._socket.detach()
+
+    def describe(self, sql: bytes) -> list[tuple[str, int]] | None:
+        """Names and type OIDs of the statement's columns, None where it returns no rows."""
+        self._send(wire.parse(sql) + wire.DESCRIBE + wire.FLUSH)
+        while True:
+            tag, body = self._next_message()
+            if tag == wire.ROW_DESCRIPTION:
+                return wire.read_row_description(body)
+            if tag == wire.NO_DATA:
+                return None
+            if tag == wire.ERROR:
+                self.leave()
+
+    def leave(self) -> None:
+        """End the transaction that ``describe`` opened; raises what the server refused."""
+        self._send(wire.SYNC)
+        while self._next_message()[0] != wire.READY:
+            pass
+        self._finish()
+
+    def copy(
+        self, sql: bytes, columns: Sequence[SourceColumn], progress: Callable[[int], None]
+    ) -> CopyScan:
+        """Receive the rows into the buffer, which then holds CopyData messages alone."""
+        limit_ms = math.ceil(self._deadline.left_s() * 1000)
+        prefix = b"SET LOCAL statement_timeout = %d; " % limit_ms
+        self._send(wire.query(prefix + b"COPY (" + sql + b"\n) TO STDOUT (FORMAT BINARY)"))
+        scan = CopyScan(columns, framed=True)
+        rows = self._receive(scan, progress)
+        self._finish()
+        if scan.position != self._buffer.stop:
+            raise ProtocolError(
+                f"{self._buffer.stop - scan.position} bytes follow the end of the reply",
+                hint="run the query again; if it happens again, report the statement",
+                position=scan.position,
+            )
+        scan.finish(self._buffer.bytes, self._buffer.stop)
+        if rows != scan.rows:
+            raise ProtocolError(
+                f"the server sent {scan.rows} rows and says {rows}",
+                hint="run the query again; if it happens again, report the statement",
+                position=self._buffer.stop,
+            )
+        return scan
+
+    def _receive(self, scan: CopyScan, progress: Callable[[int], None]) -> int | None:
+        """Up to ReadyForQuery; the number of rows the server says it sent."""
+        rows = None
+        while True:
+            self._fill()
+            while scan.feed(self._buffer.bytes, self._buffer.stop):
+                message = self._take_message(scan.position)
+                if message is None:
+                    break
+                tag, body = message
+                if tag == wire.COMMAND_COMPLETE:
+                    rows = wire.read_row_count(body)
+                elif tag == wire.READY:
+                    return rows
+            self._deadline.left_s()
+            progress(scan.rows)
+
+    def _next_message(self) -> tuple[int, bytes]:
+        while (message := self._take_message(0)) is None:
+            self._fill()
+        return message
+
+    def _take_message(self, position: int) -> tuple[int, bytes] | None:
+        """Cut a message that is no data out of the buffer; None while it is not whole."""
+        view = self._buffer.view[position : self._buffer.stop]
+        if len(view) < 5:
+            return None
+        tag, size = view[0], int.from_bytes(view[1:5])
+        if not 4 <= size <= MESSAGE_BYTES_MAX or chr(tag) not in _KNOWN_TAGS:
+            raise ProtocolError(
+                f"byte {position} of the reply begins no message: tag {chr(tag)!r}, {size} bytes",
+                hint="check what stands between this machine and the server",
+                position=position,
+            )
+        if len(view) < size + 1:
+            return None
+        body = bytes(view[5 : size + 1])
+        self._buffer.cut_out(position, size + 1)
+        if tag == wire.ERROR:
+            self._refusal = wire.read_refusal(body)
+        elif tag == wire.PARAMETER_STATUS:
+            self.tainted = True
+        return tag, body
+
+    def _finish(self) -> None:
+        self.finished = True
+        if self._refusal is not None:
+            raise self._failure(self._refusal)
+
+    def _failure(self, refusal: wire.Refusal) -> NeuralGpuBusError:
+        return failure_from(
+            refusal.sqlstate,
+            refusal.message,
+            self._address,
+            position=refusal.position,
+            detail=refusal.detail,
+            hint=refusal.hint,
+            timeout_s=self._deadline.timeout_s,
+        )
+
+    def _send(self, message: bytes) -> None:
+        self.finished = False
+        view = memoryview(message)
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
+            except OSError as error:
+                raise self._lost(str(error)) from error
+
+    def _fill(self) -> None:
+        """Receive at least one byte."""
+        while True:
+            try:
+                count = self._socket.recv_into(self._buffer.free())
+            except BlockingIOError:
+                self._wait(select.POLLIN)
+                continue
+            except OSError as error:
+                raise self._lost(str(error)) from error
+            if count == 0:
+                raise self._lost("the server closed the connection")
+            self._buffer.stop += count
+            return
+
+    def _wait(self, event: int) -> None:
+        self._poll.modify(self._socket.fileno(), event)
+        if not self._poll.poll(self._deadline.left_s() * 1000):
+            self._deadline.left_s()
+
+    def _lost(self, text: str) -> NeuralGpuBusError:
+        """The connection broke; what the server said last is the better reason."""
+        if self._refusal is not None:
+            return self._failure(self._refusal)
+        return failure_from(None, text, self._address)
+
+
+#: Tags that may stand between CopyData messages and around them.
+_KNOWN_TAGS = frozenset("1tNAcHCEZTnSG")

@@ -1,0 +1,90 @@
+"""Messages of PostgreSQL's protocol 3 that reading needs: pure, bytes on both sides.
+
+Source: PostgreSQL manual, "Message Formats" and "Error and Notice Message Fields".
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from neural_gpu_bus.errors import ProtocolError
+
+FLUSH = b"H\x00\x00\x00\x04"
+SYNC = b"S\x00\x00\x00\x04"
+#: Describe the statement without a name.
+DESCRIBE = b"D\x00\x00\x00\x06S\x00"
+
+#: Tags of the server's messages.
+COPY_DONE = ord("c")
+COPY_OUT = ord("H")
+COMMAND_COMPLETE = ord("C")
+ERROR = ord("E")
+READY = ord("Z")
+ROW_DESCRIPTION = ord("T")
+NO_DATA = ord("n")
+PARAMETER_STATUS = ord("S")
+#: Say nothing that reading needs: ParseComplete, ParameterDescription, notices, notifications.
+UNINTERESTING = frozenset(b"1tNA")
+
+_FIELD = struct.Struct("!IhIhih")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What an ErrorResponse says; empty where the server left a field out."""
+
+    sqlstate: str
+    message: str
+    detail: str
+    hint: str
+    #: Character in the statement, 1 = first, as text.
+    position: str
+
+
+def parse(sql: bytes) -> bytes:
+    """Parse a statement without a name or parameter types."""
+    return _framed(b"P", b"\x00" + sql + b"\x00\x00\x00")
+
+
+def query(sql: bytes) -> bytes:
+    """A simple query."""
+    return _framed(b"Q", sql + b"\x00")
+
+
+def _framed(tag: bytes, body: bytes) -> bytes:
+    return tag + struct.pack("!I", len(body) + 4) + body
+
+
+def read_row_description(body: bytes) -> list[tuple[str, int]]:
+    """Name and type OID of each field. Raises ProtocolError."""
+    try:
+        (count,) = struct.unpack_from("!h", body)
+        fields, at = [], 2
+        for _ in range(count):
+            end = body.index(b"\x00", at)
+            fields.append((body[at:end].decode(), _FIELD.unpack_from(body, end + 1)[2]))
+            at = end + 1 + _FIELD.size
+    except (struct.error, ValueError) as error:
+        raise ProtocolError(
+            f"a row description of {len(body)} bytes cannot be read: {error}",
+            hint="check what stands between this machine and the server",
+            position=0,
+        ) from error
+    return fields
+
+
+def read_refusal(body: bytes) -> Refusal:
+    """The fields of an ErrorResponse."""
+    fields = {
+        part[:1].decode("ascii", "replace"): part[1:].decode("utf-8", "replace")
+        for part in body.split(b"\x00")
+        if part
+    }
+    return Refusal(*(fields.get(code, "") for code in "CMDHP"))
+
+
+def read_row_count(body: bytes) -> int | None:
+    """Rows that a CommandComplete of COPY names; None for another command's."""
+    words = body.rstrip(b"\x00").split()
+    return int(words[1]) if len(words) == 2 and words[0] == b"COPY" else None
