@@ -5,6 +5,7 @@ it the real ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from neural_gpu_bus.descriptors import (
@@ -215,8 +216,8 @@ class ArrayBackend(Protocol):
     def sort(self, array: Any, axis: int) -> Any:
         """Ascending along an axis: libraries differ in what ``xp.sort`` takes and returns."""
 
-    def largest(self, array: Any, axis: int) -> Any:
-        """Maximum along an axis."""
+    def active(self) -> AbstractContextManager[Any]:
+        """The device's own context: kernels run inside it."""
 
     def wait_ready(self, *arrays: Any) -> None:
         """Wait until lazily computed arrays are there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import NamedTuple
 
 
@@ -15,3 +16,11 @@ class Capability(NamedTuple):
     detail: str
     #: The way to have it; empty where there is nothing to do.
     advice: str
+
+
+def find_library(distribution: str) -> str | None:
+    """Version of an installed distribution, without importing it; None where it is missing."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

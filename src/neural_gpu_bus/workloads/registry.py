@@ -11,6 +11,10 @@ from neural_gpu_bus.errors import UnknownWorkloadError
 from neural_gpu_bus.workloads import (
     factor_correlation,
     portfolio_risk,
+    shape_patterns,
+    technical_indicators,
+    vpin_bars,
+    vpin_trades,
 )
 
 if TYPE_CHECKING:
@@ -20,8 +24,12 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
     {
         module.WORKLOAD.name: module.WORKLOAD
         for module in (
-            factor_correlation,
             portfolio_risk,
+            factor_correlation,
+            technical_indicators,
+            vpin_trades,
+            vpin_bars,
+            shape_patterns,
         )
     }
 )

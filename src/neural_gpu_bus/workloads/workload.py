@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
     Arrays = Mapping[str, Array]
 
-#: Input name -> column name -> ``float``, ``time``, ``text`` or ``text, optional``; no column at all
-#: stands for every float column.
+#: Input name -> column name -> ``float``, ``time``, ``text`` or ``text, optional``; no column at
+#: all stands for every float column.
 Inputs = Mapping[str, Mapping[str, str]]
 
 
