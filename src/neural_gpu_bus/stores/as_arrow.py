@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +42,8 @@ def _table(columns: Any) -> pa.Table:
     if hasattr(columns, "__arrow_c_stream__"):
         return _without_nameless_index(pa.RecordBatchReader.from_stream(columns).read_all())
     if hasattr(columns, "arrow"):
-        return cast("pa.Table", columns.arrow())
+        table: pa.Table = columns.arrow()
+        return table
     if isinstance(columns, Mapping):
         return _from_mapping(columns)
     raise BadParameterError(
@@ -72,7 +73,7 @@ def _from_mapping(columns: Mapping[str, Any]) -> pa.Table:
     return pa.table(arrays)
 
 
-def _array(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
+def _array(name: str, values: Any) -> Any:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     if isinstance(values, np.ndarray):

@@ -159,10 +159,11 @@ class CsvFile:
         why = f"cannot be read as CSV after row {rows:,} ({str(error).splitlines()[0]})"
         return bad_file(self.path, why, "the file may be cut or broken: fetch or write it again")
 
-    def _source(self) -> pa.NativeFile:
-        return pa.input_stream(str(self.path), compression="gzip" if self._gzipped else None)
+    def _source(self) -> Any:
+        compression: Any = "gzip" if self._gzipped else None
+        return pa.input_stream(str(self.path), compression=compression)
 
-    def _open(self, source: pa.NativeFile, note_wrong: Any) -> pacsv.CSVStreamingReader:
+    def _open(self, source: Any, note_wrong: Any) -> pacsv.CSVStreamingReader:
         return pacsv.open_csv(
             source,
             read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
@@ -184,17 +185,19 @@ class CsvFile:
         """Line where a data row starts: lines and rows part ways at blank lines and at values
         that hold a line break. Reads the file once more, which only a refusal does.
         """
-        opened: Any = gzip.open(self.path) if self._gzipped else self.path.open("rb")
-        text = io.TextIOWrapper(opened, "utf-8-sig", errors="replace", newline="")
-        with text:
+        with (
+            self.path.open("rb") as raw,
+            gzip.GzipFile(fileobj=raw) if self._gzipped else raw as unpacked,
+            io.TextIOWrapper(unpacked, "utf-8-sig", errors="replace", newline="") as text,
+        ):
             reader = csv.reader(text, delimiter=self._delimiter)
-            before = 0
             lines = ((values, reader.line_num) for values in reader)
-            starts = _starts(lines, before)
-            return next(islice(starts, row, None), None)
+            return next(islice(_starts(lines), row, None), None)
 
 
-def _starts(lines: Iterator[tuple[list[str], int]], before: int) -> Iterator[int]:
+def _starts(lines: Iterator[tuple[list[str], int]]) -> Iterator[int]:
+    """First line of each row that is not blank; each row comes with its last line."""
+    before = 0
     for values, last_line in lines:
         if values:
             yield before + 1

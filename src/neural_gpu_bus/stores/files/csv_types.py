@@ -137,6 +137,9 @@ class ColumnSurvey:
         limits = pc.min_max(values)
         known = [abs(v) for v in (limits["min"].as_py(), limits["max"].as_py()) if v is not None]
         self._large_before |= max(known, default=0) > _FLOAT_EXACT_MAX
-        starts = pc.and_(pc.starts_with(text, "0"), pc.greater(pc.binary_length(text), 1))
-        index: int = pc.index(starts, True).as_py()
+        starts = pc.starts_with(text, "0")
+        if not pc.any(starts).as_py():
+            return None
+        longer: Any = pc.binary_length(text).to_numpy(zero_copy_only=False) > 1
+        index: int = pc.index(pc.and_(starts, pa.array(longer)), True).as_py()
         return index if index >= 0 else None

@@ -29,10 +29,12 @@ class DataFile(Protocol):
     """A file that was opened."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """Where it lies."""
 
     @property
-    def column_names(self) -> tuple[str, ...]: ...
+    def column_names(self) -> tuple[str, ...]:
+        """As the file has them, in its order."""
 
     def read(self, types: Mapping[str, pa.DataType]) -> FileRows:
         """Its rows. ``types``: what text columns are to be read as; the types of the other columns

@@ -8,14 +8,15 @@ on the type.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from neural_gpu_bus.stores.postgres.wire_columns import ColumnPlan, WireColumn, wire_columns
+from neural_gpu_bus.stores.postgres.wire_columns import ColumnPlan, wire_columns
+from neural_gpu_bus.stores.postgres.wire_source import WireColumn
 
 #: Signature, flags, length of the header extension.
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(4) + bytes(4)
@@ -41,7 +42,7 @@ def encode(
     plans: Sequence[ColumnPlan],
     *,
     piece_bytes_max: int = PIECE_BYTES_MAX,
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """All of COPY BINARY for these batches, whose columns stand in the order of ``plans``.
 
     Raises BadValueError (column, row counted from 1 over all batches) before any byte of the
@@ -165,7 +166,7 @@ def _put_bytes(out, cursor, values, valid):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _put_variable(out, cursor, offsets, data, valid, lead):  # type: ignore[no-untyped-def]
+def _put_variable(out, cursor, offsets, data, valid, lead):  # type: ignore[no-untyped-def]  # noqa: PLR0917  # numba takes no keywords
     some_null = valid.size > 0
     for row in range(cursor.size):
         at = np.uint64(cursor[row])

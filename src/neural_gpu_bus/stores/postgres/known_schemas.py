@@ -82,9 +82,7 @@ KNOWN_SCHEMAS: tuple[KnownSchema, ...] = (
     KnownSchema(
         frozenset({"instrument_id", "ts", "bid_price", "ask_price"}),
         index=_FEED_INDEX,
-        types=_FEED_TEXT
-        | _FEED_TIMES
-        | _types(_NUMBER, "bid_price bid_size ask_price ask_size"),
+        types=_FEED_TEXT | _FEED_TIMES | _types(_NUMBER, "bid_price bid_size ask_price ask_size"),
     ),
     KnownSchema(
         frozenset({"date", "asset", "price", "panel", "field"}),

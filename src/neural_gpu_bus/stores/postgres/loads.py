@@ -13,8 +13,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.writer import Lend
 
 #: What a text file's column is read as, by the kind of the existing table's column.
-_READ_AS = {
+_READ_AS: dict[str, Any] = {
     "bool": pa.bool_(),
     "int2": pa.int16(),
     "int4": pa.int32(),
@@ -106,91 +107,96 @@ class FileLoader:
         existing table its primary key. ``text``: columns of a CSV that are text whatever they
         look like. ``progress`` is told rows done and, where known, all rows of the file.
 
-        Raises BadFileError naming the file and, where there is one, row and column; BadParameterError
-        when columns or key do not fit the table. Files before the bad one stay loaded.
+        Raises BadFileError naming the file and, where there is one, row and column;
+        BadParameterError when columns or key do not fit the table. Files before the bad one stay
+        loaded.
         """
         name = parse_table_name(table)
-        opened = [open_file(Path(file)) for file in files]
-        reports = []
-        for file in opened:
-            with translated(self._address), self._lend() as connection:
-                ensure_ledgers(connection)
-                reports.append(self._load_one(connection, file, name, key, text, progress))
-        return reports
+        wanted_key = None if key is None else tuple(key)
+        loads = [
+            _Load(open_file(Path(file)), name, wanted_key, tuple(text), progress) for file in files
+        ]
+        return [self._run(load) for load in loads]
 
-    def _load_one(
-        self,
-        connection: psycopg.Connection,
-        file: DataFile,
-        name: TableName,
-        key: Sequence[str] | None,
-        text: Sequence[str],
-        progress: Progress | None,
-    ) -> LoadReport:
+    def _run(self, load: _Load) -> LoadReport:
         start_s = self._clock_s()
-        before = _state(file.path)
-        digest = _sha256(file.path)
-        found = read_table(connection, name)
-        rows_before = _loaded_before(connection, found, digest)
-        if rows_before is not None:
-            count, created = None, False
-        else:
-            data = file.read(_types(file, found, text))
-            with _names_file(file, data), connection.transaction():
-                count, created = _write(connection, file, name, data, digest, key, progress)
-                if _state(file.path) != before:
-                    raise bad_file(
-                        file.path,
-                        "changed while it was being loaded",
-                        "load it again when nothing writes to it; nothing was stored",
-                    )
-            if count:
-                connection.execute(sql.SQL("ANALYZE {}").format(name.identifier))
+        nbytes = load.file.path.stat().st_size
+        with translated(self._address), self._lend() as connection:
+            ensure_ledgers(connection)
+            count, created = load.run(connection)
         return LoadReport(
-            file=str(file.path),
-            table=str(name),
+            file=str(load.file.path),
+            table=str(load.table),
             rows=count or 0,
-            nbytes=before[0],
+            nbytes=nbytes,
             seconds=self._clock_s() - start_s,
             created=created,
             repeated=count is None,
         )
 
 
-def _write(
-    connection: psycopg.Connection,
-    file: DataFile,
-    name: TableName,
-    data: FileRows,
-    digest: str,
-    key: Sequence[str] | None,
-    progress: Progress | None,
-) -> tuple[int | None, bool]:
-    """Rows written (None: these bytes were there already) and whether the table is new."""
-    known = recognise(file.column_names)
-    wanted_key = tuple(known.key if key is None else key)
-    table = open_table(connection, name, data.schema, wanted_key)
-    definition = table.definition
-    if not table.created and is_empty(connection, definition):
-        forget_files(connection, definition.oid)
-    if not claim_file(connection, definition.oid, str(name), digest):
-        return None, False
-    rows = Rows(data.schema, lambda: read_ahead(_told(data, progress)))
-    if table.created or key is not None:
-        upsert_key = wanted_key
-    else:
-        upsert_key = definition.primary_key
-        upsert_key = upsert_key if set(upsert_key) <= set(file.column_names) else ()
-    count = write_rows(
-        connection,
-        table,
-        rows,
-        key=upsert_key,
-        mode="upsert" if upsert_key else "append",
-        index=() if wanted_key else known.index,
-    )
-    note_file_rows(connection, definition.oid, digest, count)
-    return count, table.created
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """One file on its way into one table."""
+
+    file: DataFile
+    table: TableName
+    #: None: the known schema's, or the existing table's own.
+    key: tuple[str, ...] | None
+    text: tuple[str, ...]
+    progress: Progress | None
+
+    def run(self, connection: psycopg.Connection) -> tuple[int | None, bool]:
+        """Rows written (None: these bytes were there already) and whether the table is new."""
+        before = _state(self.file.path)
+        digest = _sha256(self.file.path)
+        found = read_table(connection, self.table)
+        if _loaded_before(connection, found, digest):
+            return None, False
+        data = self.file.read(_types(self.file, found, self.text))
+        with _names_file(self.file, data), connection.transaction():
+            count, created = self._write(connection, data, digest)
+            if _state(self.file.path) != before:
+                raise bad_file(
+                    self.file.path,
+                    "changed while it was being loaded",
+                    "load it again when nothing writes to it; nothing was stored",
+                )
+        if count:
+            connection.execute(sql.SQL("ANALYZE {}").format(self.table.identifier))
+        return count, created
+
+    def _write(
+        self, connection: psycopg.Connection, data: FileRows, digest: str
+    ) -> tuple[int | None, bool]:
+        known = recognise(self.file.column_names)
+        wanted_key = known.key if self.key is None else self.key
+        table = open_table(connection, self.table, data.schema, wanted_key)
+        definition = table.definition
+        if not table.created and is_empty(connection, definition):
+            forget_files(connection, definition.oid)
+        if not claim_file(connection, definition.oid, str(self.table), digest):
+            return None, False
+        key = wanted_key if table.created else self._existing_key(definition)
+        count = write_rows(
+            connection,
+            table,
+            Rows(data.schema, lambda: read_ahead(_told(data, self.progress))),
+            key=key,
+            mode="upsert" if key else "append",
+            index=() if wanted_key else known.index,
+        )
+        note_file_rows(connection, definition.oid, digest, count)
+        return count, table.created
+
+    def _existing_key(self, table: TableDefinition) -> tuple[str, ...]:
+        """What an existing table is upserted by: the key asked for, else its own primary key where
+        the file has it; empty to append.
+        """
+        if self.key is not None:
+            return self.key
+        has_it = set(table.primary_key) <= set(self.file.column_names)
+        return table.primary_key if has_it else ()
 
 
 def _types(
@@ -207,22 +213,22 @@ def _types(
 def _read_as(column: TargetColumn) -> pa.DataType:
     if column.holds_nanoseconds:
         return pa.timestamp("ns", "UTC")
-    return _READ_AS.get(column.type.kind, pa.string())
+    known: pa.DataType = _READ_AS.get(column.type.kind, pa.string())
+    return known
 
 
 def _loaded_before(
     connection: psycopg.Connection, table: TableDefinition | None, digest: str
-) -> int | None:
-    """Rows that these bytes had when they were loaded into this table, unless it was emptied
-    since; None when they were not. Saves reading the file; ``claim_file`` is what decides.
+) -> bool:
+    """True when these bytes were loaded into this table, unless it was emptied since. It saves
+    reading the file; ``claim_file`` is what decides.
     """
     if table is None or is_empty(connection, table):
-        return None
+        return False
     found = connection.execute(
-        "SELECT rows FROM ngb.loaded_files WHERE table_oid = %s AND sha256 = %s",
-        (table.oid, digest),
+        "SELECT FROM ngb.loaded_files WHERE table_oid = %s AND sha256 = %s", (table.oid, digest)
     ).fetchone()
-    return None if found is None else int(found[0])
+    return found is not None
 
 
 def _told(data: FileRows, progress: Progress | None) -> Iterator[pa.RecordBatch]:

@@ -81,9 +81,7 @@ def repeated_key(
         table,
         identifiers(key),
     )
-    found = connection.execute(query).fetchone()
-    assert found is not None
-    first, again, *values = found
+    first, again, *values = connection.execute(query).fetchall()[0]
     return _repeated(first, again, key, ", ".join(values))
 
 

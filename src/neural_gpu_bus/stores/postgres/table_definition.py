@@ -106,7 +106,9 @@ def _one(connection: psycopg.Connection, query: str, value: Any) -> tuple[Any, .
     return connection.execute(query.encode(), (value,)).fetchone()
 
 
-def _target(name: str, oid: int, typtype: str, category: str, text: str, *rest: bool) -> TargetColumn:
+def _target(
+    name: str, oid: int, typtype: str, category: str, text: str, *rest: bool
+) -> TargetColumn:
     kind = KINDS.get(oid)
     if kind is None:
         # citext and its kind take text as it is; so does an enum, label by label.
@@ -124,7 +126,7 @@ def create_table(
     columns = [
         sql.SQL("{} {}{}").format(
             sql.Identifier(field.name),
-            sql.SQL(postgres_type(field)),  # type: ignore[arg-type]  # one of our own literals
+            sql.SQL(postgres_type(field)),
             sql.SQL("" if field.nullable and field.name not in key else " NOT NULL"),
         )
         for field in schema
@@ -140,7 +142,12 @@ def create_table(
                 )
             )
     made = read_table(connection, name)
-    assert made is not None
+    if made is None:
+        raise QueryError(
+            f"table {str(name)!r} was made and cannot be found: the search path leads elsewhere",
+            hint="write the name as schema.name",
+            sqlstate="42P01",
+        )
     return made
 
 
@@ -167,9 +174,9 @@ def _is_nanoseconds(type_: pa.DataType) -> bool:
     return pa.types.is_timestamp(type_) and type_.unit == "ns"
 
 
-def postgres_type(field: pa.Field) -> str:
+def postgres_type(field: pa.Field[Any]) -> str:
     """The PostgreSQL type that holds every value of this Arrow type (uint64: up to 2**63 - 1)."""
-    type_ = field.type
+    type_: Any = field.type
     if isinstance(type_, pa.BaseExtensionType):
         type_ = type_.storage_type
     if pa.types.is_dictionary(type_):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.descriptors import StoreReceipt
@@ -12,11 +13,12 @@ from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.stores.as_arrow import as_table
 from neural_gpu_bus.stores.postgres.connection import translated
 from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers, forget_old
-from neural_gpu_bus.stores.postgres.table_name import parse_table_name
+from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_name
 from neural_gpu_bus.stores.postgres.writing import Mode, Rows, open_table, write_rows
 
 if TYPE_CHECKING:
     import psycopg
+    import pyarrow as pa
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
 
@@ -26,6 +28,33 @@ _LSN = (
     "SELECT CASE current_setting('synchronous_commit') WHEN 'off' "
     "THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END::text"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One call of ``store``, checked as far as the server is not needed."""
+
+    table: TableName
+    data: pa.Table
+    key: tuple[str, ...]
+    mode: Mode
+    job_id: str | None
+
+    def run(self, connection: psycopg.Connection) -> int | None:
+        """Rows written in the connection's transaction; None for a job that was stored before."""
+        if self.job_id is not None and not claim_job(
+            connection, self.job_id, str(self.table), self.data.num_rows
+        ):
+            return None
+        opened = open_table(connection, self.table, self.data.schema, self.key)
+        if self.mode == "upsert" and opened.created and not self.key:
+            raise BadParameterError(
+                f"table {str(self.table)!r} is new, and an upsert needs to know its key",
+                hint="give key=[...]",
+                parameter="key",
+            )
+        rows = Rows(self.data.schema, lambda: iter(self.data.to_batches()))
+        return write_rows(connection, opened, rows, key=self.key, mode=self.mode)
 
 
 class PostgresWriter:
@@ -64,35 +93,13 @@ class PostgresWriter:
                 parameter="mode",
             )
         data = as_table(columns)
-        rows = Rows(data.schema, lambda: iter(data.to_batches()))
+        write = _Write(name, data, tuple(key or ()), mode, job_id)
         with translated(self._address), self._lend() as connection:
             self._prepare(connection)
-            count = self._transact(connection, name, rows, tuple(key or ()), mode, job_id, data)
-            lsn = connection.execute(_LSN).fetchone()
-        assert lsn is not None
-        return StoreReceipt(rows=count or 0, lsn=lsn[0], repeated=count is None)
-
-    def _transact(
-        self,
-        connection: psycopg.Connection,
-        name: Any,
-        rows: Rows,
-        key: Sequence[str],
-        mode: Mode,
-        job_id: str | None,
-        data: Any,
-    ) -> int | None:
-        with connection.transaction():
-            if job_id is not None and not claim_job(connection, job_id, str(name), data.num_rows):
-                return None
-            opened = open_table(connection, name, rows.schema, key)
-            if mode == "upsert" and opened.created and not key:
-                raise BadParameterError(
-                    f"table {str(name)!r} is new, and an upsert needs to know its key",
-                    hint="give key=[...]",
-                    parameter="key",
-                )
-            return write_rows(connection, opened, rows, key=key, mode=mode)
+            with connection.transaction():
+                count = write.run(connection)
+            lsn = connection.execute(_LSN).fetchall()[0][0]
+        return StoreReceipt(rows=count or 0, lsn=lsn, repeated=count is None)
 
     def _prepare(self, connection: psycopg.Connection) -> None:
         ensure_ledgers(connection)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -101,7 +102,9 @@ def write_rows(
     definition = table.definition
     plans = match_columns(definition, rows.schema)
     if table.created:
-        return _fill_new(connection, definition, rows, plans, key, index)
+        count = _copy(connection, definition.name.identifier, rows, plans)
+        _add_keys(connection, definition, key, index)
+        return count
     if mode == "upsert":
         key = _conflict_key(definition, rows.schema, key)
         if not _lock_if_empty(connection, definition):
@@ -155,15 +158,13 @@ def _conflict_key(
     return key
 
 
-def _fill_new(
+def _add_keys(
     connection: psycopg.Connection,
     definition: TableDefinition,
-    rows: Rows,
-    plans: Sequence[ColumnPlan],
     key: Sequence[str],
     index: Sequence[str],
-) -> int:
-    count = _copy(connection, definition.name.identifier, rows, plans)
+) -> None:
+    """The new table's primary key and index, over the rows that it has by now."""
     if key:
         try:
             with connection.transaction():
@@ -172,7 +173,6 @@ def _fill_new(
             raise row_refusals.repeated_key(connection, definition.name.identifier, key) from None
     if index:
         add_index(connection, definition.name, index)
-    return count
 
 
 def _merge(
@@ -244,7 +244,8 @@ def _copy(
     names = identifiers([plan.target.name for plan in plans])
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names)
     with row_refusals.explained(), connection.cursor() as cursor:
-        with cursor.copy(statement) as copy:
-            for piece in encode(rows.batches(), plans):
+        # The pieces are closed at once when sending fails, so that the file is let go.
+        with cursor.copy(statement) as copy, closing(encode(rows.batches(), plans)) as pieces:
+            for piece in pieces:
                 copy.write(piece)
         return cursor.rowcount

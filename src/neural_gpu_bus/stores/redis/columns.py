@@ -56,7 +56,7 @@ class RedisColumns:
         """
         with translated(self._address):
             try:
-                value = _again(lambda: self._client.get(key))
+                value: Any = _again(lambda: self._client.get(key))
             except redis.ResponseError as error:
                 if not str(error).startswith("WRONGTYPE"):
                     raise
@@ -91,7 +91,7 @@ def _set(client: redis.Redis, key: bytes, value: memoryview) -> None:
     head = b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(value))
     connection = client.connection_pool.get_connection()
     try:
-        connection.send_packed_command([head, value, b"\r\n"])
+        connection.send_packed_command([head, value, b"\r\n"])  # type: ignore[no-untyped-call]
         connection.read_response()
     finally:
         client.connection_pool.release(connection)
