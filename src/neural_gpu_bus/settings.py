@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from pydantic import Field, SecretStr, ValidationError
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     memory_folder: Path | None = Field(
         default=None,
-        description="Folder for shared memory; by default one of this home under /dev/shm.",
+        description="Folder for shared memory; by default one of this home in /dev/shm.",
     )
     memory_bytes_max: int | None = Field(
         default=None,
@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     query_timeout_s: float = Field(
         default=300.0, gt=0, le=86_400, description="Longest time one query may take."
     )
+    query_bytes_max: int | None = Field(
+        default=None,
+        ge=1 << 20,
+        description="Largest reply of PostgreSQL to one query; by default twice the budget of the "
+        "shared memory, because a value travels with up to as many bytes around it.",
+    )
     postgres_connections_max: int = Field(
         default=4,
         ge=1,
@@ -127,6 +133,14 @@ class Settings(BaseSettings):
         description="Connections to PostgreSQL that one plane keeps; more than cores is waste.",
     )
 
+    gpu_backend: Literal["numpy", "mlx", "torch", "cupy"] | None = Field(
+        default=None,
+        description="Array library of the gpu engine; by default the first with an accelerator.",
+    )
+    neural_provider: str | None = Field(
+        default=None,
+        description="ONNX Runtime's provider of the neural engine; by default the best found.",
+    )
     workers: int = Field(
         default=1, ge=0, le=64, description="Workers that the private servers' keeper runs."
     )
@@ -169,6 +183,11 @@ class Settings(BaseSettings):
     def memory_limit_bytes(self) -> int:
         """The budget in force, before what the memory file system can hold is looked at."""
         return self.memory_bytes_max or min(16 * GIB, psutil.virtual_memory().total // 4)
+
+    @property
+    def query_limit_bytes(self) -> int:
+        """The largest reply in force: more could hardly fit the shared memory."""
+        return self.query_bytes_max or 2 * self.memory_limit_bytes
 
     @property
     def compute_redis_limit_bytes(self) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import select
 import socket
+import time
 from collections.abc import Callable, Sequence
 
 from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError
@@ -26,6 +27,12 @@ from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer
 
 #: A message that is no CopyData; longer is no message of PostgreSQL's but noise.
 MESSAGE_BYTES_MAX = 1 << 20
+
+#: The server sends 8 KiB at a time, and waking for each costs both sides more than the bytes do.
+#: In a long reply we sleep once before we wait: 1,000,000 rows x 6 took 440 ms and 181 ms of our
+#: CPU without, 320 and 87 with 0.3 ms, 479 and 82 with 1 ms (unix socket, 2 cores, 2026-11-22).
+PAUSE_AFTER_BYTES = 1 << 20
+PAUSE_S = 0.000_3
 
 
 class DirectCopy:
@@ -170,11 +177,16 @@ class DirectCopy:
 
     def _fill(self) -> None:
         """Receive at least one byte."""
+        paused = self._buffer.stop < PAUSE_AFTER_BYTES
         while True:
             try:
                 count = self._socket.recv_into(self._buffer.free())
             except BlockingIOError:
-                self._wait(select.POLLIN)
+                if paused:
+                    self._wait(select.POLLIN)
+                else:
+                    time.sleep(PAUSE_S)
+                    paused = True
                 continue
             except OSError as error:
                 raise self._lost(str(error)) from error
