@@ -75,3 +75,141 @@ def time_bars(
         high, low = max(paid_in_order), min(paid_in_order)
         bars.append((start, paid_in_order[0], high, low, paid_in_order[-1], volume))
     return bars
+
+
+def indicators(
+    high: Sequence[float],
+    low: Sequence[float],
+    close: Sequence[float],
+    *,
+    sma: int,
+    ema: int,
+    rsi: int,
+    macd_fast: int,
+    macd_slow: int,
+    macd_signal: int,
+    atr: int,
+    bollinger: int,
+    bollinger_width: float,
+) -> dict[str, list[float]]:
+    """Every indicator of every bar, NaN before it is defined."""
+    bars = len(close)
+    change = [b - a for a, b in itertools.pairwise(close)]
+    ranges = [
+        max(high[i] - low[i], abs(high[i] - close[i - 1]), abs(low[i] - close[i - 1]))
+        for i in range(1, bars)
+    ]
+    gain = _wilder([max(step, 0.0) for step in change], rsi)
+    loss = _wilder([max(-step, 0.0) for step in change], rsi)
+    strength = [
+        100 * up / (up + down) if up + down else 0.0 * up
+        for up, down in zip(gain, loss, strict=True)
+    ]
+    slow = _exponential(close, macd_slow)
+    late = close[macd_slow - macd_fast :] if bars >= macd_slow else []
+    fast = [math.nan] * (macd_slow - macd_fast) + _exponential(late, macd_fast)
+    line = [a - b for a, b in zip(fast, slow, strict=True)] if bars >= macd_slow else []
+    signal = [math.nan] * (macd_slow - 1) + _exponential(line[macd_slow - 1 :], macd_signal)
+    signal = signal[:bars]
+    shown = min(bars, macd_slow + macd_signal - 2)
+    hidden = [math.nan] * shown
+    middle = _means(close, bollinger)
+    spread = [
+        bollinger_width * math.sqrt(sum((x - mean) ** 2 for x in window) / bollinger)
+        for window, mean in zip(_windows(close, bollinger), middle[bollinger - 1 :], strict=True)
+    ]
+    spread = [math.nan] * (bars - len(spread)) + spread
+    return {
+        "sma": _means(close, sma),
+        "ema": _exponential(close, ema),
+        "rsi": [math.nan, *strength],
+        "macd": hidden + list(line[shown:]),
+        "macd_signal": hidden + signal[shown:],
+        "macd_histogram": hidden
+        + [a - b for a, b in zip(line[shown:], signal[shown:], strict=True)],
+        "atr": [math.nan, *_wilder(ranges, atr)],
+        "bollinger_upper": [a + b for a, b in zip(middle, spread, strict=True)],
+        "bollinger_middle": middle,
+        "bollinger_lower": [a - b for a, b in zip(middle, spread, strict=True)],
+    }
+
+
+def _windows(values: Sequence[float], period: int) -> list[Sequence[float]]:
+    return [values[i - period + 1 : i + 1] for i in range(period - 1, len(values))]
+
+
+def _means(values: Sequence[float], period: int) -> list[float]:
+    means = [sum(window) / period for window in _windows(values, period)]
+    return [math.nan] * (len(values) - len(means)) + means
+
+
+def _smoothed(values: Sequence[float], period: int, weight: float) -> list[float]:
+    out = [math.nan] * min(period - 1, len(values))
+    if len(values) >= period:
+        out.append(sum(values[:period]) / period)
+        for value in values[period:]:
+            out.append(out[-1] + (value - out[-1]) * weight)
+    return out
+
+
+def _exponential(values: Sequence[float], period: int) -> list[float]:
+    return _smoothed(values, period, 2 / (period + 1))
+
+
+def _wilder(values: Sequence[float], period: int) -> list[float]:
+    return _smoothed(values, period, 1 / period)
+
+
+def trade_shares(price: Sequence[float], side: Sequence[str | None]) -> list[float]:
+    """Bought share of each trade: by its side, else by the last change of the price."""
+    shares, last = [], 0.5
+    for row, known in enumerate(side):
+        if row and price[row] != price[row - 1]:
+            last = 1.0 if price[row] > price[row - 1] else 0.0
+        shares.append({"BUY": 1.0, "SELL": 0.0}.get(known or "", last))
+    return shares
+
+
+def bulk_shares(change: Sequence[float]) -> list[float]:
+    """Normal distribution function of each change over the sample's standard deviation."""
+    mean = math.fsum(change) / len(change)
+    sigma = math.sqrt(math.fsum((x - mean) ** 2 for x in change) / (len(change) - 1))
+    return [0.5 * (1 + math.erf(x / sigma / math.sqrt(2))) if sigma else 0.5 for x in change]
+
+
+def vpin(
+    volume: Sequence[float], buy_share: Sequence[float], bucket_volume: float, window: int
+) -> list[tuple[float, float, float, int]]:
+    """Bought and sold volume, VPIN, and last row of each filled bucket."""
+    buckets: list[tuple[float, float, int]] = []
+    bought = sold = 0.0
+    for row, (amount, share) in enumerate(zip(volume, buy_share, strict=True)):
+        left = amount
+        while left > 0:
+            part = min(left, bucket_volume - bought - sold)
+            bought += part * share
+            sold += part * (1 - share)
+            left -= part
+            if bought + sold >= bucket_volume * (1 - 1e-9):
+                buckets.append((bought, sold, row))
+                bought = sold = 0.0
+    rows = []
+    for place, (bought, sold, row) in enumerate(buckets):
+        last = buckets[max(0, place - window + 1) : place + 1]
+        imbalance = sum(abs(b - s) for b, s, _ in last) / (window * bucket_volume)
+        rows.append((bought, sold, imbalance if len(last) == window else math.nan, row))
+    return rows
+
+
+def shape_scores(
+    close: Sequence[float], shapes: dict[str, Sequence[float]]
+) -> list[tuple[str, dict[str, float]]]:
+    """Best shape, and Pearson's correlation with every shape, of each window."""
+    rows = []
+    for window in _windows(close, len(next(iter(shapes.values())))):
+        scores = {name: _pearson(window, shape) for name, shape in shapes.items()}
+        if len(set(window)) == 1:
+            rows.append(("flat", dict.fromkeys(shapes, 0.0)))
+        else:
+            rows.append((max(scores, key=lambda name: scores[name]), scores))
+    return rows

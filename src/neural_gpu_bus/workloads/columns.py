@@ -6,12 +6,14 @@ Rows are counted from 1 in messages. Nothing is copied unless the type has to ch
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neural_gpu_bus.errors import BadParameterError
+from neural_gpu_bus.workloads.workload import labels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -148,6 +150,13 @@ class Input:
             parameter=f"{self.name}.{column}",
             row=row,
         )
+
+    def stamps(self, column: str, *, strictly: bool) -> dict[str, npt.NDArray[Any]]:
+        """Ordered times as ``ts``, and their time zone as ``ts_zone`` (one text, "" for none)."""
+        times = self.ordered_times(column, strictly=strictly)
+        kinds = {item.name: item.type for item in self.columns.descriptor.columns}
+        zone = re.search(r"tz=(.+)]", kinds.get(column, ""))
+        return {"ts": times, "ts_zone": labels([zone.group(1) if zone else ""])}
 
 
 def integers(times: npt.NDArray[Any]) -> Integers:

@@ -20,7 +20,13 @@ import msgspec
 import numpy as np
 
 from neural_gpu_bus.workloads.columns import Input
-from neural_gpu_bus.workloads.workload import Kernels, NeuralModel, Workload, numeric_table
+from neural_gpu_bus.workloads.workload import (
+    Kernels,
+    NeuralModel,
+    Workload,
+    numeric_table,
+    stamps_of,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,8 +84,9 @@ def prepare(
 ) -> dict[str, Array]:
     """``ts`` of each window's last bar, and ``close``."""
     bars = Input(inputs, "bars", rows_min=WINDOW)
-    times = bars.ordered_times("ts", strictly=True)
-    return {"ts": times[WINDOW - 1 :], "close": bars.floats("close")}
+    stamps = bars.stamps("ts", strictly=True)
+    stamps["ts"] = stamps["ts"][WINDOW - 1 :]
+    return {**stamps, "close": bars.floats("close")}
 
 
 def cpu(arrays: Arrays, params: ShapePatternsParams) -> dict[str, Array]:  # noqa: ARG001
@@ -90,7 +97,7 @@ def cpu(arrays: Arrays, params: ShapePatternsParams) -> dict[str, Array]:  # noq
     windows = len(close) - WINDOW + 1
     scores, best = np.empty((windows, len(SHAPES))), np.empty(windows, dtype=np.int64)
     compiled.correlate(close, templates(), scores, best)
-    return {"ts": arrays["ts"], "scores": scores, "best": best}
+    return {**stamps_of(arrays), "scores": scores, "best": best}
 
 
 def array(backend: ArrayBackend, arrays: Arrays, params: ShapePatternsParams) -> dict[str, Any]:  # noqa: ARG001
@@ -108,7 +115,7 @@ def array(backend: ArrayBackend, arrays: Arrays, params: ShapePatternsParams) ->
     best = xp.argmax(scores, axis=1)
     flat = xp.reshape(length, (windows,)) == 0
     return {
-        "ts": arrays["ts"],
+        **stamps_of(arrays),
         "scores": scores,
         "best": xp.where(flat, xp.full_like(best, len(SHAPES)), best),
     }
@@ -124,7 +131,7 @@ def tensors(arrays: Arrays) -> Iterator[dict[str, Array]]:
 def outputs_of(arrays: Arrays, batches: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """The network's tensors as the other kernels' outputs."""
     return {
-        "ts": arrays["ts"],
+        **stamps_of(arrays),
         "scores": np.concatenate([batch["scores"] for batch in batches]).astype(np.float64),
         "best": np.concatenate([batch["best"] for batch in batches]),
     }
@@ -137,11 +144,11 @@ def table(outputs: Mapping[str, Array], params: ShapePatternsParams) -> pa.Table
     scores, best = outputs["scores"], np.asarray(outputs["best"])
     names = pa.array([*SHAPES, FLAT], type=pa.large_string())
     columns = {
-        "ts": outputs["ts"],
+        **stamps_of(outputs),
         "score": np.where(best < len(SHAPES), scores.max(axis=1), 0.0),
         **{shape: np.ascontiguousarray(scores[:, place]) for place, shape in enumerate(SHAPES)},
     }
-    whole = numeric_table(columns, list(columns))
+    whole = numeric_table(columns, ("ts", "score", *SHAPES))
     return whole.add_column(1, "shape", names.take(pa.array(best)))
 
 

@@ -18,7 +18,7 @@ from msgspec import Meta
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.workloads.columns import Input
 from neural_gpu_bus.workloads.linear_recurrence import linear_recurrence
-from neural_gpu_bus.workloads.workload import Kernels, Workload, numeric_table
+from neural_gpu_bus.workloads.workload import Kernels, Workload, numeric_table, stamps_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +74,7 @@ def prepare(
     """``ts``, and ``high``, ``low``, ``close`` as finite float64."""
     bars = Input(inputs, "bars")
     return {
-        "ts": bars.ordered_times("ts", strictly=True),
+        **bars.stamps("ts", strictly=True),
         **{name: bars.floats(name) for name in ("high", "low", "close")},
     }
 
@@ -106,7 +106,7 @@ def cpu(arrays: Arrays, params: TechnicalIndicatorsParams) -> dict[str, Array]:
         out["macd_histogram"],
     )
     compiled.wilder_averages(high, low, close, params.rsi, params.atr, out["rsi"], out["atr"])
-    return {"ts": arrays["ts"], **out}
+    return {**stamps_of(arrays), **out}
 
 
 class _Series:
@@ -156,7 +156,7 @@ def array(
     series = _Series(backend, len(arrays["close"]))
     out = {**_averages(series, close, float(first), params), **_macd(series, close, params)}
     out |= _wilder(series, high, low, close, params)
-    return {"ts": arrays["ts"], **{name: out[name] for name in OUTPUTS}}
+    return {**stamps_of(arrays), **{name: out[name] for name in OUTPUTS}}
 
 
 def _averages(

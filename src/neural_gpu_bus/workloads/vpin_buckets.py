@@ -95,6 +95,7 @@ def fill(arrays: Arrays, buy_share: Floats, window: int) -> dict[str, Array]:
     return {
         "bucket": np.arange(buckets, dtype=np.int64),
         "ts": arrays["ts"][row],
+        "ts_zone": arrays["ts_zone"],
         "buy_volume": buy,
         "sell_volume": bucket_volume - buy,
         "vpin": vpin,
@@ -102,12 +103,12 @@ def fill(arrays: Arrays, buy_share: Floats, window: int) -> dict[str, Array]:
 
 
 def bucket_arrays(given: Input, volume_column: str, asked: float | None) -> dict[str, Array]:
-    """``ts``, ``volume``, and as arrays of one value ``bucket_volume`` and ``buckets``."""
-    times = given.ordered_times("ts", strictly=False)
+    """Stamps, ``volume``, and as arrays of one value ``bucket_volume`` and ``buckets``."""
+    stamps = given.stamps("ts", strictly=False)
     volume = take_volume(given, volume_column)
-    bucket_volume = asked or default_bucket_volume(times, volume)
+    bucket_volume = asked or default_bucket_volume(stamps["ts"], volume)
     return {
-        "ts": times,
+        **stamps,
         "volume": volume,
         "bucket_volume": np.array([bucket_volume]),
         "buckets": np.array([count_buckets(volume, bucket_volume)]),

@@ -74,15 +74,24 @@ def numeric_table(outputs: Mapping[str, Array], names: Sequence[str]) -> pa.Tabl
     """
     import pyarrow as pa
 
-    return pa.table({name: _arrow(outputs[name]) for name in names})
+    zone = str(outputs["ts_zone"][0]) if "ts_zone" in outputs else ""
+    return pa.table({name: _arrow(outputs[name], zone) for name in names})
 
 
-def _arrow(values: Array) -> pa.Array[Any]:
+def _arrow(values: Array, zone: str) -> pa.Array[Any]:
     import pyarrow as pa
 
     kind: Any = pa.large_string() if values.dtype == object else None
     converted: pa.Array[Any] = pa.array(values, type=kind, from_pandas=False)
+    if zone and pa.types.is_timestamp(converted.type):
+        # numpy's timestamps have no zone; these are UTC, and shown in the zone of the input.
+        return converted.view(pa.timestamp(converted.type.unit, zone))
     return converted
+
+
+def stamps_of(arrays: Arrays) -> dict[str, Array]:
+    """The times that a kernel hands on as they are."""
+    return {"ts": arrays["ts"], "ts_zone": arrays["ts_zone"]}
 
 
 def labels(texts: Sequence[str]) -> npt.NDArray[np.object_]:
