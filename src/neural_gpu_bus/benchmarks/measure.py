@@ -53,7 +53,7 @@ class Candidate:
     name: str
     run: Callable[[Stopwatch], None]
     #: Undoes the run before it, untimed, e.g. empties the table that it writes.
-    prepare: Callable[[], None] = nothing
+    prepare: Callable[[], object] = nothing
 
 
 class Timing(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ def render(results: DemoResults) -> str:
         ),
         repeats=results.repeats,
         seed=results.seed,
-        tolerance=f"{equality.RELATIVE_TOLERANCE:g}",
+        tolerance=f"{equality.RELATIVE_TOLERANCE:g}".replace("e-0", "e-"),
         versions=_versions(results),
     )
 
@@ -154,9 +154,7 @@ def _table(results: DemoResults) -> str:
         ]
         cells += [_cell(way, duration(result.timings[way].median_s)) for way in WAYS]
         cells += [
-            _cell(
-                f"{label}, times faster than {than}", times(result.times_faster(way, than)), "ratio"
-            )
+            _cell(f"{label} vs {than}", times(result.times_faster(way, than)), "ratio")
             for label, way in (("cold", COLD), ("resident", RESIDENT))
             for than in (TRADITIONAL, LIBRARY)
         ]

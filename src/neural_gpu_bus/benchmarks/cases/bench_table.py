@@ -1,0 +1,52 @@
+"""The table that the cases read: made-up bars of ten instruments, the same for every run."""
+
+from __future__ import annotations
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+
+from neural_gpu_bus.benchmarks.case import Ground
+
+SCHEMA = "bench"
+INSTRUMENTS = 10
+SEED = 7
+START_US = 1_700_000_000_000_000
+STEP_US = 60_000_000
+
+#: What the cases read, in the order of the statement.
+COLUMNS = ("ts", "open", "high", "low", "close", "volume")
+
+
+def ensure(ground: Ground) -> str:
+    """Name of the table, made where it is not there yet, vacuumed so that no read does it."""
+    table = f"{SCHEMA}.bars_{ground.rows}"
+    with psycopg.connect(ground.dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        found = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
+        if found is None or found[0] is None:
+            key = ("instrument_id", "ts")
+            ground.plane.store(table, made_up_bars(ground.rows), key=key)
+            connection.execute(f"VACUUM (ANALYZE) {table}")
+    return table
+
+
+def made_up_bars(rows: int) -> pa.Table:
+    """Random walks; every row has a time of its own, so that rows can be put in one order."""
+    random = np.random.default_rng(SEED)
+    place = np.arange(rows)
+    ts_us = START_US + place // INSTRUMENTS * STEP_US + place % INSTRUMENTS
+    close = 100.0 + np.cumsum(random.normal(0, 0.01, rows))
+    opened = close + random.normal(0, 0.01, rows)
+    names = np.array([f"I{number:02d}" for number in range(INSTRUMENTS)], dtype=object)
+    return pa.table(
+        {
+            "instrument_id": pa.array(names[place % INSTRUMENTS], pa.string()),
+            "ts": pa.array(ts_us).cast(pa.timestamp("us", tz="UTC")),
+            "open": pa.array(opened),
+            "high": pa.array(np.maximum(opened, close) + 0.01),
+            "low": pa.array(np.minimum(opened, close) - 0.01),
+            "close": pa.array(close),
+            "volume": pa.array(random.integers(1, 1000, rows).astype(np.float64)),
+        }
+    )

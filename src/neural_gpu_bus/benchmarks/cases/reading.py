@@ -1,0 +1,134 @@
+"""Reading from PostgreSQL into columns: a whole table, and the newest bars of one instrument."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from psycopg.conninfo import conninfo_to_dict
+
+from neural_gpu_bus.benchmarks.case import Case, Entrant, Ground
+from neural_gpu_bus.benchmarks.cases import bench_table
+from neural_gpu_bus.benchmarks.cases.addresses import connectorx_url
+
+LAST_BARS = 10_000
+NAMES = ", ".join(bench_table.COLUMNS)
+SELECT = "SELECT {} FROM {}"
+NEWEST = " WHERE instrument_id = 'I03' ORDER BY ts DESC LIMIT {}"
+
+
+def whole_table(ground: Ground, closing: ExitStack) -> Case:
+    """All rows, six fixed-width columns, in the order in which they come."""
+    table = bench_table.ensure(ground)
+    entrants = _readers(ground, closing, SELECT.format(NAMES, table))
+    return Case(f"Reading {ground.rows:,} rows of 6 columns into columns", entrants)
+
+
+def last_bars(ground: Ground, closing: ExitStack) -> Case:
+    """The newest rows of one instrument through the index; resident columns beside."""
+    table = bench_table.ensure(ground)
+    statement = SELECT.format(NAMES, table) + NEWEST.format(LAST_BARS)
+    ground.plane.query(statement, name="bench/last_bars")
+    loops = 1000
+
+    def resident() -> Any:
+        for _ in range(loops):
+            frame = ground.plane.get("bench/last_bars")
+            close = frame["close"]
+        assert close.size  # noqa: S101 - the view is used
+        return frame
+
+    note = "found by name and viewed; read from the database once, before"
+    entrants = [
+        *_readers(ground, closing, statement),
+        Entrant("direct, resident", resident, _by_time, factor=1 / loops, note=note),
+    ]
+    return Case(f"The last {LAST_BARS:,} bars of one instrument", entrants)
+
+
+def _readers(ground: Ground, closing: ExitStack, statement: str) -> list[Entrant]:
+    makers = (_pandas, _asyncpg, _connectorx, _adbc)
+    rivals = [make(ground, closing, statement) for make in makers]
+    return [*rivals, Entrant("direct", lambda: ground.plane.query(statement), _by_time)]
+
+
+def _pandas(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
+    import pandas as pd
+    import psycopg2
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: psycopg2.connect(ground.dsn, options="-c timezone=UTC"),
+    )
+    closing.callback(engine.dispose)
+    connection = closing.enter_context(engine.connect())
+    return Entrant("pandas.read_sql", lambda: pd.read_sql(statement, connection), _by_time)
+
+
+def _asyncpg(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
+    import asyncpg
+
+    runner = closing.enter_context(asyncio.Runner())
+    connection = runner.run(asyncpg.connect(**asyncpg_arguments(ground.dsn)))
+    closing.callback(lambda: runner.run(connection.close()))
+
+    def rows(records: Any) -> Mapping[str, Any]:
+        columns = zip(*records, strict=True)
+        return _by_time(dict(zip(bench_table.COLUMNS, map(np.array, columns), strict=True)))
+
+    async def fetch() -> Any:
+        return await connection.fetch(statement)
+
+    note = "ends with Record objects, not columns"
+    return Entrant("asyncpg fetch", lambda: runner.run(fetch()), rows, note=note)
+
+
+def asyncpg_arguments(dsn: str) -> dict[str, Any]:
+    """A libpq address as asyncpg's arguments."""
+    parts: Mapping[str, Any] = conninfo_to_dict(dsn)
+    names = {"host": "host", "port": "port", "user": "user", "password": "password"}
+    given = {ours: parts[theirs] for theirs, ours in names.items() if parts.get(theirs)}
+    return {**given, "database": parts.get("dbname"), "ssl": False}
+
+
+def _connectorx(ground: Ground, closing: ExitStack, statement: str) -> Entrant:  # noqa: ARG001
+    import connectorx
+
+    url = connectorx_url(ground.dsn)
+
+    def read() -> Any:
+        return connectorx.read_sql(url, statement, return_type="arrow")
+
+    note = "opens a connection in every call; one partition"
+    return Entrant("ConnectorX", read, _by_time, note=note)
+
+
+def _adbc(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
+    from adbc_driver_postgresql import dbapi
+
+    connection = closing.enter_context(dbapi.connect(ground.dsn))
+    cursor = closing.enter_context(connection.cursor())
+
+    def read() -> Any:
+        cursor.execute(statement)
+        return cursor.fetch_arrow_table()
+
+    return Entrant("ADBC to Arrow", read, _by_time)
+
+
+def _by_time(columns: Any) -> Mapping[str, Any]:
+    """Columns as numpy arrays in the order of their time, which no two rows share."""
+    arrays: dict[str, Any] = {name: np.asarray(columns[name]) for name in bench_table.COLUMNS}
+    arrays["ts"] = _microseconds(arrays["ts"])
+    order = np.argsort(arrays["ts"], kind="stable")
+    return {name: values[order] for name, values in arrays.items()}
+
+
+def _microseconds(ts: Any) -> Any:
+    if ts.dtype == object:
+        ts = np.array([moment.replace(tzinfo=None) for moment in ts], dtype="datetime64[us]")
+    return ts.astype("datetime64[us]").astype(np.int64)
