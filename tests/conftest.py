@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["fix_servers"]
+pytest_plugins = ["fix_memory", "fix_servers", "fix_stores"]

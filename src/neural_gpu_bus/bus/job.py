@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 WAIT_S = 60.0
 
-_Frame = TypeVar("_Frame", covariant=True)
+Frame_co = TypeVar("Frame_co", covariant=True)
 
 
-class Attaches(Protocol[_Frame]):
+class Attaches(Protocol[Frame_co]):
     """All that a job needs of memory: a descriptor to a frame of that memory's kind."""
 
-    def attach(self, descriptor: BlockDescriptor) -> _Frame: ...  # noqa: D102
+    def attach(self, descriptor: BlockDescriptor) -> Frame_co: ...  # noqa: D102
 
 
-class Job(Generic[_Frame]):
+class Job(Generic[Frame_co]):
     """One submitted job. It holds its input frames until the answer is there.
 
     ``timeout_s`` is the wait where ``wait_result`` is given none.
@@ -38,7 +38,7 @@ class Job(Generic[_Frame]):
     def __init__(
         self,
         queue: JobQueue,
-        memory: Attaches[_Frame],
+        memory: Attaches[Frame_co],
         descriptor: JobDescriptor,
         *,
         keep_alive: Mapping[str, Any] | None = None,
@@ -67,7 +67,7 @@ class Job(Generic[_Frame]):
             )
         return self._answer.record
 
-    def wait_result(self, timeout_s: float | None = None) -> _Frame:
+    def wait_result(self, timeout_s: float | None = None) -> Frame_co:
         """The result's frame.
 
         Raises JobTimeoutError (it may still finish; wait again), JobLostError, the job's own error,

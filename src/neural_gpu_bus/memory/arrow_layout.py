@@ -236,13 +236,15 @@ def _read_spans(
     message_at, block_at, _ = _locate(data)
     _, metadata_bytes, body_bytes = _BLOCK.unpack_from(data, block_at)
     body_at = message_at + metadata_bytes
+    if not 0 < body_at <= body_at + body_bytes <= len(data):
+        raise ValueError(f"its body of {body_bytes} bytes at {body_at} lies outside")
     batch = _table(data, _root(data, message_at + 8), _MESSAGE_HEADER)
     nodes = _pairs(data, batch, _BATCH_NODES)
-    buffers = iter(_pairs(data, batch, _BATCH_BUFFERS))
+    buffers = [_span(pair, body_at, body_bytes) for pair in _pairs(data, batch, _BATCH_BUFFERS)]
     columns = []
     for (name, kind), (_, nulls) in zip(names_and_types, nodes, strict=True):
         count = 3 if column_type(kind, name).form == "text" else 2
-        spans = [_span(next(buffers), body_at, body_bytes) for _ in range(count)]
+        spans, buffers = buffers[:count], buffers[count:]
         columns.append(ColumnSpans(name, kind, nulls, *_three(spans)))
     return tuple(columns)
 

@@ -41,7 +41,8 @@ def flat_table(columns: Any) -> pa.Table:
             parameter="columns",
         )
     fields = [_flat_field(field) for field in table.schema]
-    return table.cast(pa.schema(fields).with_metadata(table.schema.metadata))
+    columns = [_decoded(column, field) for column, field in zip(table.columns, fields, strict=True)]
+    return pa.table(columns, pa.schema(fields).with_metadata(table.schema.metadata))
 
 
 def _from_mapping(columns: Mapping[str, Any]) -> pa.Table:
@@ -82,6 +83,16 @@ def _array(name: str, values: Any) -> Any:
             column=name,
             type=type(values).__name__,
         ) from None
+
+
+def _decoded(column: Any, field: pa.Field[Any]) -> pa.ChunkedArray[Any]:
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        return column.cast(field.type)  # type: ignore[no-any-return]
+    # Categories first: Arrow 26 cannot take from viewed strings, which Polars' categories are.
+    chunks = [chunk.dictionary.cast(field.type).take(chunk.indices) for chunk in column.chunks]
+    return pa.chunked_array(chunks, field.type)
 
 
 def _flat_field(field: pa.Field[Any]) -> pa.Field[Any]:
@@ -175,5 +186,5 @@ def _bitmap(chunks: list[Any]) -> npt.NDArray[np.uint8]:
     """Arrow's own bitmaps start in the middle of a byte where a chunk is a slice, so rebuild."""
     import numpy as np
 
-    bits = [chunk.to_numpy(zero_copy_only=False).astype(np.bool_, copy=False) for chunk in chunks]
-    return np.packbits(np.concatenate(bits), bitorder="little")
+    bits = [np.asarray(chunk.to_numpy(zero_copy_only=False), np.bool_) for chunk in chunks]
+    return np.packbits(np.concatenate([np.empty(0, np.bool_), *bits]), bitorder="little")

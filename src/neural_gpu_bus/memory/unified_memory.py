@@ -123,6 +123,22 @@ class UnifiedMemory:
             self._attached[descriptor.uuid] = frame
         return frame
 
+    def pin(self, frame: Frame) -> Frame:
+        """The same bytes under a path that lasts while the frame returned is held.
+
+        For a queued job: its input stays attachable though the dataset is replaced or dropped. A
+        second link to the file, so nothing is copied, and the kernel counts. It goes with this
+        process at the latest. Raises DatasetEvictedError where the file is gone already.
+        """
+        if not frame.descriptor.name:
+            return frame
+        own = f"{self._own_session().name}/{uuid.uuid4().hex}.arrow"
+        with suppress(FileNotFoundError):  # told by attaching
+            (self._folder / own).hardlink_to(self._folder / frame.descriptor.path)
+        pinned = attach_frame(self._folder, msgspec.structs.replace(frame.descriptor, path=own))
+        weakref.finalize(pinned, _remove_own, self._folder / own, os.getpid())
+        return pinned
+
     # ---- names
 
     def drop(self, name: str) -> None:

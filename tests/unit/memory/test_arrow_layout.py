@@ -1,0 +1,166 @@
+"""What is planned is a file that pyarrow, Polars and DuckDB read, and that reads back the same."""
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from neural_gpu_bus.errors import BadParameterError, ProtocolError, UnsupportedTypeError
+from neural_gpu_bus.memory.arrow_layout import (
+    ALIGNMENT_BYTES,
+    UUID_KEY,
+    BlockLayout,
+    Span,
+    plan_block,
+    read_spans,
+)
+
+UUID = "0123456789abcdef" * 2
+SCHEMA = pa.schema(
+    [
+        ("count", pa.int64()),
+        ("name", pa.large_string()),
+        ("flag", pa.bool_()),
+        ("ts", pa.timestamp("us", "UTC")),
+        ("price", pa.float64()),
+    ],
+    metadata={"made": "here"},
+)
+
+
+def _plan(rows: int = 3, **given: dict[str, int]) -> BlockLayout:
+    given = {"text_bytes": {"name": 6}, "null_counts": {"count": 1}} | given
+    return plan_block(SCHEMA, rows, uuid=UUID, **given)
+
+
+def _filled() -> bytearray:
+    layout = _plan()
+    block = bytearray(layout.nbytes)
+    block[: len(layout.head)] = layout.head
+    block[-len(layout.tail) :] = layout.tail
+    spans = {column.name: column for column in layout.columns}
+
+    def fill(span: Span, data: bytes) -> None:
+        assert len(data) == span.nbytes
+        block[span.offset : span.offset + span.nbytes] = data
+
+    fill(spans["count"].validity, b"\x05")
+    fill(spans["count"].values, np.array([1, 0, 3], "<i8").tobytes())
+    fill(spans["name"].values, np.array([0, 1, 3, 6], "<i8").tobytes())
+    fill(spans["name"].data, b"abbccc")
+    fill(spans["flag"].values, b"\x06")
+    fill(spans["ts"].values, np.array([0, 1, 2], "<i8").tobytes())
+    fill(spans["price"].values, np.array([0.5, np.nan, np.inf], "<f8").tobytes())
+    return block
+
+
+@pytest.fixture
+def block_file(tmp_path: Path) -> Path:
+    file = tmp_path / "block.arrow"
+    file.write_bytes(_filled())
+    return file
+
+
+def test_pyarrow_reads_the_file_mapped(block_file: Path) -> None:
+    table = pa.ipc.open_file(pa.memory_map(str(block_file))).read_all()
+
+    table.validate(full=True)
+    assert table.schema.equals(SCHEMA)
+    assert table.schema.metadata == {b"made": b"here", UUID_KEY: UUID.encode()}
+    assert table["count"].to_pylist() == [1, None, 3]
+    assert table["name"].to_pylist() == ["a", "bb", "ccc"]
+    assert table["flag"].to_pylist() == [False, True, True]
+    assert str(table["price"].to_pylist()) == "[0.5, nan, inf]"
+
+
+def test_polars_reads_the_file_by_path(block_file: Path) -> None:
+    assert pl.read_ipc(block_file)["count"].to_list() == [1, None, 3]
+    assert pl.scan_ipc(block_file).select("name").collect()["name"].to_list() == ["a", "bb", "ccc"]
+
+
+def test_duckdb_scans_the_mapped_file(block_file: Path) -> None:
+    mapped = pa.ipc.open_file(pa.memory_map(str(block_file))).read_all()
+
+    assert duckdb.from_arrow(mapped).aggregate("sum(count), max(name)").fetchall() == [(4, "ccc")]
+
+
+def test_every_buffer_starts_on_its_boundary() -> None:
+    for column in _plan(rows=100_000).columns:
+        for span in (column.validity, column.values, column.data):
+            assert span.offset % ALIGNMENT_BYTES == 0
+
+
+def test_spans_are_read_back_as_planned() -> None:
+    named = [(field.name, str(field.type)) for field in SCHEMA]
+
+    assert read_spans(_filled(), named) == _plan().columns
+
+
+def test_a_block_of_no_rows_is_a_table_of_no_rows() -> None:
+    layout = plan_block(SCHEMA, 0, uuid=UUID, text_bytes={}, null_counts={})
+    block = layout.head.ljust(layout.nbytes - len(layout.tail), b"\0") + layout.tail
+    table = pa.ipc.open_file(pa.py_buffer(block)).read_all()
+
+    table.validate(full=True)
+    assert table.num_rows == 0
+
+
+def test_a_block_of_many_columns_is_read() -> None:
+    schema = pa.schema([(f"column_{index}", pa.float64()) for index in range(500)])
+    layout = plan_block(schema, 1, uuid=UUID, text_bytes={}, null_counts={})
+    block = layout.head.ljust(layout.nbytes - len(layout.tail), b"\0") + layout.tail
+
+    assert pa.ipc.open_file(pa.py_buffer(block)).read_all().num_columns == 500
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"text_bytes": {"nobody": 1}}, "text_bytes says 1 for column 'nobody'"),
+        ({"text_bytes": {"name": -1}}, "text_bytes says -1"),
+        ({"null_counts": {"count": 4}}, "null_counts says 4 for column 'count' of 3 rows"),
+        ({"rows": -1, "null_counts": {}}, "rows is -1"),
+    ],
+)
+def test_bad_counts_are_refused(given: dict[str, dict[str, int]], says: str) -> None:
+    with pytest.raises(BadParameterError, match=says):
+        _plan(**given)
+
+
+def test_columns_need_different_names() -> None:
+    schema = pa.schema([("a", pa.int8()), ("a", pa.int8())])
+    with pytest.raises(BadParameterError, match="different names"):
+        plan_block(schema, 1, uuid=UUID, text_bytes={}, null_counts={})
+    with pytest.raises(BadParameterError, match="got none"):
+        plan_block(pa.schema([]), 1, uuid=UUID, text_bytes={}, null_counts={})
+
+
+def test_a_type_that_does_not_fit_is_refused_by_name() -> None:
+    schema = pa.schema([("tags", pa.list_(pa.int8()))])
+    with pytest.raises(UnsupportedTypeError, match="column 'tags' has type list"):
+        plan_block(schema, 1, uuid=UUID, text_bytes={}, null_counts={})
+
+
+def test_broken_files_are_refused_and_never_crash() -> None:
+    named = [(field.name, str(field.type)) for field in SCHEMA]
+    whole = _filled()
+    random = np.random.default_rng(7)
+    refused = 0
+    for _ in range(2_000):
+        broken = bytearray(whole)
+        metadata = [*range(1, 2000), *range(len(whole) - 1200, len(whole))]
+        for position in random.choice(metadata, 3):
+            broken[position] = random.integers(256)
+        try:
+            for column in read_spans(broken, named):
+                assert column.values.offset + column.values.nbytes <= len(broken)
+        except ProtocolError:
+            refused += 1
+    assert refused > 100
+
+    for length in (0, 5, 100, len(whole) - 1):
+        with pytest.raises(ProtocolError, match=f"a file of {length} bytes is no block"):
+            read_spans(whole[:length], named)

@@ -1,0 +1,97 @@
+"""The folder: private, swept of the dead, never of the living."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from neural_gpu_bus.errors import BadSettingError
+from neural_gpu_bus.memory import UnifiedMemory, default_folder
+from neural_gpu_bus.memory import folder as folders
+
+BLOCK = f"{'0' * 32}.arrow"
+
+
+def test_a_folder_that_others_can_enter_is_refused(memory_folder: Path) -> None:
+    memory_folder.chmod(0o755)
+    with pytest.raises(BadSettingError, match="with mode 755"):
+        UnifiedMemory(memory_folder, 1 << 20)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadSettingError, match=r"cannot be made: .*\n.*NGB_MEMORY_FOLDER"):
+        UnifiedMemory(tmp_path / "file" / "folder", 1 << 20)
+
+
+def test_everything_made_is_private(memory: UnifiedMemory) -> None:
+    memory.share({"a": [1]})
+    memory.put("a", {"a": [1]})
+    for path in [memory.folder, *memory.folder.rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_dead_session_is_swept_and_a_living_one_is_not(memory: UnifiedMemory) -> None:
+    frame = memory.share({"a": [1]})
+    dead = memory.folder / "sessions" / ("d" * 32)
+    dead.mkdir()
+    (dead / "lock").touch()
+    (dead / BLOCK).touch()
+    unborn = memory.folder / "sessions" / ("e" * 32)
+    unborn.mkdir()
+    UnifiedMemory(memory.folder, 1 << 20).close()
+
+    assert not dead.exists()
+    assert not unborn.exists()
+    assert (memory.folder / frame.descriptor.path).exists()
+
+
+def test_a_dataset_without_an_entry_is_swept_and_foreign_files_are_not(
+    memory: UnifiedMemory,
+) -> None:
+    frame = memory.put("a", {"a": [1]})
+    orphan = memory.folder / "datasets" / BLOCK
+    orphan.touch()
+    foreign = memory.folder / "datasets" / "notes.txt"
+    foreign.touch()
+    UnifiedMemory(memory.folder, 1 << 20).close()
+
+    assert not orphan.exists()
+    assert foreign.exists()
+    assert (memory.folder / frame.descriptor.path).exists()
+
+
+def test_what_an_earlier_boot_left_is_forgotten(
+    memory_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_data = UnifiedMemory(memory_folder, 1 << 24)
+    with_data.put("a", {"a": [1]})
+    with_data.close()
+    monkeypatch.setattr(folders, "host_identity", lambda: "the next boot")
+    folders.prepare.cache_clear()
+
+    assert UnifiedMemory(memory_folder, 1 << 24).names() == []
+    folders.prepare.cache_clear()
+
+
+def test_the_default_is_one_folder_a_user_and_home(tmp_path: Path) -> None:
+    assert default_folder(tmp_path) == default_folder(tmp_path)
+    assert default_folder(tmp_path) != default_folder(tmp_path / "other")
+    if os.access("/dev/shm", os.W_OK):
+        assert default_folder(tmp_path).parent == Path("/dev/shm")
+
+
+def test_without_a_memory_file_system_the_default_is_in_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+
+    assert default_folder(tmp_path) == tmp_path / "memory"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../../etc/passwd", "datasets/../../x", "/etc/passwd", "index/data.mdb", "datasets/x.arrow"],
+)
+def test_only_block_paths_are_block_paths(path: str) -> None:
+    assert not folders.BLOCK_PATH.fullmatch(path)

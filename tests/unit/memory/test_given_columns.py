@@ -1,0 +1,103 @@
+"""What people hand in becomes flat columns, or is refused with the column's name."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
+from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.given_columns import flat_table
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"n": [1, 2], "t": ["a", None]},
+        {"n": np.array([1, 2]), "t": np.array(["a", None], dtype=object)},
+        {"n": np.array([1, 2], ">i8"), "t": pa.array(["a", None])},
+        {"n": pa.chunked_array([[1], [2]]), "t": pa.array(["a", None]).dictionary_encode()},
+        pa.table({"n": [1, 2], "t": pa.array(["a", None], pa.string_view())}),
+        pl.DataFrame({"n": [1, 2], "t": ["a", None]}),
+        pl.DataFrame({"n": [1, 2], "t": pl.Series(["a", None], dtype=pl.Categorical)}),
+        pd.DataFrame({"n": [1, 2], "t": pd.Series(["a", None], dtype=object)}),
+    ],
+    ids=["lists", "numpy", "big endian", "arrow", "table", "polars", "categories", "pandas"],
+)
+def test_all_these_are_the_same_columns(columns: Any) -> None:
+    table = flat_table(columns)
+
+    assert table.to_pydict() == {"n": [1, 2], "t": ["a", None]}
+    assert [str(field.type) for field in table.schema] == ["int64", "large_string"]
+
+
+def test_nan_stays_nan_and_nat_is_null() -> None:
+    table = flat_table({"x": np.array([1.0, np.nan]), "ts": np.array([1, "NaT"], "M8[us]")})
+
+    assert table["x"].null_count == 0
+    assert table["ts"].null_count == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "says"),
+    [
+        ({"a": [1], "b": [1, 2]}, BadParameterError, "different lengths: {'a': 1, 'b': 2}"),
+        ({"a": np.zeros((2, 2))}, BadParameterError, r"'a' has shape \(2, 2\)"),
+        ({"a": [[1], [2]]}, UnsupportedTypeError, "column 'a' has type list"),
+        ({"a": [None, None]}, UnsupportedTypeError, "column 'a' has type null"),
+        ({"a": [1, "x"]}, UnsupportedTypeError, "column 'a' cannot become a column"),
+        ({"a": 5}, UnsupportedTypeError, "column 'a' cannot become a column"),
+        ([1, 2], BadParameterError, "columns came as list"),
+        ({}, BadParameterError, "got none"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    memory: UnifiedMemory, columns: Any, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        memory.share(columns)
+    assert memory.statistics().blocks == 0
+
+
+CELLS = {
+    pa.int32(): st.integers(-(2**31), 2**31 - 1),
+    pa.float64(): st.floats(allow_nan=False),
+    pa.bool_(): st.booleans(),
+    pa.large_string(): st.text(max_size=5),
+    pa.binary(3): st.binary(min_size=3, max_size=3),
+    pa.date32(): st.dates(),
+}
+
+
+@st.composite
+def _sliced_chunks(draw: st.DrawFn) -> pa.ChunkedArray:
+    """Chunks that start in the middle of a byte of their bitmaps, as slices do."""
+    kind = draw(st.sampled_from(list(CELLS)))
+    cells = st.lists(st.none() | CELLS[kind], max_size=20)
+    chunks = []
+    for _ in range(draw(st.integers(0, 3))):
+        values = draw(cells)
+        start = draw(st.integers(0, len(values)))
+        chunks.append(pa.array(values, kind).slice(start, draw(st.integers(0, 20))))
+    return pa.chunked_array(chunks, kind)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(column=_sliced_chunks())
+def test_every_slice_and_chunk_is_copied_whole(shared: UnifiedMemory, column: Any) -> None:
+    frame = shared.share({"c": column})
+
+    frame.arrow().validate(full=True)
+    assert frame.arrow()["c"].to_pylist() == column.to_pylist()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> UnifiedMemory:
+    folder = tmp_path_factory.mktemp("memory")
+    folder.chmod(0o700)
+    return UnifiedMemory(folder, 64 << 20)

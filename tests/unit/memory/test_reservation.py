@@ -1,0 +1,132 @@
+"""Filling in place: what is writable, what sealing checks, and what it leaves."""
+
+import gc
+import stat
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFoundError
+from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.reservation import BlockReservation
+
+SCHEMA = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("t", pa.large_string())])
+
+
+def _reserve(memory: UnifiedMemory) -> BlockReservation:
+    return memory.reserve(SCHEMA, 3, text_bytes={"t": 4}, null_counts={"n": 1, "x": 1})
+
+
+def _fill(reservation: BlockReservation) -> None:
+    reservation.values("n")[:] = [1, 0, 3]
+    reservation.validity("n")[:] = 0b101
+    reservation.values("x")[:] = [0.5, 0, 1.5]
+    reservation.validity("x")[:] = 0b101
+    reservation.offsets("t")[:] = [0, 1, 1, 4]
+    reservation.data("t")[:] = list(b"abcd")
+
+
+def test_what_is_filled_is_what_is_read(memory: UnifiedMemory) -> None:
+    reservation = _reserve(memory)
+    _fill(reservation)
+    frame = reservation.seal()
+
+    assert frame.arrow().to_pydict() == {
+        "n": [1, None, 3],
+        "x": [0.5, None, 1.5],
+        "t": ["a", "", "bcd"],
+    }
+    assert np.isnan(frame["x"][1])
+
+
+def test_reserved_memory_reads_as_zeros_and_has_its_shape(memory: UnifiedMemory) -> None:
+    reservation = _reserve(memory)
+
+    assert reservation.rows == 3
+    assert reservation.schema == SCHEMA
+    assert reservation.values("n").tolist() == [0, 0, 0]
+    assert reservation.offsets("t").shape == (4,)
+    assert reservation.data("t").shape == (4,)
+    assert reservation.validity("t") is None
+
+
+def test_sealed_arrays_and_files_are_read_only(memory: UnifiedMemory) -> None:
+    reservation = _reserve(memory)
+    _fill(reservation)
+    values = reservation.values("n")
+    frame = reservation.seal()
+
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 9
+    with pytest.raises(ValueError, match="read-only"):
+        frame.values("n")[0] = 9
+    assert stat.S_IMODE((memory.folder / frame.descriptor.path).stat().st_mode) == 0o400
+
+
+@pytest.mark.parametrize("step", ["seal", "abandon"])
+def test_nothing_can_be_filled_afterwards(memory: UnifiedMemory, step: str) -> None:
+    reservation = _reserve(memory)
+    _fill(reservation)
+    frame = getattr(reservation, step)()
+
+    with pytest.raises(BadParameterError, match="is sealed or abandoned"):
+        reservation.values("n")
+    with pytest.raises(BadParameterError, match="is sealed or abandoned"):
+        reservation.seal()
+    reservation.abandon()
+    assert frame is None or (memory.folder / frame.descriptor.path).exists()
+
+
+@pytest.mark.parametrize("how", ["abandon", "forget"])
+def test_a_reservation_that_is_not_sealed_gives_its_memory_back(
+    memory: UnifiedMemory, how: str
+) -> None:
+    reservation = _reserve(memory)
+    assert memory.statistics().bytes_used > 0
+    if how == "abandon":
+        reservation.abandon()
+    del reservation
+    gc.collect()
+
+    assert (memory.statistics().bytes_used, memory.statistics().blocks) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "part", "wrong", "says"),
+    [
+        ("n", "validity", [0b001], "'n' has 2 NULLs where 1 were reserved"),
+        ("x", "validity", [0b111], "'x' has 0 NULLs where 1 were reserved"),
+        ("t", "offsets", [1, 1, 1, 4], "offsets of column 't' run from 1 to 4 over 4 bytes"),
+        ("t", "offsets", [0, 1, 1, 5], "offsets of column 't' run from 0 to 5 over 4 bytes"),
+        ("t", "offsets", [0, 3, 1, 4], "or fall"),
+    ],
+)
+def test_a_block_that_would_mislead_readers_is_not_sealed(
+    memory: UnifiedMemory, column: str, part: str, wrong: list[int], says: str
+) -> None:
+    reservation = _reserve(memory)
+    _fill(reservation)
+    getattr(reservation, part)(column)[:] = wrong
+
+    with pytest.raises(BadValueError, match=says) as caught:
+        reservation.seal("bars")
+    assert caught.value.column == column
+    assert memory.names() == []
+
+
+def test_text_may_take_less_than_reserved(memory: UnifiedMemory) -> None:
+    reservation = memory.reserve(pa.schema([("t", pa.large_string())]), 2, text_bytes={"t": 1000})
+    reservation.offsets("t")[:] = [0, 1, 2]
+    reservation.data("t")[:2] = list(b"ab")
+
+    assert reservation.seal()["t"].tolist() == ["a", "b"]
+
+
+def test_wrong_columns_are_named(memory: UnifiedMemory) -> None:
+    reservation = _reserve(memory)
+
+    with pytest.raises(ColumnNotFoundError, match="no column 'y' is reserved"):
+        reservation.values("y")
+    with pytest.raises(BadParameterError, match="'n' is int64, which has no offsets"):
+        reservation.offsets("n")
