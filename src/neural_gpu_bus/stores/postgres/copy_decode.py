@@ -246,7 +246,7 @@ def _check_text(column: SourceColumn, reservation: Reservation) -> None:
         row = int(np.searchsorted(offsets, bad, side="right"))
         raise BadValueError(
             f"column {column.name!r}, row {row} is no UTF-8 text: byte 0x{data[bad]:02x}",
-            hint=f"read it as bytes: {column.name}::bytea, or mend the row",
+            hint=f"read its bytes: convert_to({column.name}::text, 'SQL_ASCII'), or mend the row",
             column=column.name,
             row=row,
         )
