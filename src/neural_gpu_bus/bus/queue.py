@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: One blocking read. Below the 5 s after which redis-py gives a silent socket up, short enough for
 #: SIGTERM, and how soon a waiting caller hears that its job was lost.
 BLOCK_S_MAX = 1.0
+#: The first look: most jobs answer within it, and one that nobody knows is told of after it.
+FIRST_BLOCK_S = 0.05
 #: Signs of life in one lease: two may be late or lost before a worker counts as gone.
 BEATS_PER_LEASE = 3
 #: Bytes of a job's id: it is part of keys and of a dataset's name.
@@ -75,19 +77,17 @@ class RedisJobQueue:
         waiting_max: int = 10_000,
         worker_name: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
         prefix: str = PREFIX,
         translated: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.heartbeat_s = lease_s / BEATS_PER_LEASE
         self.worker_name = worker_name or worker_identity()
         self._client: Any = client
-        self._lease_s = lease_s
+        self._lease_ms = int(lease_s * 1000)
         self._deliveries_max = deliveries_max
         self._answer_ttl_s = answer_ttl_s
         self._waiting_max = waiting_max
         self._clock = clock
-        self._wall_clock = wall_clock
         self._prefix = prefix
         self._translated = translated
         self._next_take_over_s = float("-inf")
@@ -123,9 +123,10 @@ class RedisJobQueue:
         """
         deadline = self._clock() + timeout_s
         answer_key = self._prefix + f"answer:{job_id}"
+        longest_s = FIRST_BLOCK_S
         while True:
             left_s = deadline - self._clock()
-            block_s = min(BLOCK_S_MAX, max(left_s, 0.001))
+            block_s, longest_s = min(longest_s, max(left_s, 0.001)), BLOCK_S_MAX
             with self._translated():
                 # From the left to the left: read and put back, so that all who wait get it.
                 raw = self._client.blmove(answer_key, answer_key, block_s, "LEFT", "LEFT")
@@ -160,7 +161,7 @@ class RedisJobQueue:
         deadline = self._clock() + timeout_s
         if not self._took:
             self._took = True
-            self._run(scripts.FORGET_CONSUMERS, self._keys("jobs", "workers"), self._now_ms())
+            self._run(scripts.FORGET_CONSUMERS, self._keys("jobs", "workers"))
             self.extend(None)
         while True:
             lease = self._take_over() or self._read(deadline - self._clock())
@@ -173,10 +174,9 @@ class RedisJobQueue:
 
     def extend(self, lease: RedisLease | None) -> None:
         """Say that this worker lives, and keep its lease where it has one and still owns it."""
-        until_ms = self._now_ms() + int(self._lease_s * 1000)
         entry = b"" if lease is None else lease.entry
         keys = self._keys("jobs", "workers")
-        self._run(scripts.BEAT, keys, self.worker_name, until_ms, self._now_ms(), entry)
+        self._run(scripts.BEAT, keys, self.worker_name, self._lease_ms, entry)
 
     def finish(self, lease: RedisLease, answer: JobAnswer) -> bool:
         """Publish the answer; False when another worker had answered (nothing changed)."""
@@ -188,7 +188,7 @@ class RedisJobQueue:
     def statistics(self) -> BusStatistics:
         """Jobs by state, and the workers heard of within a lease."""
         keys = self._keys("jobs", "dead", "workers")
-        waiting, running, dead, *workers = self._run(scripts.STATISTICS, keys, self._now_ms())
+        waiting, running, dead, *workers = self._run(scripts.STATISTICS, keys)
         return BusStatistics(waiting, running, dead, tuple(name.decode() for name in workers))
 
     def close(self) -> None:
@@ -202,8 +202,7 @@ class RedisJobQueue:
     def _take_over(self) -> RedisLease | None:
         if self._clock() < self._next_take_over_s:
             return None
-        lease_ms = int(self._lease_s * 1000)
-        found = self._run(scripts.TAKE_OVER, self._keys("jobs"), self.worker_name, lease_ms)
+        found = self._run(scripts.TAKE_OVER, self._keys("jobs"), self.worker_name, self._lease_ms)
         if found is None:
             self._next_take_over_s = self._clock() + self.heartbeat_s
             return None
@@ -269,9 +268,6 @@ class RedisJobQueue:
 
     def _keys(self, *names: str) -> list[str]:
         return [self._prefix + name for name in names]
-
-    def _now_ms(self) -> int:
-        return int(self._wall_clock() * 1000)
 
 
 def _timed_out(job_id: str, timeout_s: float, state: JobState, where: str) -> JobTimeoutError:

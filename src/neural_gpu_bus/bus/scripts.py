@@ -18,6 +18,12 @@ _WITH_GROUP = """
 redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 """
 
+#: Redis's own clock: workers on different hosts need not agree on theirs.
+_NOW_MS = """
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
 #: KEYS jobs, job:<id>, answer:<id>; ARGV group, id, job, waiting_max. 1 added, 0 known already,
 #: {waiting} refused.
 SUBMIT = (
@@ -54,17 +60,20 @@ return {found[1], claimed[2], found[4] + 1}
 """
 )
 
-#: KEYS jobs, workers; ARGV group, worker, lives_until_ms, now_ms, entry or ''. Only the entry's
+#: KEYS jobs, workers; ARGV group, worker, lease_ms, entry or ''. Only the entry's
 #: present owner resets its idle time: a worker that was stopped for long must not take it back.
-BEAT = """
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4])
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
-if ARGV[5] == '' then return 1 end
-local found = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[5], ARGV[5], 1)
+BEAT = (
+    _NOW_MS
+    + """
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now_ms)
+redis.call('ZADD', KEYS[2], now_ms + ARGV[3], ARGV[2])
+if ARGV[4] == '' then return 1 end
+local found = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[4], ARGV[4], 1)
 if found.err or not found[1] or found[1][2] ~= ARGV[2] then return 0 end
-redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[5], 'JUSTID')
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[4], 'JUSTID')
 return 1
 """
+)
 
 #: KEYS jobs, job:<id>, answer:<id>; ARGV group, entry, answer, ttl_s. The first answer stays.
 #: Only one group reads the stream, so deleting with the acknowledgement loses nothing.
@@ -79,37 +88,43 @@ return 1
 """
 
 #: KEYS jobs, job:<id>, answer:<id>; ARGV group. {state, worker, silent_ms, submitted_ms ago}.
-STATE = """
+STATE = (
+    _NOW_MS
+    + """
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'done', '', 0, 0} end
 local entry = redis.call('GET', KEYS[2])
 if not entry or #redis.call('XRANGE', KEYS[1], entry, entry) == 0 then
     return {'lost', '', 0, 0}
 end
-local now = redis.call('TIME')
-local age = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(string.match(entry, '^%d+'))
+local age = now_ms - tonumber(string.match(entry, '^%d+'))
 local found = redis.pcall('XPENDING', KEYS[1], ARGV[1], entry, entry, 1)
 if found.err or not found[1] then return {'waiting', '', 0, age} end
 return {'running', found[1][2], found[1][3], age}
 """
+)
 
-#: KEYS jobs, dead, workers; ARGV group, now_ms. {waiting, running, dead, worker...}.
-STATISTICS = """
+#: KEYS jobs, dead, workers; ARGV group. {waiting, running, dead, worker...}.
+STATISTICS = (
+    _NOW_MS
+    + """
 local running = redis.pcall('XPENDING', KEYS[1], ARGV[1])
 running = running.err and 0 or running[1]
-local workers = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ARGV[2], '+inf')
+local workers = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. now_ms, '+inf')
 local all = redis.call('XLEN', KEYS[1])
 return {all - running, running, redis.call('XLEN', KEYS[2]), unpack(workers)}
 """
+)
 
-#: KEYS jobs, workers; ARGV group, now_ms. Consumers whose worker is gone and that hold no job: each
+#: KEYS jobs, workers; ARGV group. Consumers whose worker is gone and that hold no job: each
 #: worker process leaves one, and Redis never forgets them by itself.
 FORGET_CONSUMERS = (
     _WITH_GROUP
+    + _NOW_MS
     + """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     local name, pending = consumer[2], consumer[4]
     local until_ms = redis.call('ZSCORE', KEYS[2], name)
-    if pending == 0 and (not until_ms or tonumber(until_ms) < tonumber(ARGV[2])) then
+    if pending == 0 and (not until_ms or tonumber(until_ms) < now_ms) then
         redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
     end
 end
