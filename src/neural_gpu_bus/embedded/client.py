@@ -10,7 +10,6 @@ from typing import Final, Self
 
 from pydantic import SecretStr
 
-import neural_gpu_bus
 from neural_gpu_bus.embedded.connection import Connection, Report
 from neural_gpu_bus.embedded.control import Attach, Attached, Status, StatusReport, Stay, Stop
 from neural_gpu_bus.embedded.handover import existing_address, existing_digests
@@ -28,6 +27,7 @@ from neural_gpu_bus.embedded.records import SERVER_NAMES, Addresses, KeeperStatu
 from neural_gpu_bus.embedded.start import connect_or_start, start_error
 from neural_gpu_bus.errors import NotRunningError
 from neural_gpu_bus.settings import Settings
+from neural_gpu_bus.version import __version__
 
 #: Stopping takes as long as PostgreSQL's last checkpoint, see ``processes.STOP_S_MAX``.
 STOP_S_MAX: Final = 90.0
@@ -73,15 +73,16 @@ def attach(settings: Settings, *, counted: bool = True, report: Report | None = 
     """Connect to the keeper of the settings' home, starting one if there is none; wait until its
     servers are ready.
 
-    ``counted=False``: this client does not keep the servers alive. ``report`` is told, about each
-    second, what a start is doing. Raises HostError (ServerStartError, DiskFullError,
-    MissingDependencyError) when a start fails, AlreadyRunningError for a keeper of another version,
-    and BadSettingError for one that was started with other servers.
+    ``counted=False``: this client neither starts the servers (NotRunningError) nor keeps them
+    alive. ``report`` is told, about each second, what a start is doing. Raises HostError
+    (ServerStartError, DiskFullError, MissingDependencyError) when a start fails,
+    AlreadyRunningError for a keeper of another version, and BadSettingError for one that was
+    started with other servers.
     """
     home = open_home(settings)
-    request = Attach(neural_gpu_bus.__version__, counted, existing_digests(settings))
+    request = Attach(__version__, counted, existing_digests(settings))
     for _ in range(STARTS_MAX):
-        connection = connect_or_start(settings, home)
+        connection = connect_or_start(settings, home) if counted else _connect(settings, home)
         try:
             reply = connection.ask(request, report)
             if isinstance(reply, Attached):
@@ -100,10 +101,9 @@ def status(settings: Settings) -> KeeperStatus:
     """How the private servers of the settings' home are. Raises NotRunningError."""
     home = named_home(settings)
     try:
-        connection = Connection(home, settings.connect_timeout_s)
-        with contextlib.closing(connection):
+        with contextlib.closing(_connect(settings, home)) as connection:
             reply = connection.ask(Status())
-    except (FileNotFoundError, ConnectionError):
+    except ConnectionError:
         raise _not_running(home) from None
     assert isinstance(reply, StatusReport)  # noqa: S101  (the reply to this request)
     return reply.status
@@ -130,6 +130,13 @@ def stop(settings: Settings, report: Report | None = None) -> None:
         time.sleep(_POLL_S)
 
 
+def _connect(settings: Settings, home: Home) -> Connection:
+    try:
+        return Connection(home, settings.connect_timeout_s)
+    except (FileNotFoundError, ConnectionError):
+        raise _not_running(home) from None
+
+
 def _not_running(home: Home) -> NotRunningError:
     return NotRunningError(
         f"the private servers of {str(home.folder)!r} do not run",
@@ -143,6 +150,7 @@ def _remove_leftovers(settings: Settings, home: Home) -> None:
     if home.folder.exists():
         end_leftovers(read_state(home).processes)
     remove_folder(memory_folder(settings))
+    remove_folder(home.run)
 
 
 def _addresses(settings: Settings, attached: Attached) -> Addresses:

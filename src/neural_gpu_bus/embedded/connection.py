@@ -16,6 +16,7 @@ from neural_gpu_bus.embedded.control import (
     encode,
 )
 from neural_gpu_bus.embedded.home import Home
+from neural_gpu_bus.errors import HostError
 
 Report = Callable[[str], None]
 
@@ -24,6 +25,8 @@ class Connection:
     """Requests one way, replies the other, over the control socket of a home."""
 
     def __init__(self, home: Home, silence_s_max: float) -> None:
+        self._home = home
+        self._silence_s_max = silence_s_max
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._socket.connect(str(home.control_socket))
@@ -34,12 +37,17 @@ class Connection:
         self._lines = self._socket.makefile("rb")
 
     def ask(self, request: Request, report: Report | None = None) -> Reply:
-        """Send, wait for the reply that is no progress. Raises what the keeper refused with, and
-        ConnectionError or TimeoutError when it falls silent.
+        """Send, wait for the reply that is no progress.
+
+        Raises what the keeper refused with, HostError when it is silent for too long, and
+        ConnectionError when it is gone.
         """
         self._socket.sendall(encode(request))
         while True:
-            line = self._lines.readline(LINE_BYTES_MAX)
+            try:
+                line = self._lines.readline(LINE_BYTES_MAX)
+            except TimeoutError:
+                raise self._silent() from None
             if not line:
                 raise ConnectionResetError("the keeper closed the connection")
             reply = decode_reply(line)
@@ -49,6 +57,14 @@ class Connection:
                 return reply
             if report:
                 report(reply.text)
+
+    def _silent(self) -> HostError:
+        return HostError(
+            f"the keeper of {str(self._home.folder)!r} gave no answer for "
+            f"{self._silence_s_max:.0f} s",
+            hint=f"see {self._home.log_file('keeper')}; `ngb status` shows its process id",
+            home=str(self._home.folder),
+        )
 
     def close(self) -> None:
         """End the connection."""

@@ -107,8 +107,7 @@ def open_home(settings: Settings) -> Home:
     home = named_home(settings)
     try:
         if not home.folder.exists():
-            home.folder.mkdir(parents=True)
-            home.folder.chmod(home.outer_mode)
+            _make_whole(home.folder, home.outer_mode)
         _check_owner(home.folder, home)
         own_folder(home.log, 0o700)
     except OSError as error:
@@ -119,6 +118,19 @@ def open_home(settings: Settings) -> Home:
         ) from None
     _check_ways(home)
     return home
+
+
+def _make_whole(folder: Path, mode: int) -> None:
+    """Make a folder that is never seen with another mode, also when two do so at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    draft.chmod(mode)
+    try:
+        draft.rename(folder)
+    except OSError:
+        draft.rmdir()
+        if not folder.is_dir():
+            raise
 
 
 def named_home(settings: Settings) -> Home:

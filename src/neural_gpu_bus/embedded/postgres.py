@@ -111,9 +111,6 @@ class Postgres:
         """Size of the cluster on disk."""
         return await asyncio.to_thread(folder_bytes, self._data)
 
-    async def close(self) -> None:
-        """Nothing is held."""
-
     def _check_version(self) -> None:
         version = (self._data / "PG_VERSION").read_text().strip()
         if version != str(POSTGRES_MAJOR):

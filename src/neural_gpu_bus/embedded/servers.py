@@ -40,9 +40,6 @@ class PrivateServer(Protocol):
     async def data_bytes(self) -> int:
         """How much it holds."""
 
-    async def close(self) -> None:
-        """Let go of connections to it."""
-
 
 def asked_port(settings: Settings, name: ServerName) -> int:
     """The loopback port that the settings want for that server."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import neural_gpu_bus
 from neural_gpu_bus.embedded.control import (
     LINE_BYTES_MAX,
     Attach,
@@ -26,9 +26,12 @@ from neural_gpu_bus.embedded.control import (
 )
 from neural_gpu_bus.embedded.handover import existing_digests
 from neural_gpu_bus.errors import AlreadyRunningError, BadSettingError, NeuralGpuBusError
+from neural_gpu_bus.version import __version__
 
 if TYPE_CHECKING:
     from neural_gpu_bus.keeper.keeper import Keeper
+
+log = logging.getLogger(__name__)
 
 #: Clients that wait for the start hear this often that it goes on.
 PROGRESS_S: Final = 1.0
@@ -148,8 +151,14 @@ class _Connection:
             await self._writer.wait_closed()
 
     async def _answer(self, request: Request) -> None:
+        try:
+            reply = await self._reply(request)
+        except Exception as error:
+            # The client shall hear of a defect here, not wait for an answer that never comes.
+            log.exception("cannot answer %r", request)
+            reply = Refused("HostError", f"the keeper failed: {error!r}", "see its log", {})
         with contextlib.suppress(ConnectionError):
-            await _send(self._writer, await self._reply(request))
+            await _send(self._writer, reply)
         if self._keeper.ready.done() and isinstance(request, Attach):
             self._failure_told.set()
 
@@ -181,7 +190,7 @@ class _Connection:
         return self._keeper.attached()
 
     def _mismatch(self, request: Attach) -> NeuralGpuBusError | None:
-        home, version = str(self._keeper.home.folder), neural_gpu_bus.__version__
+        home, version = str(self._keeper.home.folder), __version__
         if request.version != version:
             return AlreadyRunningError(
                 f"the private servers of {home!r} were started by version {version}, and this is "

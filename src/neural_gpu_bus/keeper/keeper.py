@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import logging
 import os
 import signal
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import neural_gpu_bus
 from neural_gpu_bus.embedded.control import Attached
 from neural_gpu_bus.embedded.existing import existing_status
 from neural_gpu_bus.embedded.failures import disk_full
@@ -37,6 +36,7 @@ from neural_gpu_bus.keeper.leases import GRACE_S, Leases
 from neural_gpu_bus.keeper.ports import PortBook
 from neural_gpu_bus.keeper.workers import WORKER_COMMAND, Workers
 from neural_gpu_bus.settings import Settings
+from neural_gpu_bus.version import __version__
 
 #: A fresh cluster takes 40 MB and its first WAL files 32 MB.
 DISK_FREE_BYTES_MIN: Final = 128 << 20
@@ -117,7 +117,7 @@ class Keeper:
         return KeeperStatus(
             home=str(self.home.folder),
             pid=os.getpid(),
-            version=neural_gpu_bus.__version__,
+            version=__version__,
             started_ns=self._started_ns,
             memory_folder=str(self.memory_folder),
             stay=self.leases.stays,
@@ -132,7 +132,7 @@ class Keeper:
         except asyncio.CancelledError:
             self.ready.cancel()
             raise
-        except (NeuralGpuBusError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, waiting clients shall hear it)
             self._fail(error)
         else:
             self.ready.set_result(None)
@@ -185,10 +185,15 @@ class Keeper:
                 f"{status.f_bavail * status.f_frsize >> 20} MiB are free",
             )
 
-    def _fail(self, error: NeuralGpuBusError | OSError) -> None:
-        if not isinstance(error, NeuralGpuBusError):
-            error = HostError(f"the private servers did not start: {error}", hint="see the log")
-        log.error("%s", error)
+    def _fail(self, error: Exception) -> None:
+        log.error("start failed: %s", error, exc_info=not isinstance(error, NeuralGpuBusError))
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            error = disk_full(self.home.folder, "the private servers did not start")
+        elif not isinstance(error, NeuralGpuBusError):
+            error = HostError(
+                f"the private servers did not start: {error!r}",
+                hint=f"see {self.home.log_file('keeper')}",
+            )
         self.ready.set_exception(error)
         self.ready.exception()  # whether or not a client asks for it
 
@@ -223,10 +228,13 @@ class Keeper:
         self._remember(named)
 
     def _remember(self, named: Sequence[tuple[str, int]]) -> None:
-        records = (record_of(name, pid) for name, pid in named)
-        write_state(
-            self.home, State(self._known_ports(), tuple(record for record in records if record))
-        )
+        found = (record_of(name, pid) for name, pid in named)
+        records = tuple(record for record in found if record)
+        try:
+            write_state(self.home, State(self._known_ports(), records))
+        except OSError as error:
+            # A full disk must neither end the keeper nor keep it from stopping.
+            log.error("cannot remember processes: %s", error)
 
     def _known_ports(self) -> dict[str, int]:
         chosen = {kept.server.name: kept.port for kept in self._servers if kept.port}
@@ -234,7 +242,10 @@ class Keeper:
 
     async def _bound_logs(self) -> None:
         while True:
-            bound_logs(self.home.log)
+            try:
+                bound_logs(self.home.log)
+            except OSError as error:
+                log.error("cannot bound logs: %s", error)
             await asyncio.sleep(LOG_CHECK_S)
 
 
@@ -250,5 +261,6 @@ async def _all_or_first_error(starts: Sequence[Callable[[], Any]]) -> None:
 
 async def _end(task: asyncio.Task[Any]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    results = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(results[0], Exception):
+        log.error("%s failed", task.get_name(), exc_info=results[0])

@@ -81,14 +81,13 @@ class KeptServer:
             self._restarts += 1
             try:
                 await self._run_once()
-            except HostError as error:
+            except (HostError, OSError) as error:
                 log.warning("%s", error)
         self.state = "failed"
         log.error("%s died %d times in a row and is given up", self.server.name, in_a_row)
 
     async def stop(self) -> None:
         """Stop it in its own orderly way."""
-        await self.server.close()
         if self._process is not None:
             await stop(self._process, self.server.stop_signal)
         self.state = "stopped"
