@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus import errors
+from neural_gpu_bus.version import __version__
 
 if TYPE_CHECKING:
     from neural_gpu_bus.bus import Job
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
     from neural_gpu_bus.plane import DataPlane
     from neural_gpu_bus.settings import Settings
 
-__all__ = ["DataPlane", "Frame", "Job", "JobRecord", "Settings", "StoreReceipt", "errors", "open"]
-__version__ = "0.1.0"
+__all__ = [
+    "DataPlane",
+    "Frame",
+    "Job",
+    "JobRecord",
+    "Settings",
+    "StoreReceipt",
+    "__version__",
+    "errors",
+    "open",
+]
 
 #: Where each public class lives. They load on first use, so that importing the package stays light.
 _HOMES = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -150,6 +151,7 @@ def _require_writable(report: Path) -> None:
     """Before anything is measured: a page that cannot be written is known at once."""
     probe = report.with_name(f".{report.name}.draft")
     try:
+        report.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -178,25 +180,24 @@ def _print_demo(results: DemoResults, report: Path) -> None:
     from neural_gpu_bus.benchmarks.results import COLD, LIBRARY, RESIDENT, TRADITIONAL, WAYS
     from neural_gpu_bus.benchmarks.wording import duration, times
 
-    table = Table(title="From PostgreSQL to the stored result, median times; results are equal")
-    table.add_column("workload")
-    heads = ("traditional", "best\nlibrary", "direct\ncold", "direct\nresident")
-    for head in (
-        *heads,
-        "cold vs\ntrad.",
-        "cold vs\nlib.",
-        "resident\nvs trad.",
-        "resident\nvs lib.",
-    ):
+    table = Table(
+        title="From PostgreSQL to stored results: medians, and how many times faster",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("workload", no_wrap=True)
+    heads = ("tradi-\ntional", "best\nlibrary", "direct\ncold", "direct\nresident")
+    ratios = ("cold\nvs trad", "cold\nvs lib", "resid.\nvs trad", "resid.\nvs lib")
+    for head in (*heads, *ratios):
         table.add_column(head, justify="right", no_wrap=True)
     for result in results.workloads:
-        ratios = [
+        faster = [
             times(result.times_faster(way, than))
             for way in (COLD, RESIDENT)
             for than in (TRADITIONAL, LIBRARY)
         ]
         medians = [duration(result.timings[way].median_s) for way in WAYS]
-        table.add_row(result.title, *medians, *ratios)
+        table.add_row(result.title, *medians, *faster)
     out.print(table)
     for workload, why in results.skipped.items():
         out.print(f"skipped {workload}: {why}", soft_wrap=True)

@@ -1,1 +1,9 @@
 """PostgreSQL by COPY BINARY: pure codecs (bytes to columns and back) with thin connections."""
+
+from __future__ import annotations
+
+from neural_gpu_bus.stores.postgres.loads import LoadReport
+from neural_gpu_bus.stores.postgres.store import PostgresStore
+from neural_gpu_bus.stores.postgres.writing import Mode
+
+__all__ = ["LoadReport", "Mode", "PostgresStore"]

@@ -1,0 +1,89 @@
+"""``ngb query``, ``ngb tables`` and ``ngb memory``: look at data."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+import neural_gpu_bus as ngb
+from neural_gpu_bus.cli.assignments import parse_assignments
+from neural_gpu_bus.cli.console import out
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.memory import Frame
+
+MIB = 1 << 20
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="A SELECT; values as %(name)s.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="name=value, as often as needed.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Keep the result in shared memory under this name.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, max=1000, help="Rows to show.")] = 20,
+) -> None:
+    """Read a query's result into shared memory and show its first rows."""
+    with ngb.open() as plane:
+        started = time.perf_counter()
+        frame = plane.query(sql, parse_assignments(parameter or []), name=name)
+        elapsed_ms = (time.perf_counter() - started) * 1e3
+        out.print(_first_rows(frame, rows))
+        out.print(f"{frame.rows:,} rows, {frame.nbytes / MIB:.1f} MiB, {elapsed_ms:.1f} ms")
+
+
+def _first_rows(frame: Frame, rows: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    shown = frame.arrow().slice(0, rows)
+    for column in shown.column_names:
+        table.add_column(column, overflow="fold")
+    for row in zip(*(shown[column].to_pylist() for column in shown.column_names), strict=True):
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return "[dim]NULL[/]" if value is None else escape(str(value))
+
+
+def tables() -> None:
+    """List the tables of the database with their rows and sizes."""
+    with ngb.open() as plane:
+        found = plane.tables()
+        rows = list(zip(found["name"], found["rows"], found["bytes"], strict=True))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("table")
+    table.add_column("rows (estimate)", justify="right")
+    table.add_column("MiB", justify="right")
+    for name, count, nbytes in rows:
+        table.add_row(escape(name), f"{count:,}", f"{nbytes / MIB:.1f}")
+    out.print(table if rows else "no tables yet; `ngb load FILE... --table NAME` makes one")
+
+
+def memory() -> None:
+    """Show the datasets in shared memory and the budget."""
+    with ngb.open() as plane:
+        statistics = plane.statistics().memory
+        frames = [plane.get(name) for name in plane.names()]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("dataset")
+    for title in ("version", "rows", "columns", "MiB"):
+        table.add_column(title, justify="right")
+    for frame in frames:
+        block = frame.descriptor
+        size = f"{block.nbytes / MIB:.2f}"
+        table.add_row(
+            escape(block.name), str(block.version), f"{block.rows:,}", str(len(block.columns)), size
+        )
+    if frames:
+        out.print(table)
+    used, most = statistics.bytes_used / MIB, statistics.bytes_max / MIB
+    out.print(
+        f"{statistics.datasets} datasets, {used:,.1f} of {most:,.0f} MiB in {statistics.folder}"
+    )

@@ -1,0 +1,66 @@
+"""``ngb``: all commands, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+from rich.markup import escape
+
+from neural_gpu_bus.cli import datasets, demo, host, load, servers, work
+from neural_gpu_bus.cli.console import err
+from neural_gpu_bus.errors import NeuralGpuBusError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+#: What a shell reports for a command ended by Ctrl-C: 128 + SIGINT.
+INTERRUPTED_EXIT_CODE = 130
+
+app = typer.Typer(
+    name="ngb",
+    help="PostgreSQL tables and Redis values as columns in shared memory, with compute attached.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for name, command in {
+    "demo": demo.demo,
+    "up": servers.up,
+    "down": servers.down,
+    "status": servers.status,
+    "doctor": host.doctor,
+    "config": host.config,
+    "load": load.load,
+    "query": datasets.query,
+    "tables": datasets.tables,
+    "memory": datasets.memory,
+    "submit": work.submit,
+    "worker": work.worker,
+    "workloads": work.workloads,
+    "bench": demo.bench,
+}.items():
+    app.command(name)(command)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run() -> None:
+    """No traceback for what a person can mend; a defect of ours keeps its traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except NeuralGpuBusError as error:
+        err.print(f"[bold red]ngb:[/] {escape(error.what)}", soft_wrap=True)
+        if error.hint:
+            err.print(f"[bold]hint:[/] {escape(error.hint)}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED_EXIT_CODE:
+            err.print("[bold]ngb:[/] interrupted; nothing was left half-done", soft_wrap=True)
+        raise

@@ -1,0 +1,365 @@
+"""DataPlane: builds every layer from Settings, hands each the others, closes them in order.
+
+The one composition root. Nothing else names concrete classes of more than one layer.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+import msgspec
+
+from neural_gpu_bus import embedded
+from neural_gpu_bus.bus import Job, JobRunner, RedisJobQueue, run_worker
+from neural_gpu_bus.descriptors import (
+    BusStatistics,
+    JobDescriptor,
+    MemoryStatistics,
+    StoreReceipt,
+    StoreTarget,
+)
+from neural_gpu_bus.memory import Frame, UnifiedMemory
+from neural_gpu_bus.settings import Settings, load_settings
+from neural_gpu_bus.traditional import EventBus
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pydantic import SecretStr
+    from redis import Redis
+
+    from neural_gpu_bus.ports import Planner, Progress
+    from neural_gpu_bus.stores.postgres import LoadReport, Mode, PostgresStore
+    from neural_gpu_bus.stores.redis import RedisColumns
+
+#: Topic on the engine-logic bus that says that a job's result is there.
+RESULTS_TOPIC = "results"
+#: Topic on the market-data bus that says that a table has new rows.
+TABLES_TOPIC = "tables"
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+_Part = TypeVar("_Part", bound=_Closes)
+
+
+class PlaneStatistics(msgspec.Struct, frozen=True):
+    """Memory and bus at one moment."""
+
+    memory: MemoryStatistics
+    bus: BusStatistics
+
+
+def open_plane(*, counted: bool = True, **arguments: Any) -> DataPlane:
+    """See ``neural_gpu_bus.open``."""
+    settings = load_settings(**arguments)
+    return DataPlane(settings, embedded.attach(settings, counted=counted))
+
+
+class DataPlane:
+    """All that one process needs: data as columns in shared memory, jobs, and bulk stores.
+
+    Each server is connected when it is first needed. Use it as a context manager, or call
+    ``close``. Safe for threads.
+    """
+
+    def __init__(self, settings: Settings, attachment: embedded.Attachment) -> None:
+        self.settings = settings
+        self.addresses = attachment.addresses
+        self._parts: dict[str, Any] = {}
+        self._building = threading.RLock()
+        self._closing = ExitStack()
+        self._closing.callback(attachment.close)
+
+    # ---- read and share
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        name: str | None = None,
+    ) -> Frame:
+        """Read a SELECT's result into a block of shared memory.
+
+        Values are written ``%(name)s`` in the statement and come from ``params``, never pasted.
+        With ``name`` the result also becomes that dataset's newest version. ``timeout_s`` is by
+        default the setting ``query_timeout_s``.
+
+        Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
+        SharedMemoryFullError, and ServerError's kinds.
+        """
+        frame = self.database.query(sql, params, timeout_s=timeout_s, name=name)
+        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
+        return frame
+
+    def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Frame:
+        """Copy columns, once, into shared memory as the newest version of ``name``."""
+        return self.memory.put(name, columns)
+
+    def get(self, name: str, version: int | None = None) -> Frame:
+        """The dataset's newest version, or that one, without a copy. DatasetNotFoundError."""
+        return self.memory.get(name, version)
+
+    def drop(self, name: str) -> None:
+        """Forget a dataset; views of it live on."""
+        self.memory.drop(name)
+
+    def names(self) -> Sequence[str]:
+        """Names of all datasets, sorted."""
+        return self.memory.names()
+
+    # ---- compute
+
+    def submit(
+        self,
+        workload: str,
+        params: Mapping[str, Any],
+        *,
+        engine: str | None = None,
+        table: str | None = None,
+        redis_key: str | None = None,
+        job_id: str | None = None,
+    ) -> Job[Frame]:
+        """Hand a registered workload to a worker.
+
+        ``params`` holds inputs and parameters together: a key that names one of the workload's
+        inputs takes a Frame, a dataset name, or a mapping of columns; the others are parameters.
+        ``engine`` is ``cpu``, ``gpu`` or ``neural``; left out, the planner chooses. ``table`` and
+        ``redis_key`` store the result as well. Two jobs of one ``job_id`` store once.
+
+        Raises UnknownWorkloadError or BadParameterError before anything is sent.
+        """
+        from neural_gpu_bus.engines import check_engine
+        from neural_gpu_bus.workloads import check_params, find
+
+        found = find(workload)
+        check_engine(found, engine)
+        frames = {key: self._frame(params[key]) for key in found.inputs if key in params}
+        rest = {key: value for key, value in params.items() if key not in found.inputs}
+        checked = check_params(found, rest, frames)
+        job = JobDescriptor(
+            id=job_id or uuid.uuid4().hex,
+            workload=workload,
+            params=msgspec.to_builtins(checked),
+            inputs={key: frame.descriptor for key, frame in frames.items()},
+            engine=engine,
+            store=StoreTarget(table, redis_key),
+            submitted_ns=time.time_ns(),
+        )
+        self.queue.submit(job)
+        wait_s = self.settings.wait_timeout_s
+        return Job(self.queue, self.memory, job, keep_alive=frames, timeout_s=wait_s)
+
+    def _frame(self, given: Any) -> Frame:
+        if isinstance(given, Frame):
+            return given
+        if isinstance(given, str):
+            return self.memory.get(given)
+        return self.memory.share(given)
+
+    def run_worker(self, *, stop: Callable[[], bool] | None = None) -> None:
+        """Take jobs and run them here until ``stop`` says so, SIGTERM or Ctrl-C."""
+        from neural_gpu_bus.workloads import WORKLOADS
+
+        runner = JobRunner(
+            self.memory,
+            WORKLOADS,
+            self.planner,
+            store=self._store_result,
+            write_redis=self._write_result,
+            announce=self._announce_result,
+        )
+        run_worker(self.queue, runner, stop=stop)
+
+    # Methods, so that a worker connects to a server when the first result has to go there.
+
+    def _store_result(self, table: str, columns: pa.Table, job_id: str) -> StoreReceipt:
+        return self.database.store(table, columns, job_id=job_id)
+
+    def _write_result(self, key: str, columns: pa.Table) -> int:
+        return self.redis.write(key, columns)
+
+    def _announce_result(self, kind: str, facts: Mapping[str, Any]) -> None:
+        self.engine_logic.publish(RESULTS_TOPIC, kind, facts)
+
+    # ---- store
+
+    def store(
+        self,
+        table: str,
+        columns: Any,
+        *,
+        key: Sequence[str] | None = None,
+        mode: Mode = "append",
+        job_id: str | None = None,
+    ) -> StoreReceipt:
+        """Write columns to a PostgreSQL table in bulk; see ``PostgresStore.store``."""
+        return self.database.store(table, columns, key=key, mode=mode, job_id=job_id)
+
+    def load(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        table: str,
+        *,
+        key: Sequence[str] | None = None,
+        text: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> list[LoadReport]:
+        """Bring Parquet, Arrow or CSV files into a table, safe to repeat; see ``FileLoader.load``.
+
+        The market-data bus hears of each file.
+        """
+        reports = self.database.load(files, table, key=key, text=text, progress=progress)
+        for report in reports:
+            self.market_data.publish(TABLES_TOPIC, "TableLoaded", msgspec.structs.asdict(report))
+        return reports
+
+    def tables(self) -> Frame:
+        """``name``, estimated ``rows`` and ``bytes`` of each table that this user may read."""
+        return self.query(TABLES_SQL)
+
+    def statistics(self) -> PlaneStatistics:
+        """Memory and bus at this moment."""
+        return PlaneStatistics(self.memory.statistics(), self.queue.statistics())
+
+    # ---- the layers, each built when it is first needed
+
+    @property
+    def memory(self) -> UnifiedMemory:
+        """Layer 2."""
+        folder, bytes_max = self.addresses.memory_folder, self.settings.memory_limit_bytes
+        return self._built("memory", lambda: UnifiedMemory(folder, bytes_max))
+
+    @property
+    def database(self) -> PostgresStore:
+        """Layer 3, PostgreSQL."""
+        from neural_gpu_bus.stores.postgres import PostgresStore
+
+        return self._built(
+            "database",
+            lambda: PostgresStore(
+                self.addresses.postgres_dsn.get_secret_value(),
+                self.memory.reserve,
+                connections_max=self.settings.postgres_connections_max,
+                connect_timeout_s=self.settings.connect_timeout_s,
+                query_timeout_s=self.settings.query_timeout_s,
+                result_bytes_max=self.settings.memory_limit_bytes,
+            ),
+        )
+
+    @property
+    def redis(self) -> RedisColumns:
+        """Layer 3, the compute Redis as a store of whole frames."""
+        from neural_gpu_bus.stores.redis import RedisColumns
+
+        url = self.addresses.compute_redis_url
+        return self._built("redis", lambda: RedisColumns(*self._client(url)))
+
+    @property
+    def queue(self) -> RedisJobQueue:
+        """Layer 1, the durable lane on the compute Redis."""
+        return self._built("queue", self._make_queue)
+
+    def _make_queue(self) -> RedisJobQueue:
+        from neural_gpu_bus.stores.redis import translated
+
+        settings = self.settings
+        client, address = self._client(self.addresses.compute_redis_url)
+        return RedisJobQueue(
+            client,
+            lease_s=settings.job_lease_s,
+            deliveries_max=settings.job_deliveries_max,
+            answer_ttl_s=settings.job_answer_ttl_s,
+            waiting_max=settings.jobs_waiting_max,
+            translated=partial(translated, address),
+        )
+
+    @property
+    def market_data(self) -> EventBus:
+        """Layer 4, port 6380: events in."""
+        return self._built("market_data", partial(self._bus, self.addresses.market_data_redis_url))
+
+    @property
+    def engine_logic(self) -> EventBus:
+        """Layer 4, port 6381: results out."""
+        url = self.addresses.engine_logic_redis_url
+        return self._built("engine_logic", partial(self._bus, url))
+
+    def _bus(self, url: SecretStr) -> EventBus:
+        from neural_gpu_bus.stores.redis import translated
+
+        client, address = self._client(url)
+        return EventBus(client, translated=partial(translated, address))
+
+    def _client(self, url: SecretStr) -> tuple[Redis, str]:
+        from neural_gpu_bus.stores.redis import connect, server_address
+
+        text = url.get_secret_value()
+        return connect(text, timeout_s=self.settings.connect_timeout_s), server_address(text)
+
+    @property
+    def planner(self) -> Planner:
+        """Chooses the engine of each job that this process runs."""
+        from neural_gpu_bus.engines import build_planner
+
+        with self._building:
+            if "planner" not in self._parts:
+                settings = self.settings
+                planner = build_planner(settings.gpu_backend, settings.neural_provider)
+                self._parts["planner"] = planner
+            built: Planner = self._parts["planner"]
+            return built
+
+    def _built(self, name: str, make: Callable[[], _Part]) -> _Part:
+        with self._building:
+            if name not in self._parts:
+                part = make()
+                self._closing.callback(part.close)
+                self._parts[name] = part
+            built: _Part = self._parts[name]
+            return built
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Close what was opened, last first, and give the servers back. Harmless when repeated."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<DataPlane of {self.settings.home}>"
+
+
+#: Plain and partitioned tables outside the system's schemas; partitions count for their parent.
+TABLES_SQL = """
+SELECT CASE WHEN n.nspname = 'public' THEN quote_ident(c.relname)
+            ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END AS name,
+       greatest(c.reltuples, 0)::int8 AS rows,
+       pg_total_relation_size(c.oid) AS bytes
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'ngb')
+  AND has_table_privilege(c.oid, 'SELECT')
+ORDER BY 1
+"""

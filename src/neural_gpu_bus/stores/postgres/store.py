@@ -1,0 +1,92 @@
+"""PostgresStore: one pool of connections behind reading, writing and loading files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from neural_gpu_bus.stores.postgres.connection import connect, server_address
+from neural_gpu_bus.stores.postgres.loads import FileLoader, LoadReport
+from neural_gpu_bus.stores.postgres.pool import Pool
+from neural_gpu_bus.stores.postgres.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.writer import PostgresWriter
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.descriptors import StoreReceipt
+    from neural_gpu_bus.ports import Columns, Progress, Reserve
+    from neural_gpu_bus.stores.postgres.writing import Mode
+
+
+class PostgresStore:
+    """The ``Database`` port on PostgreSQL 14 to 18. Connections open on first use.
+
+    ``reserve`` gives the memory that results are read into; ``result_bytes_max`` bounds one reply.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        reserve: Reserve,
+        *,
+        connections_max: int,
+        connect_timeout_s: float,
+        query_timeout_s: float,
+        result_bytes_max: int,
+    ) -> None:
+        self.address = server_address(dsn)
+        self._pool = Pool(
+            partial(connect, dsn, timeout_s=connect_timeout_s),
+            connections_max=connections_max,
+            wait_timeout_s=query_timeout_s,
+        )
+        self._reader = PostgresReader(
+            self._pool,
+            reserve,
+            address=self.address,
+            timeout_s=query_timeout_s,
+            received_bytes_max=result_bytes_max,
+        )
+        self._writer = PostgresWriter(self._pool.lend, self.address)
+        self._loader = FileLoader(self._pool.lend, self.address)
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        name: str | None = None,
+    ) -> Columns:
+        """A SELECT's rows as columns; see ``PostgresReader.query``."""
+        return self._reader.query(sql, params, timeout_s=timeout_s, name=name)
+
+    def store(
+        self,
+        table: str,
+        columns: Any,
+        *,
+        key: Sequence[str] | None = None,
+        mode: Mode = "append",
+        job_id: str | None = None,
+    ) -> StoreReceipt:
+        """Columns into a table, all rows or none; see ``PostgresWriter.store``."""
+        return self._writer.store(table, columns, key=key, mode=mode, job_id=job_id)
+
+    def load(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        table: str,
+        *,
+        key: Sequence[str] | None = None,
+        text: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> list[LoadReport]:
+        """Files into a table, safe to repeat; see ``FileLoader.load``."""
+        return self._loader.load(files, table, key=key, text=text, progress=progress)
+
+    def close(self) -> None:
+        """Close the connections and give the receive buffer back."""
+        self._reader.close()
+        self._pool.close()
