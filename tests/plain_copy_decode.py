@@ -21,7 +21,7 @@ NUMBERS = {
 }
 
 
-class NotReadable(Exception):
+class NotReadableError(Exception):
     """The stream, or a value in it, is refused."""
 
 
@@ -30,10 +30,10 @@ def joined(messages: bytes) -> bytes:
     at, inside = 0, b""
     while at < len(messages):
         if len(messages) - at < 5:
-            raise NotReadable("cut in a message's head")
+            raise NotReadableError("cut in a message's head")
         tag, size = struct.unpack_from("!ci", messages, at)
         if tag != b"d" or size < 4 or at + 1 + size > len(messages):
-            raise NotReadable("no whole CopyData message")
+            raise NotReadableError("no whole CopyData message")
         inside += messages[at + 5 : at + 1 + size]
         at += 1 + size
     return inside
@@ -49,29 +49,29 @@ def decode(stream: bytes, columns: Sequence[SourceColumn]) -> list[list[object]]
     try:
         return _decode(stream, columns)
     except struct.error as error:
-        raise NotReadable(str(error)) from error
+        raise NotReadableError(str(error)) from error
 
 
 def _decode(stream: bytes, columns: Sequence[SourceColumn]) -> list[list[object]]:
     flags, extension = struct.unpack_from("!Ii", stream, 11)
     if stream[:11] != SIGNATURE or flags >> 16 or extension < 0:
-        raise NotReadable("header")
+        raise NotReadableError("header")
     at, rows = 19 + extension, []
     while True:
         (fields,) = struct.unpack_from("!h", stream, at)
         at += 2
         if fields == -1:
             if at != len(stream):
-                raise NotReadable("after the end")
+                raise NotReadableError("after the end")
             return rows
         if fields != len(columns):
-            raise NotReadable("fields")
+            raise NotReadableError("fields")
         row: list[object] = []
         for column in columns:
             (length,) = struct.unpack_from("!i", stream, at)
             at += 4
             if length < -1 or at + length > len(stream):
-                raise NotReadable("length")
+                raise NotReadableError("length")
             row.append(None if length == -1 else value(stream[at : at + length], column.type_name))
             at += max(length, 0)
         rows.append(row)
@@ -81,23 +81,23 @@ def value(raw: bytes, type_name: str) -> object:
     """One value's bytes to what Arrow holds for it."""
     if type_name in NUMBERS:
         if struct.calcsize(NUMBERS[type_name]) != len(raw):
-            raise NotReadable("width")
+            raise NotReadableError("width")
         return struct.unpack(NUMBERS[type_name], raw)[0]
     if type_name == "boolean":
         if raw not in (b"\0", b"\1"):
-            raise NotReadable("boolean")
+            raise NotReadableError("boolean")
         return raw == b"\1"
     if type_name in ("date", "time") or type_name.startswith("timestamp"):
         return moment(raw, type_name)
     if type_name == "uuid" and len(raw) != 16:
-        raise NotReadable("width")
+        raise NotReadableError("width")
     if type_name == "jsonb":
         if raw[:1] != b"\1":
-            raise NotReadable("jsonb")
+            raise NotReadableError("jsonb")
         return raw[1:]
     if type_name == '"char"':
         if len(raw) != 1 or raw > b"\x7f":
-            raise NotReadable("char")
+            raise NotReadableError("char")
         return raw.rstrip(b"\0")
     return raw
 
@@ -108,11 +108,11 @@ def moment(raw: bytes, type_name: str) -> int:
     bits = 31 if type_name == "date" else 63
     if type_name == "time":
         if not 0 <= number < DAY_US:
-            raise NotReadable("time")
+            raise NotReadableError("time")
         return number
     if number in (-(1 << bits), (1 << bits) - 1):
-        raise NotReadable("infinite")
+        raise NotReadableError("infinite")
     number += DAYS if type_name == "date" else DAYS * DAY_US
     if number >= 1 << bits:
-        raise NotReadable("range")
+        raise NotReadableError("range")
     return number

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from neural_gpu_bus.errors import BadValueError, ProtocolError
 from neural_gpu_bus.stores.postgres.column_types import SourceColumn, source_column
 from neural_gpu_bus.stores.postgres.copy_decode import CopyScan, decode_copy, write_columns
-from plain_copy_decode import NotReadable, decode, framed, joined
+from plain_copy_decode import NotReadableError, decode, framed, joined
 from plain_reservation import PlainReservation, reserve
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -188,7 +188,7 @@ def agree(stream: bytes, in_messages: bool) -> None:
     """Both refuse, or both read the same."""
     try:
         expected = decode(joined(stream) if in_messages else stream, COLUMNS)
-    except NotReadable:
+    except NotReadableError:
         expected = None
     try:
         filled = decode_copy(stream, COLUMNS, unchecked, framed=in_messages)

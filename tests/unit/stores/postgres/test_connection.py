@@ -1,0 +1,79 @@
+"""Addresses without secrets, and what the server's refusals mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from neural_gpu_bus.errors import (
+    BadSettingError,
+    NeuralGpuBusError,
+    ProtocolError,
+    QueryError,
+    QueryTimeoutError,
+    ServerAuthenticationError,
+    ServerError,
+    ServerFullError,
+    ServerUnreachableError,
+)
+from neural_gpu_bus.stores.postgres.connection import connect, failure_from, server_address
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        ("postgresql://me:secret@db.example:5433/market", "db.example:5433/market"),
+        ("host=/run/pg dbname=x password=secret", "/run/pg:5432/x"),
+        ("postgresql://", "localhost:5432/"),
+    ],
+)
+def test_an_address_shows_no_secret(dsn: str, expected: str) -> None:
+    assert server_address(dsn) == expected
+
+
+def test_an_unreadable_address_is_not_repeated() -> None:
+    with pytest.raises(BadSettingError, match="cannot be read") as caught:
+        server_address("host=db secret")
+
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "kind", "match"),
+    [
+        (None, ServerUnreachableError, "cannot talk to PostgreSQL at db:5432/x: why"),
+        ("42P01", QueryError, "refused the statement: why"),
+        ("53100", ServerFullError, "has no room left: why"),
+        ("53300", ServerUnreachableError, "cannot talk"),
+        ("57014", QueryTimeoutError, "stopped the statement after 2 s: why"),
+        ("57P01", ServerUnreachableError, "cannot talk"),
+        ("28P01", ServerAuthenticationError, "refused the user or the password"),
+        ("08P01", ProtocolError, "could not read what was sent"),
+        ("XX000", ServerError, "failed: why"),
+    ],
+)
+def test_a_sqlstate_means_one_error(
+    sqlstate: str | None, kind: type[NeuralGpuBusError], match: str
+) -> None:
+    error = failure_from(sqlstate, "why", "db:5432/x", timeout_s=2.0)
+
+    assert type(error) is kind
+    assert match in error.what
+    assert error.hint
+
+
+def test_a_refused_statement_keeps_position_detail_and_the_servers_hint() -> None:
+    error = failure_from("42703", "no", "db", position="8", detail="more", hint="try that")
+
+    assert (
+        error.what
+        == "PostgreSQL refused the statement: no (more) (at character 8 of the statement)"
+    )
+    assert (error.hint, error.position, error.sqlstate) == ("try that", 8, "42703")
+
+
+def test_a_closed_port_is_unreachable() -> None:
+    with pytest.raises(
+        ServerUnreachableError, match=r"cannot talk to PostgreSQL at 127\.0\.0\.1:1/x"
+    ):
+        connect("postgresql://me:secret@127.0.0.1:1/x", timeout_s=2)
