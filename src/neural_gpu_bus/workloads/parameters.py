@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -55,15 +54,18 @@ def _convert(workload: Workload, field: msgspec.structs.FieldInfo, value: Any) -
         return msgspec.convert(plain, field.type)
     except msgspec.ValidationError as error:
         raise BadParameterError(
-            f"parameter {field.name!r} of {workload.name} is {plain!r}: {_words(str(error))}",
+            f"parameter {field.name!r} of {workload.name} is {plain!r}: "
+            f"{_words(str(error), field.type)}",
             hint=f"the default is {field.default!r}",
             parameter=field.name,
         ) from None
 
 
-def _words(message: str) -> str:
+def _words(message: str, kind: Any) -> str:
     """msgspec's sentence, begun small and without its marks."""
-    text = re.sub(r"Invalid enum value .*", "not one of its choices", message).replace("`", "")
+    if get_origin(kind) is Literal:
+        return f"not one of {', '.join(map(repr, get_args(kind)))}"
+    text = message.replace("`", "")
     return text[:1].lower() + text[1:]
 
 

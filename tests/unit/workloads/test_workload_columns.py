@@ -1,0 +1,85 @@
+"""Bad columns are refused by input, column and row."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neural_gpu_bus.errors import BadParameterError
+from neural_gpu_bus.workloads.columns import Input, day_ticks
+from plain_columns import PlainColumns
+
+
+def given(**columns: Any) -> Input:
+    return Input({"bars": PlainColumns(**columns)}, "bars")
+
+
+def test_float64_is_not_copied() -> None:
+    frame = PlainColumns(close=np.ones(5))
+
+    assert np.shares_memory(frame["close"], Input({"bars": frame}, "bars").floats("close"))
+
+
+def test_integers_become_floats() -> None:
+    assert given(close=[1, 2]).floats("close").tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ([1.0, float("nan"), 2.0], "column 'close' of input 'bars' is nan in row 2"),
+        ([1.0, 2.0, float("inf")], "column 'close' of input 'bars' is inf in row 3"),
+        ([float("-inf"), float("inf")], "column 'close' of input 'bars' is -inf in row 1"),
+        ([1.0, None], "column 'close' of input 'bars' is NULL in row 2"),
+        (["1.0"], "column 'close' of input 'bars' is object, not a number"),
+    ],
+)
+def test_bad_numbers_are_refused_with_their_row(values: list[Any], sentence: str) -> None:
+    with pytest.raises(BadParameterError, match=re.escape(sentence)) as caught:
+        given(close=values).floats("close")
+
+    assert caught.value.parameter == "bars.close"
+    assert caught.value.hint
+
+
+def test_large_finite_numbers_are_not_mistaken_for_infinite_ones() -> None:
+    assert len(given(close=[1.7e308, 1.7e308]).floats("close")) == 2
+
+
+def test_signs_are_checked_where_they_matter() -> None:
+    with pytest.raises(BadParameterError, match="'close' of input 'bars' is 0 in row 2"):
+        given(close=[1.0, 0.0]).floats("close", positive=True)
+    with pytest.raises(BadParameterError, match="'close' of input 'bars' is -3 in row 1"):
+        given(close=[-3.0, 0.0]).floats("close", negative=False)
+
+
+def test_order_is_checked() -> None:
+    with pytest.raises(BadParameterError, match="'ts' of input 'bars' is not later than the row"):
+        given(ts=np.array([1, 2, 2])).ordered_times("ts", strictly=True)
+    with pytest.raises(BadParameterError, match=r"'ts' .* is earlier than the row before in row 3"):
+        given(ts=np.array([1, 2, 1])).ordered_times("ts", strictly=False)
+    assert len(given(ts=np.array([1, 2, 2])).ordered_times("ts", strictly=False)) == 3
+
+
+def test_times_are_dates_timestamps_or_integers() -> None:
+    with pytest.raises(BadParameterError, match="'ts' of input 'bars' is float64, not a date"):
+        given(ts=np.ones(2)).times("ts")
+
+
+def test_texts_may_be_null_only_where_that_has_a_meaning() -> None:
+    column = given(desk=["a", None, "b"])
+
+    assert column.texts("desk")[0].tolist() == [0, -1, 1]
+    with pytest.raises(BadParameterError, match="'desk' of input 'bars' is NULL in row 2"):
+        column.complete_texts("desk")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ticks"),
+    [("datetime64[D]", 1), ("datetime64[us]", 86_400_000_000), ("int64", 86_400_000_000_000)],
+)
+def test_ticks_of_a_day_follow_the_unit(dtype: str, ticks: int) -> None:
+    assert ticks == day_ticks(np.zeros(1, dtype=dtype))
