@@ -40,12 +40,3 @@ def slower(results: Sequence[WorkloadResult], way: str, than: str) -> list[str]:
 def listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def compared(results: Sequence[WorkloadResult], way: str, than: str) -> str:
-    """One honest clause: how much faster, or where not."""
-    losing = slower(results, way, than)
-    if len(losing) == len(results):
-        return f"slower than {than} everywhere"
-    clause = f"{span(results, way, than)} as fast"
-    return f"{clause} (slower on {listed(losing)})" if losing else clause

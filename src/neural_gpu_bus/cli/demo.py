@@ -186,8 +186,8 @@ def _print_demo(results: DemoResults, report: Path) -> None:
         padding=(0, 1, 0, 0),
     )
     table.add_column("workload", no_wrap=True)
-    heads = ("tradi-\ntional", "best\nlibrary", "direct\ncold", "direct\nresident")
-    ratios = ("cold\nvs trad", "cold\nvs lib", "resid.\nvs trad", "resid.\nvs lib")
+    heads = ("\ntradi-\ntional", "\nbest\nlibrary", "\ndirect\ncold", "direct\nresi-\ndent")
+    ratios = ("cold\nvs\ntrad", "cold\nvs\nlib", "res.\nvs\ntrad", "res.\nvs\nlib")
     for head in (*heads, *ratios):
         table.add_column(head, justify="right", no_wrap=True)
     for result in results.workloads:

@@ -47,8 +47,8 @@ def draw(results: Sequence[WorkloadResult], width: float) -> Drawing:
 
 def decades(seconds: Sequence[float]) -> tuple[int, int]:
     """Powers of ten that enclose all values; at least one decade."""
-    low = math.floor(math.log10(min(seconds)) + 1e-9)
-    high = math.ceil(math.log10(max(seconds)) - 1e-9)
+    low = math.floor(math.log10(min(seconds, default=0.001)) + 1e-9)
+    high = math.ceil(math.log10(max(seconds, default=0.001)) - 1e-9)
     return low, max(high, low + 1)
 
 
