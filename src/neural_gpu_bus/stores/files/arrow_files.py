@@ -15,6 +15,8 @@ from neural_gpu_bus.stores.files.data_file import FileRows
 #: Rows in memory at once; the writer cuts them further.
 BATCH_ROWS = 1 << 16
 
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
 
 def _no_line(_row: int) -> None:
     return None
@@ -88,6 +90,8 @@ class ArrowFile:
                 batch.validate(full=True)
                 rows_read[0] += batch.num_rows
                 yield batch
+            if self._is_stream:
+                _check_end(source)
 
     def _reader(self, source: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
         if self._is_stream:
@@ -96,6 +100,14 @@ class ArrowFile:
         file = pa.ipc.open_file(source)
         for index in range(file.num_record_batches):
             yield file.get_batch(index)
+
+
+def _check_end(source: pa.MemoryMappedFile) -> None:
+    """A stream that was cut between two batches reads as a shorter one: only its mark tells."""
+    end, size = source.tell(), source.size()
+    source.seek(max(0, end - len(_END_OF_STREAM)))
+    if end != size or source.read() != _END_OF_STREAM:
+        raise pa.ArrowInvalid(f"no end of stream at byte {end} of {size}")
 
 
 def _count_rows(file: pa.ipc.RecordBatchFileReader) -> int:

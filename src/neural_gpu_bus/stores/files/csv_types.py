@@ -56,6 +56,12 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text.strip()) is not None
 
 
+def _word(value: Any) -> str:
+    """A scalar as text; nobody has checked yet that it is UTF-8."""
+    content: bytes = value.cast(pa.binary()).as_py() or b""
+    return content.decode("utf-8", "replace").strip()
+
+
 def _kind_of(value: str) -> str:
     if _CODE.fullmatch(value):
         return "code"
@@ -73,6 +79,7 @@ class ColumnSurvey:
     def __init__(self) -> None:
         self._ladder: tuple[pa.DataType, ...] = ()
         self._step = 0
+        self._met_code = False
         self._large_before = False
         self._beyond_float = False
 
@@ -84,6 +91,8 @@ class ColumnSurvey:
     @property
     def expected(self) -> str:
         """What the column holds, in words."""
+        if self._met_code:
+            return "a number (with leading zeros or more than 18 digits it is a name)"
         if self._beyond_float:
             return "exact beside numbers with a fraction (it has more than 15 digits)"
         return expected(self._ladder[-1])
@@ -103,6 +112,9 @@ class ColumnSurvey:
             misfit = self._misfit(text)
             if misfit is None or self._step == len(self._ladder) - 1:
                 return misfit
+            self._met_code = _CODE.fullmatch(_word(text[misfit])) is not None
+            if self._met_code:
+                return misfit
             self._step += 1
             if self.type == pa.float64():
                 large: int = pc.index(pc.match_substring_regex(text, _LARGE), True).as_py()
@@ -112,9 +124,7 @@ class ColumnSurvey:
         return None
 
     def _choose_ladder(self, text: Any) -> None:
-        # As bytes: nobody has checked yet that it is UTF-8.
-        values = text.drop_null().slice(0, SAMPLE_VALUES).cast(pa.binary()).to_pylist()
-        words = [value.decode("utf-8", "replace").strip() for value in values]
+        words = [_word(value) for value in text.drop_null().slice(0, SAMPLE_VALUES)]
         kinds = Counter(_kind_of(word) for word in words if word not in NULL_SPELLINGS)
         if not kinds:
             return

@@ -87,5 +87,5 @@ def shown(array: Any, index: int) -> str:
     try:
         text = repr(value.as_py()) if pa.types.is_string(array.type) else str(value)
     except (ValueError, OverflowError):
-        text = f"{value.type} {value.cast(pa.int64())}"
+        text = f"{value.type} {value.value}"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,69 @@
+"""A schema of its own for each test that writes, and what writes into it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from neural_gpu_bus.stores.postgres.connection import connect, server_address
+from neural_gpu_bus.stores.postgres.loads import FileLoader
+from neural_gpu_bus.stores.postgres.pool import Pool
+from neural_gpu_bus.stores.postgres.writer import PostgresWriter
+
+
+@dataclass(frozen=True)
+class Playground:
+    """A schema to play in, a plain connection to look at it, and the two that write."""
+
+    schema: str
+    connection: psycopg.Connection
+    writer: PostgresWriter
+    loader: FileLoader
+
+    def table(self, name: str) -> str:
+        return f"{self.schema}.{name}"
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """Rows of a query on this schema, ``search_path`` set to it."""
+        return self.connection.execute(query.encode()).fetchall()
+
+    def run(self, statement: str) -> None:
+        self.connection.execute(statement.encode())
+
+    def tables(self) -> list[str]:
+        found = self.connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY 1", (self.schema,)
+        )
+        return [name for (name,) in found]
+
+
+@pytest.fixture
+def playground(postgres_dsn: str) -> Iterator[Playground]:
+    """Gone after the test, with what the ledgers know of it."""
+    schema = f"ngb_test_{uuid.uuid4().hex[:12]}"
+    pool = Pool(lambda: connect(postgres_dsn, timeout_s=5), connections_max=4, wait_timeout_s=20)
+    address = server_address(postgres_dsn)
+    name = sql.Identifier(schema)
+    with psycopg.connect(postgres_dsn, autocommit=True, prepare_threshold=None) as connection:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
+        connection.execute(sql.SQL("SET search_path = {}").format(name))
+        connection.execute("SET TimeZone = 'UTC'")
+        yield Playground(
+            schema, connection, PostgresWriter(pool.lend, address), FileLoader(pool.lend, address)
+        )
+        pool.close()
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(name))
+        for ledger in ("stored_jobs", "loaded_files"):
+            there = connection.execute("SELECT to_regclass(%s)", (f"ngb.{ledger}",)).fetchone()
+            if there != (None,):
+                connection.execute(
+                    sql.SQL("DELETE FROM ngb.{} WHERE table_name LIKE %s").format(
+                        sql.Identifier(ledger)
+                    ),
+                    (f"{schema}.%",),
+                )
