@@ -5,7 +5,14 @@ A workload checks its columns (``prepare``), computes (one of ``kernels``), and 
 """
 
 from neural_gpu_bus.workloads.parameters import check_params, describe_params
-from neural_gpu_bus.workloads.registry import WORKLOADS, find
+from neural_gpu_bus.workloads.registry import WORKLOADS, find, load_kernels
 from neural_gpu_bus.workloads.time_bars import build_time_bars
 
-__all__ = ["WORKLOADS", "build_time_bars", "check_params", "describe_params", "find"]
+__all__ = [
+    "WORKLOADS",
+    "build_time_bars",
+    "check_params",
+    "describe_params",
+    "find",
+    "load_kernels",
+]

@@ -109,13 +109,16 @@ def _complete(names: list[str], values: Floats) -> Floats:
 
 
 def cpu(arrays: Arrays, params: FactorCorrelationParams) -> dict[str, Array]:  # noqa: ARG001
-    """Centre and scale in place of a copy, then one symmetric matrix product (BLAS syrk)."""
+    """Centre, then one symmetric matrix product (BLAS syrk), scaled where it is small."""
     from neural_gpu_bus.workloads import factor_correlation_compiled as compiled
 
     values = arrays["values"]
-    scaled = np.empty_like(values)
-    compiled.standardise(values, scaled)
-    return _outputs(arrays, np.clip(scaled @ scaled.T, -1.0, 1.0))
+    centred, length = np.empty_like(values), np.empty(len(values))
+    compiled.centre(values, centred, length)
+    product = centred @ centred.T
+    product /= length
+    product /= length[:, None]
+    return _outputs(arrays, np.clip(product, -1.0, 1.0, out=product))
 
 
 def array(backend: ArrayBackend, arrays: Arrays, params: FactorCorrelationParams) -> dict[str, Any]:  # noqa: ARG001

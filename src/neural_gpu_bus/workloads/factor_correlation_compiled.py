@@ -7,27 +7,28 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from neural_gpu_bus.workloads.signatures import MATRIX, OUT_MATRIX, VOID
+from neural_gpu_bus.workloads.signatures import MATRIX, OUT_FLOATS, OUT_MATRIX, VOID
 
 
-@njit(VOID(MATRIX, OUT_MATRIX), cache=True, nogil=True, fastmath={"reassoc", "nsz"})
-def standardise(values: Any, scaled: Any) -> None:
-    """Each row of ``values`` (factors, rows) less its mean, divided by its length; NaN if constant.
+@njit(VOID(MATRIX, OUT_MATRIX, OUT_FLOATS), cache=True, nogil=True, fastmath={"reassoc", "nsz"})
+def centre(values: Any, centred: Any, length: Any) -> None:
+    """Each row of ``values`` (factors, rows) less its mean, and its length; NaN if constant.
 
     ``reassoc`` lets the two sums run several at a time, as numpy's pairwise sum does.
     """
     rows = values.shape[1]
     for factor in range(values.shape[0]):
-        first = values[factor, 0]
+        given, out = values[factor], centred[factor]
+        first = given[0]
         total = 0.0
         for row in range(rows):
-            total += values[factor, row] - first
-        mean = total / rows
+            total += given[row] - first
+        shift = first + total / rows
         squares = 0.0
+        still = True
         for row in range(rows):
-            centred = values[factor, row] - first - mean
-            scaled[factor, row] = centred
-            squares += centred * centred
-        scale = 1.0 / np.sqrt(squares) if squares > 0.0 else np.nan
-        for row in range(rows):
-            scaled[factor, row] *= scale
+            apart = given[row] - shift
+            still &= given[row] == first
+            out[row] = apart
+            squares += apart * apart
+        length[factor] = np.nan if still else np.sqrt(squares)

@@ -118,7 +118,8 @@ def _pivot(prices: Input, assets: list[str]) -> tuple[Floats, int]:
 
 
 def _check_priced(assets: list[str], texts: list[str], code: npt.NDArray[np.int32]) -> None:
-    priced = {texts[index] for index in np.unique(code)}
+    counted = np.bincount(code, minlength=len(texts))
+    priced = {text for text, rows in zip(texts, counted, strict=True) if rows}
     without = [asset for asset in assets if asset not in priced]
     if without:
         names = ", ".join(map(repr, without[:5])) + (" and more" if without[5:] else "")
@@ -149,13 +150,12 @@ def tail_places(scenarios: int, confidence: float) -> tuple[int, int, float]:
 
 
 def cpu(arrays: Arrays, params: PortfolioRiskParams) -> dict[str, Array]:
-    """One pass over the prices makes every desk's scenarios; then a partition a desk."""
-    from neural_gpu_bus.workloads import portfolio_risk_compiled as compiled
-
+    """One matrix product (BLAS), and a partition a desk: numpy's own are the fastest here."""
     price, exposure = arrays["price"], arrays["exposure"]
     scenarios = len(price) - 1
-    pnl = np.empty((exposure.shape[1], scenarios))
-    compiled.scenario_pnl(price, exposure, pnl)
+    returns = price[1:] / price[:-1]
+    returns -= 1.0
+    pnl = np.ascontiguousarray((returns @ exposure).T)
     at_risk, last, k = tail_places(scenarios, params.confidence)
     tail = np.partition(pnl, at_risk, axis=1)[:, : at_risk + 1]
     tail.sort(axis=1)

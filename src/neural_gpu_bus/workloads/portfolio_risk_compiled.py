@@ -12,10 +12,8 @@ from neural_gpu_bus.workloads.signatures import (
     INT,
     INTS,
     INTS32,
-    MATRIX,
     OUT_INTS32,
     OUT_MATRIX,
-    VOID,
 )
 
 
@@ -44,19 +42,3 @@ def fill_prices(day: Any, code: Any, place: Any, rank: Any, price: Any, matrix: 
                 return row
             matrix[date, asset] = price[row]
     return -1
-
-
-@njit(VOID(MATRIX, MATRIX, OUT_MATRIX), cache=True, nogil=True)
-def scenario_pnl(price: Any, exposure: Any, pnl: Any) -> None:
-    """``pnl`` (desks, dates - 1) of ``price`` (dates, assets) and ``exposure`` (assets, desks)."""
-    assets, desks = exposure.shape
-    total = np.empty(desks)
-    for date in range(1, price.shape[0]):
-        total[:] = 0.0
-        for asset in range(assets):
-            change = price[date, asset] / price[date - 1, asset] - 1.0
-            # Desks innermost: neighbouring values, so the compiler adds several at once.
-            for desk in range(desks):
-                total[desk] += exposure[asset, desk] * change
-        for desk in range(desks):
-            pnl[desk, date - 1] = total[desk]

@@ -37,17 +37,21 @@ def fill_bars(ts_ns: Any, price: Any, size: Any, interval_ns: Any, starts: Any, 
     """``out`` (open, high, low, close, volume; bars) and the bars' starts."""
     bar = -1
     end_ns = 0
+    high = low = volume = 0.0
     for row in range(ts_ns.size):
         paid = price[row]
         if bar < 0 or ts_ns[row] >= end_ns:
+            if bar >= 0:
+                out[1, bar], out[2, bar] = high, low
+                out[3, bar], out[4, bar] = price[row - 1], volume
             bar += 1
-            start = ts_ns[row] // interval_ns * interval_ns
-            end_ns = start + interval_ns
-            starts[bar] = start
-            for line in range(4):
-                out[line, bar] = paid
-            out[4, bar] = 0.0
-        out[1, bar] = max(out[1, bar], paid)
-        out[2, bar] = min(out[2, bar], paid)
-        out[3, bar] = paid
-        out[4, bar] += size[row]
+            starts[bar] = ts_ns[row] // interval_ns * interval_ns
+            end_ns = starts[bar] + interval_ns
+            out[0, bar] = high = low = paid
+            volume = 0.0
+        high = max(high, paid)
+        low = min(low, paid)
+        volume += size[row]
+    if bar >= 0:
+        out[1, bar], out[2, bar] = high, low
+        out[3, bar], out[4, bar] = price[-1], volume
