@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 from neural_gpu_bus.stores.postgres.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.connection import translated
@@ -17,6 +18,9 @@ from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer
 
 #: Rows between two looks at the clock.
 ROWS_BETWEEN_LOOKS = 4096
+
+#: What the server reports of a session, and what would change how a later statement is read.
+_REPORTED = (b"TimeZone", b"client_encoding", b"standard_conforming_strings")
 
 
 class LibpqCopy:
@@ -35,11 +39,18 @@ class LibpqCopy:
         self._address = address
         self._deadline = deadline
         self.finished = True
-        #: libpq keeps track of what the statement changes in the session.
-        self.tainted = False
+        self._session = self._reported()
+
+    @property
+    def tainted(self) -> bool:
+        """The session was changed by the statement itself (set_config)."""
+        return self._reported() != self._session
 
     def close(self) -> None:
         """Nothing was taken from the connection."""
+
+    def _reported(self) -> list[bytes | None]:
+        return [self._pgconn.parameter_status(name) for name in _REPORTED]
 
     def describe(self, sql: bytes) -> list[tuple[str, int]] | None:
         """Names and type OIDs of the statement's columns, None where it returns no rows."""
@@ -47,8 +58,10 @@ class LibpqCopy:
         with translated(self._address, timeout_s=self._deadline.timeout_s):
             self._connection.execute("BEGIN")
             try:
-                self._check(self._pgconn.prepare(b"", sql))
-                found = self._check(self._pgconn.describe_prepared(b""))
+                self._pgconn.send_prepare(b"", sql)
+                self._results()
+                self._pgconn.send_describe_prepared(b"")
+                found = self._results()
             except psycopg.Error:
                 self.leave()
                 raise
@@ -82,23 +95,23 @@ class LibpqCopy:
         return scan
 
     def _receive(self, command: bytes, progress: Callable[[int], None]) -> None:
-        self._check(self._pgconn.exec_(command))
+        self._pgconn.send_query(command)
+        self._wait_result()
         rows = 0
         while True:
             size, row = self._pgconn.get_copy_data(1)
-            if size > 0:
-                self._append(row)
-                rows += 1
-                if rows % ROWS_BETWEEN_LOOKS == 0:
-                    self._deadline.left_s()
-                    progress(rows)
-            elif size == 0:
+            if size == 0:
                 self._wait_readable()
-            else:
+                continue
+            if size < 0:
                 break
-        results = list(iter(self._pgconn.get_result, None))
-        for result in results:
-            self._check(result)
+            self._append(row)
+            rows += 1
+            if rows % ROWS_BETWEEN_LOOKS == 0:
+                self._deadline.left_s()
+                progress(rows)
+        progress(rows)
+        self._results()
 
     def _append(self, row: memoryview) -> None:
         while row:
@@ -108,14 +121,38 @@ class LibpqCopy:
             self._buffer.stop += len(part)
             row = row[len(part) :]
 
-    def _wait_readable(self) -> None:
+    def _wait_readable(self, events: int = select.POLLIN) -> None:
         poll = select.poll()
-        poll.register(self._pgconn.socket, select.POLLIN)
+        poll.register(self._pgconn.socket, events)
         if not poll.poll(self._deadline.left_s() * 1000):
             self._deadline.left_s()
         self._pgconn.consume_input()
 
-    def _check(self, result: psycopg.pq.abc.PGresult) -> psycopg.pq.abc.PGresult:
+    def _wait_result(self) -> PGresult:
+        """The next result, waited for with the deadline: libpq's own wait knows none, and no
+        Ctrl-C either.
+        """
+        while self._pgconn.flush():
+            self._wait_readable(select.POLLIN | select.POLLOUT)
+        while self._pgconn.is_busy():
+            self._wait_readable()
+        result = self._pgconn.get_result()
+        if result is None:
+            raise psycopg.OperationalError("the server gave no result")
         if result.status == ExecStatus.FATAL_ERROR:
+            self._drain()
             raise psycopg.errors.error_from_result(result, encoding="utf-8")
         return result
+
+    def _results(self) -> PGresult:
+        """The one result of a command, after which the next may be sent."""
+        result = self._wait_result()
+        self._drain()
+        return result
+
+    def _drain(self) -> None:
+        while True:
+            while self._pgconn.is_busy():
+                self._wait_readable()
+            if self._pgconn.get_result() is None:
+                return

@@ -89,12 +89,11 @@ class PostgresReader:
         with self._pool.lend() as connection, self._buffers.lend() as buffer:
             deadline = Deadline(limit_s, self._address)
             statement = _bound(connection, sql, params)
+            check_text = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
             try:
                 scan = self._receive(connection, buffer, deadline, statement, progress)
             except QueryError as error:
                 raise with_near_tables(connection, error) from error.__cause__
-            encoding = connection.info.parameter_status("server_encoding")
-            check_text = encoding == "SQL_ASCII"
             reservation = write_columns(buffer.bytes, scan, self._reserve, check_text=check_text)
         return reservation.seal(name)
 

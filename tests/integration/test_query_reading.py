@@ -1,0 +1,166 @@
+"""Queries that go right: parameters, empty results, notices, threads, old servers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from fix_reader import open_reader
+from neural_gpu_bus.stores.postgres.reader import PostgresReader
+
+
+def rows(reader: PostgresReader, statement: str, params: Any = None) -> list[dict[str, Any]]:
+    table: Any = reader.query(statement, params)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def test_no_rows_are_a_table_with_columns(reader: PostgresReader) -> None:
+    table: Any = reader.query("SELECT 1 AS a, 'x' AS b, now() AS c WHERE false")
+
+    assert table.num_rows == 0
+    assert table.column_names == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"a": "it's; DROP TABLE x --", "b": 7}, "it's; DROP TABLE x --"),
+        ({"a": "back\\slash % and $$ €", "b": -7}, "back\\slash % and $$ €"),
+        ({"a": None, "b": 0}, None),
+    ],
+)
+def test_parameters_are_values_and_nothing_else(
+    reader: PostgresReader, params: dict[str, Any], expected: str | None
+) -> None:
+    statement = "SELECT %(a)s::text AS a, 10 - %(b)s AS b, 7 %% 4 AS c"
+
+    assert rows(reader, statement, params) == [{"a": expected, "b": 10 - params["b"], "c": 3}]
+
+
+def test_parameters_of_many_types(reader: PostgresReader) -> None:
+    moment = dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
+    statement = (
+        "SELECT %s::timestamptz = '2026-01-02 03:04:05.000006+00' AS at, %s::float8 AS f, "
+        "2 = ANY(%s) AS is_in, %s::bytea AS raw, %s::bool AS yes, %s::int AS number"
+    )
+
+    found = rows(reader, statement, [moment, 0.1, [1, 2], b"\0\xff", True, np.int64(5)])
+
+    assert found == [
+        {"at": True, "f": 0.1, "is_in": True, "raw": b"\0\xff", "yes": True, "number": 5}
+    ]
+
+
+def test_without_parameters_a_percent_sign_is_itself(reader: PostgresReader) -> None:
+    assert rows(reader, "SELECT 'a' LIKE '%a%' AS yes") == [{"yes": True}]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SELECT 1 AS x;", "SELECT 1 AS x -- said", "SELECT 1 AS x ;\n\n", "VALUES (1)", "TABLE one"],
+)
+def test_statements_may_end_as_people_write_them(reader: PostgresReader, statement: str) -> None:
+    prefix = "WITH one AS (SELECT 1 AS x) " if statement == "TABLE one" else ""
+
+    assert [list(row.values()) for row in rows(reader, prefix + statement)] == [[1]]
+
+
+def test_notices_between_rows_are_not_data(reader: PostgresReader, postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(
+            "CREATE OR REPLACE FUNCTION ngb_test_loud(i int) RETURNS int LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE NOTICE 'row % %', i, repeat('n', i % 50); RETURN i; END $$"
+        )
+        try:
+            table: Any = reader.query(
+                "SELECT ngb_test_loud(i) AS i FROM generate_series(1, 3000) AS i"
+            )
+        finally:
+            connection.execute("DROP FUNCTION ngb_test_loud(int)")
+
+    assert table["i"].to_pylist() == list(range(1, 3001))
+
+
+def test_a_session_changed_by_its_statement_is_not_used_again(reader: PostgresReader) -> None:
+    rows(reader, "SELECT set_config('TimeZone', 'Asia/Tokyo', false) AS zone")
+
+    assert rows(reader, "SELECT current_setting('TimeZone') AS zone") == [{"zone": "UTC"}]
+
+
+def test_statement_timeout_does_not_outlive_its_statement(reader: PostgresReader) -> None:
+    reader.query("SELECT 1 AS x", timeout_s=5)
+
+    found = rows(reader, "SELECT current_setting('statement_timeout') AS t", None)
+
+    assert found[0]["t"] != "5s"
+    with reader._pool.lend() as connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def test_rows_returned_by_a_change_are_read_and_kept(
+    reader: PostgresReader, postgres_dsn: str
+) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS ngb_test_returning (x int)")
+        try:
+            assert rows(reader, "INSERT INTO ngb_test_returning VALUES (3) RETURNING x") == [
+                {"x": 3}
+            ]
+            assert connection.execute("SELECT x FROM ngb_test_returning").fetchall() == [(3,)]
+        finally:
+            connection.execute("DROP TABLE ngb_test_returning")
+
+
+def test_progress_tells_rows(reader: PostgresReader) -> None:
+    told: list[tuple[int, int | None]] = []
+
+    reader.query(
+        "SELECT i FROM generate_series(1, 200000) AS i",
+        progress=lambda done, total: told.append((done, total)),
+    )
+
+    assert told
+    assert sorted(told) == told
+    assert {total for _, total in told} == {None}
+
+
+def test_threads_share_a_pool_and_get_their_own_replies(postgres_dsn: str) -> None:
+    wrong: list[object] = []
+    with open_reader(postgres_dsn, connections_max=3) as reader:
+
+        def read(number: int) -> None:
+            for turn in range(10):
+                count = 1000 + 7 * number + turn
+                table: Any = reader.query(f"SELECT {number} AS n FROM generate_series(1, {count})")
+                if table["n"].to_pylist() != [number] * count:
+                    wrong.append((number, turn))
+
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    assert wrong == []
+
+
+def test_an_existing_older_server_is_read_the_same(existing_postgres_dsn: str) -> None:
+    statement = (
+        "SELECT i, i * 0.5::float8 AS f, 'größer' || i AS t, i % 2 = 0 AS b, "
+        "timestamptz '2024-01-01 00:00+00' + i * interval '1 s' AS ts "
+        "FROM generate_series(1, 5000) AS i"
+    )
+    found: list[Any] = []
+    for direct in (True, False):
+        with open_reader(existing_postgres_dsn, direct=direct) as reader:
+            found.append(reader.query(statement))
+
+    assert found[0].equals(found[1])
+    assert found[0].num_rows == 5000
+    assert found[0]["t"][4].as_py() == "größer5"
