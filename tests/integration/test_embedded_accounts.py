@@ -39,14 +39,12 @@ def servers_among(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @needs_root
-def test_as_root_the_servers_run_as_another_account(home: Path) -> None:
-    settings = private_settings(home)
-    with client(settings) as only:
-        servers = servers_among(family(only.keeper_pid()))
+def test_as_root_the_servers_run_as_another_account(private_servers: embedded.Attachment) -> None:
+    servers = servers_among(family(private_servers.status().pid))
 
-        assert len(servers) >= 4
-        assert {process.uids().real for process in servers} == {server_account().uid}
-        assert server_account().uid != 0
+    assert len(servers) >= 4
+    assert {process.uids().real for process in servers} == {server_account().uid}
+    assert server_account().uid != 0
 
 
 @needs_root
@@ -87,32 +85,28 @@ def test_programs_in_a_closed_folder_are_copied_into_the_home(
             assert all(path.is_relative_to(home / "programs") for path in paths), paths
 
 
-def test_passwords_are_in_no_log_and_no_command_line(home: Path) -> None:
-    settings = private_settings(home)
-    with embedded.attach(settings) as attachment:
-        shown = run_ngb(settings, "status"), run_ngb(settings, "status", "--json")
-        text = all_text_of(home) + "".join(run.stdout + run.stderr for run in shown)
-        text += repr(attachment.addresses) + repr(attachment.status()) + repr(settings)
-        passwords = read_passwords(named_home(settings))
-        secret_files = [home / "secrets.json", *(home / "configuration").iterdir()]
-        embedded.stop(settings)
+def test_passwords_are_in_no_log_and_no_command_line(private_servers: embedded.Attachment) -> None:
+    settings = private_servers.settings
+    shown = run_ngb(settings, "status"), run_ngb(settings, "status", "--json")
+    text = all_text_of(settings.home) + "".join(run.stdout + run.stderr for run in shown)
+    text += repr(private_servers.addresses) + repr(private_servers.status()) + repr(settings)
+    passwords = read_passwords(named_home(settings))
+    files = [settings.home / "secrets.json", *(settings.home / "configuration").iterdir()]
 
     assert len(set(passwords.values())) == 4
     assert not [name for name, password in passwords.items() if password in text]
-    assert {file.stat().st_mode & 0o777 for file in secret_files} == {0o600}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_tcp_needs_the_password(home: Path) -> None:
-    settings = private_settings(home)
-    with embedded.attach(settings) as attachment:
-        port = {server.name: server.port for server in attachment.status().servers}
-        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
-            psycopg.connect(f"postgresql://ngb@127.0.0.1:{port['postgres']}/ngb")
-        for name in ("compute_redis", "market_data_redis", "engine_logic_redis"):
-            with socket.create_connection(("127.0.0.1", port[name])) as connection:
-                connection.sendall(b"PING\r\n")
-                assert connection.recv(100).startswith(b"-NOAUTH")
-        embedded.stop(settings)
+def test_tcp_needs_the_password(private_servers: embedded.Attachment) -> None:
+    port = {server.name: server.port for server in private_servers.status().servers}
+
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        psycopg.connect(f"postgresql://ngb@127.0.0.1:{port['postgres']}/ngb")
+    for name in ("compute_redis", "market_data_redis", "engine_logic_redis"):
+        with socket.create_connection(("127.0.0.1", port[name])) as connection:
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(100).startswith(b"-NOAUTH")
 
 
 def test_existing_postgres_is_used_and_left_alone(home: Path, existing_postgres_dsn: str) -> None:

@@ -149,7 +149,9 @@ def test_a_home_that_cannot_be_written() -> None:
         embedded.attach(private_settings(Path("/proc/home")))
 
 
-def test_a_broken_configuration_gives_the_servers_last_words(home: Path) -> None:
+def test_broken_data_gives_the_servers_last_words_and_other_data_is_left_alone(
+    home: Path,
+) -> None:
     settings = private_settings(home)
     embedded.attach(settings).close()
     embedded.stop(settings)
@@ -160,14 +162,7 @@ def test_a_broken_configuration_gives_the_servers_last_words(home: Path) -> None
 
     assert "pg_control" in raised.value.what
     assert raised.value.log == str(home / "log" / "postgres.log")
-
-
-def test_data_of_another_major_version_is_left_alone(home: Path) -> None:
-    settings = private_settings(home)
-    embedded.attach(settings).close()
-    embedded.stop(settings)
     (home / "postgres" / "PG_VERSION").write_text("17\n")
-
     with pytest.raises(ServerVersionError, match="holds data of PostgreSQL 17"):
         embedded.attach(settings)
 

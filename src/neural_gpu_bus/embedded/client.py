@@ -41,13 +41,13 @@ class Attachment:
 
     def __init__(self, connection: Connection, addresses: Addresses, settings: Settings) -> None:
         self._connection = connection
-        self._settings = settings
+        self.settings: Final = settings
         #: Where everything is; secrets are hidden from its repr.
         self.addresses: Final = addresses
 
     def status(self) -> KeeperStatus:
         """How the servers are now. Raises NotRunningError when they are gone."""
-        return status(self._settings)
+        return status(self.settings)
 
     def stay(self) -> None:
         """Let the servers run on after this and every other client."""

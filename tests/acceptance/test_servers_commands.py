@@ -1,0 +1,86 @@
+"""`ngb up`, `ngb down`, `ngb status` as a person types them: each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from fix_servers import private_settings, short_folder, wait_until
+from neural_gpu_bus import embedded
+from neural_gpu_bus.errors import NotRunningError
+from neural_gpu_bus.settings import Settings
+from private_processes import NGB, assert_nothing_left, environment_for, family, run_ngb
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    """A home of its own; PostgreSQL is named, so that starts are quick."""
+    with short_folder() as folder:
+        made = private_settings(folder / "home", postgres_dsn="postgresql://me:secret@host:1/x")
+        yield made
+        run_ngb(made, "down")
+
+
+def test_the_life_of_private_servers(settings: Settings) -> None:
+    before = run_ngb(settings, "status")
+    assert (before.returncode, before.stdout.startswith("not running: ")) == (3, True)
+    before = run_ngb(settings, "status", "--json")
+    assert (before.returncode, json.loads(before.stdout)["running"]) == (3, False)
+
+    up = run_ngb(settings, "up")
+    assert up.returncode == 0, up.stderr
+    assert "running until `ngb down`" in up.stdout
+    assert f"127.0.0.1:{settings.compute_redis_port}" in up.stdout
+    assert "secret" not in up.stdout + up.stderr
+
+    again = run_ngb(settings, "up")
+    assert again.returncode == 2
+    assert "run already, kept by pid" in again.stderr
+    assert "stop them with `ngb down`" in again.stderr
+    assert "Traceback" not in again.stderr
+
+    status = run_ngb(settings, "status", "--json")
+    found = json.loads(status.stdout)
+    assert (status.returncode, found["running"], found["stay"]) == (0, True, True)
+    assert [server["state"] for server in found["servers"]] == ["existing", *["running"] * 3]
+    assert found["servers"][0]["address"] == "host:1/x"
+
+    processes = family(found["pid"])
+    down = run_ngb(settings, "down")
+    assert (down.returncode, down.stdout) == (0, "stopped; the data stays\n")
+    assert_nothing_left(settings, processes)
+
+    down = run_ngb(settings, "down")
+    assert (down.returncode, down.stdout.endswith("do not run\n")) == (0, True)
+
+
+def test_an_interrupted_first_start_leaves_nothing() -> None:
+    with short_folder() as folder:
+        settings = private_settings(folder / "home")
+        starting = subprocess.Popen(
+            [sys.executable, "-c", NGB, "up"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=environment_for(settings, None),
+            start_new_session=True,
+        )
+        wait_until((settings.home / "postgres.draft").exists, "the first start")
+        processes = family(embedded.status(settings).pid)
+        # As Ctrl-C does it: to the whole group of the terminal.
+        os.killpg(starting.pid, signal.SIGINT)
+        starting.communicate(timeout=30)
+
+        assert starting.returncode != 0
+        assert_nothing_left(settings, processes)
+        assert not (settings.home / "postgres.draft").exists()
+        with pytest.raises(NotRunningError, match="do not run"):
+            embedded.status(settings)
