@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import redis
-from plain_job_queue import PlainJobQueue, Shared
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from neural_gpu_bus.bus import RedisJobQueue
 from neural_gpu_bus.descriptors import JobAnswer, JobDescriptor, JobFailure
 from neural_gpu_bus.errors import JobLostError, JobQueueFullError, JobTimeoutError
+from plain_job_queue import PlainJobQueue, Shared
 
 LEASE_S = 0.15
 Queue = Any
@@ -32,7 +32,7 @@ class QueueContract:
     """Subclasses give ``make``: a queue for the worker of that name, over one shared store."""
 
     @pytest.fixture
-    def make(self) -> Iterator[MakeQueue]:
+    def make(self) -> MakeQueue:
         raise NotImplementedError
 
     def test_a_job_travels_and_its_answer_comes_back(self, make: MakeQueue) -> None:
@@ -187,9 +187,9 @@ class QueueContract:
 
 class TestPlainJobQueue(QueueContract):
     @pytest.fixture
-    def make(self) -> Iterator[MakeQueue]:
+    def make(self) -> MakeQueue:
         shared = Shared()
-        yield lambda name: PlainJobQueue(
+        return lambda name: PlainJobQueue(
             shared, name, lease_s=LEASE_S, deliveries_max=2, waiting_max=10
         )
 
@@ -213,8 +213,8 @@ def prefix(client: redis.Redis) -> Iterator[str]:
 
 class TestRedisJobQueue(QueueContract):
     @pytest.fixture
-    def make(self, client: redis.Redis, prefix: str) -> Iterator[MakeQueue]:
-        yield lambda name: RedisJobQueue(
+    def make(self, client: redis.Redis, prefix: str) -> MakeQueue:
+        return lambda name: RedisJobQueue(
             client,
             lease_s=LEASE_S,
             deliveries_max=2,
