@@ -116,8 +116,7 @@ def cpu(arrays: Arrays, params: FactorCorrelationParams) -> dict[str, Array]:  #
     centred, length = np.empty_like(values), np.empty(len(values))
     compiled.centre(values, centred, length)
     product = centred @ centred.T
-    product /= length
-    product /= length[:, None]
+    product /= np.outer(length, length)
     return _outputs(arrays, np.clip(product, -1.0, 1.0, out=product))
 
 

@@ -30,12 +30,13 @@ def classify_trades(price: Any, side: Any, buy_share: Any) -> None:
     nothing is known, and half counts as bought.
     """
     tick = 0.5
+    before = price[0]
     for row in range(price.size):
-        if row > 0:
-            if price[row] > price[row - 1]:
-                tick = 1.0
-            elif price[row] < price[row - 1]:
-                tick = 0.0
+        change = price[row] - before
+        before = price[row]
+        # Choices, not branches: a processor cannot foresee which way a price ticks.
+        tick = 1.0 if change > 0.0 else tick
+        tick = 0.0 if change < 0.0 else tick
         known = side[row]
         buy_share[row] = tick if known == 0 else 0.5 + 0.5 * known
 
