@@ -33,9 +33,12 @@ from neural_gpu_bus.stores.postgres.ledgers import (
     note_file_rows,
 )
 from neural_gpu_bus.stores.postgres.read_ahead import read_ahead
-from neural_gpu_bus.stores.postgres.table_definition import TableDefinition, read_table
+from neural_gpu_bus.stores.postgres.table_definition import (
+    TableDefinition,
+    nanosecond_columns,
+    read_table,
+)
 from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_name
-from neural_gpu_bus.stores.postgres.wire_types import TargetColumn
 from neural_gpu_bus.stores.postgres.writing import Rows, is_empty, open_table, write_rows
 
 if TYPE_CHECKING:
@@ -153,7 +156,7 @@ class _Load:
         found = read_table(connection, self.table)
         if _loaded_before(connection, found, digest):
             return None, False
-        data = self.file.read(_types(self.file, found, self.text))
+        data = self.file.read(self._types(connection, found))
         with _names_file(self.file, data), connection.transaction():
             count, created = self._write(connection, data, digest)
             if _state(self.file.path) != before:
@@ -189,6 +192,20 @@ class _Load:
         note_file_rows(connection, definition.oid, digest, count)
         return count, table.created
 
+    def _types(
+        self, connection: psycopg.Connection, table: TableDefinition | None
+    ) -> dict[str, pa.DataType]:
+        """What the columns of a text file are to be read as, where that is known beforehand."""
+        if table is None:
+            types = dict(recognise(self.file.column_names).types)
+        else:
+            types = {
+                column.name: _READ_AS.get(column.type.kind, pa.string()) for column in table.columns
+            }
+            nanoseconds = nanosecond_columns(connection, table)
+            types |= dict.fromkeys(nanoseconds, pa.timestamp("ns", "UTC"))
+        return types | dict.fromkeys(self.text, pa.string())
+
     def _existing_key(self, table: TableDefinition) -> tuple[str, ...]:
         """What an existing table is upserted by: the key asked for, else its own primary key where
         the file has it; empty to append.
@@ -197,24 +214,6 @@ class _Load:
             return self.key
         has_it = set(table.primary_key) <= set(self.file.column_names)
         return table.primary_key if has_it else ()
-
-
-def _types(
-    file: DataFile, table: TableDefinition | None, text: Sequence[str]
-) -> dict[str, pa.DataType]:
-    """What the columns of a text file are to be read as, as far as that is known beforehand."""
-    if table is None:
-        types = dict(recognise(file.column_names).types)
-    else:
-        types = {column.name: _read_as(column) for column in table.columns}
-    return types | dict.fromkeys(text, pa.string())
-
-
-def _read_as(column: TargetColumn) -> pa.DataType:
-    if column.holds_nanoseconds:
-        return pa.timestamp("ns", "UTC")
-    known: pa.DataType = _READ_AS.get(column.type.kind, pa.string())
-    return known
 
 
 def _loaded_before(

@@ -57,5 +57,3 @@ class TargetColumn:
     filled_by_server: bool = False
     #: GENERATED ALWAYS: the server refuses values for it.
     written_by_server_only: bool = False
-    #: A bigint that holds nanoseconds since 1970, as its comment says.
-    holds_nanoseconds: bool = False
