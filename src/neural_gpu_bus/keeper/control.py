@@ -48,6 +48,7 @@ class ControlServer:
         self._path: Path | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._failure_told = asyncio.Event()
+        #: Clients that asked for the end, and hear when it is reached.
         self._stop_asked: list[asyncio.StreamWriter] = []
 
     async def open(self, path: Path) -> None:
@@ -63,8 +64,8 @@ class ControlServer:
         self._path = path
         self._keeper.ready.add_done_callback(self._on_ready)
 
-    async def close(self) -> None:
-        """Take no new clients."""
+    def close(self) -> None:
+        """Take no new clients: they find nobody, and start the next keeper."""
         if self._server is not None and self._path is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
@@ -77,6 +78,15 @@ class ControlServer:
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def stop_for(self, writer: asyncio.StreamWriter) -> None:
+        """Stop everything, and tell that client when it is done."""
+        self._stop_asked.append(writer)
+        self._keeper.stop()
+
+    def told(self) -> None:
+        """A client has heard how the start ended."""
+        self._failure_told.set()
 
     def _on_ready(self, ready: asyncio.Future[None]) -> None:
         if not ready.cancelled() and ready.exception() is not None:
@@ -94,7 +104,7 @@ class ControlServer:
         if task is not None:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
-        connection = _Connection(self._keeper, writer, self._failure_told, self._stop_asked)
+        connection = _Connection(self, self._keeper, writer)
         try:
             while line := await reader.readline():
                 connection.take(decode_request(line))
@@ -111,16 +121,11 @@ class _Connection:
     """One client. Requests are answered beside the reading, so that its end is seen at once."""
 
     def __init__(
-        self,
-        keeper: Keeper,
-        writer: asyncio.StreamWriter,
-        failure_told: asyncio.Event,
-        stop_asked: list[asyncio.StreamWriter],
+        self, control: ControlServer, keeper: Keeper, writer: asyncio.StreamWriter
     ) -> None:
+        self._control = control
         self._keeper = keeper
         self._writer = writer
-        self._failure_told = failure_told
-        self._stop_asked = stop_asked
         self._counted = False
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -160,7 +165,7 @@ class _Connection:
         with contextlib.suppress(ConnectionError):
             await _send(self._writer, reply)
         if self._keeper.ready.done() and isinstance(request, Attach):
-            self._failure_told.set()
+            self._control.told()
 
     async def _reply(self, request: Request) -> Reply:
         if isinstance(request, Attach):
@@ -170,8 +175,7 @@ class _Connection:
         if isinstance(request, Stay):
             self._keeper.leases.stay()
             return Done()
-        self._stop_asked.append(self._writer)
-        self._keeper.stop()
+        self._control.stop_for(self._writer)
         return Progress("stopping")
 
     async def _attach(self, request: Attach) -> Reply:
@@ -184,6 +188,8 @@ class _Connection:
                 await _send(self._writer, Progress(self._keeper.progress))
         failure = None if self._keeper.ready.cancelled() else self._keeper.ready.exception()
         if isinstance(failure, NeuralGpuBusError):
+            # Before it is told: who tries again at once shall not meet this keeper again.
+            self._control.close()
             return refuse(failure)
         if self._keeper.ready.cancelled():
             return Refused("HostError", "the private servers were stopped", "try again", {})

@@ -88,7 +88,7 @@ class Keeper:
             await self._stopping.wait()
         finally:
             # First of all: a client that comes now shall find nobody and start the next keeper.
-            await control.close()
+            control.close()
             await _end(starting)
             await self._stop_all()
             await control.wait_gone()
