@@ -19,6 +19,7 @@ from neural_gpu_bus.errors import (
     BadParameterError,
     BadValueError,
     QueryError,
+    ServerFullError,
     ServerUnreachableError,
     UnsupportedTypeError,
 )
@@ -133,6 +134,19 @@ def test_upsert_of_key_columns_alone_keeps_what_is_there(playground: Playground)
     playground.writer.store(playground.table("t"), {"k": [1, 2]}, mode="upsert", key=["k"])
 
     assert playground.rows("SELECT * FROM t ORDER BY k") == [(1, "a"), (2, None)]
+
+
+def test_upsert_leaves_rows_alone_that_are_there_as_they_are(playground: Playground) -> None:
+    name = playground.table("t")
+    first = {"k": [1, 2, 3], "v": np.array([0.5, math.nan, 0.0]), "w": ["a", None, "c"]}
+    playground.writer.store(name, first, key=["k"])
+    before = dict(playground.rows("SELECT k, xmin::text FROM t"))  # type: ignore[arg-type]
+
+    playground.writer.store(name, first | {"v": np.array([0.5, math.nan, -0.0])}, mode="upsert")
+
+    after = dict(playground.rows("SELECT k, xmin::text FROM t"))  # type: ignore[arg-type]
+    assert [key for key in before if before[key] != after[key]] == [3]
+    assert playground.rows("SELECT v::text FROM t WHERE k = 3") == [("-0",)]
 
 
 def test_replace_leaves_only_the_new_rows(playground: Playground) -> None:
@@ -269,6 +283,22 @@ def test_an_upsert_into_a_new_table_needs_a_key(playground: Playground) -> None:
 def test_an_unknown_mode_is_refused(playground: Playground) -> None:
     with pytest.raises(BadParameterError, match="mode 'merge' is none of append, upsert, replace"):
         playground.writer.store(playground.table("t"), {"k": [1]}, mode="merge")  # type: ignore[arg-type]
+
+
+def test_a_full_disk_stores_nothing_and_says_what_to_do(playground: Playground) -> None:
+    playground.run("CREATE TABLE t (k int)")
+    playground.run(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN IF NEW.k = 2 THEN RAISE 'could not extend file: No space left on device' "
+        "USING ERRCODE = '53100'; END IF; RETURN NEW; END $$"
+    )
+    playground.run("CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION full_disk()")
+
+    with pytest.raises(ServerFullError, match=r"has no room left.*No space left") as caught:
+        playground.writer.store(playground.table("t"), {"k": [1, 2]})
+
+    assert "nothing was stored" in caught.value.hint
+    assert playground.rows("SELECT count(*) FROM t") == [(0,)]
 
 
 # --- jobs

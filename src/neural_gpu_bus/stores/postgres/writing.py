@@ -4,7 +4,8 @@
 * ``replace`` is DELETE + COPY under a lock that keeps other writers out: TRUNCATE would show an
   empty table to readers with an older snapshot and would wait for (and block) every reader.
 * ``upsert`` goes through a temporary table and INSERT ... ON CONFLICT DO UPDATE, in key order, so
-  that two upserts never wait for each other in a circle. Into an empty table it is a plain COPY.
+  that two upserts never wait for each other in a circle. Rows that are there as they are stay
+  untouched. Into an empty table it is a plain COPY.
 """
 
 from __future__ import annotations
@@ -200,20 +201,23 @@ def _merge(
 def _merge_statement(
     definition: TableDefinition, names: Sequence[str], key: Sequence[str]
 ) -> sql.Composed:
-    changes = [
-        sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name))
-        for name in names
-        if name not in key
-    ]
-    action = (
-        sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(changes))
-        if changes
-        else sql.SQL("NOTHING")
-    )
+    values = [name for name in names if name not in key]
+    table = definition.name.identifier
+    action: sql.Composable = sql.SQL("NOTHING")
+    if values:
+        # *<> compares the bytes: a row that is there as it is is not written again, which spares
+        # WAL and dead rows where files overlap; = would take 0.0 for -0.0.
+        action = sql.SQL("UPDATE SET {} WHERE ROW({})::record *<> ROW({})::record").format(
+            sql.SQL(", ").join(
+                sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(n)) for n in values
+            ),
+            sql.SQL(", ").join(sql.SQL("kept.{}").format(sql.Identifier(n)) for n in values),
+            sql.SQL(", ").join(sql.SQL("EXCLUDED.{}").format(sql.Identifier(n)) for n in values),
+        )
     return sql.SQL(
-        "INSERT INTO {} ({}) SELECT {} FROM {} ORDER BY {} ON CONFLICT ({}) DO {}"
+        "INSERT INTO {} AS kept ({}) SELECT {} FROM {} ORDER BY {} ON CONFLICT ({}) DO {}"
     ).format(
-        definition.name.identifier,
+        table,
         identifiers(names),
         identifiers(names),
         _STAGING,
