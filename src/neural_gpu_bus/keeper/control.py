@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from neural_gpu_bus.embedded.control import (
     LINE_BYTES_MAX,
     Attach,
+    Attached,
     Done,
     Progress,
     Refused,
@@ -162,6 +163,10 @@ class _Connection:
             # The client shall hear of a defect here, not wait for an answer that never comes.
             log.exception("cannot answer %r", request)
             reply = Refused("HostError", f"the keeper failed: {error!r}", "see its log", {})
+        if self._keeper.stopping and isinstance(reply, Attached):
+            # It came just after the decision to stop. Without an answer it starts the next keeper.
+            self._writer.close()
+            return
         with contextlib.suppress(ConnectionError):
             await _send(self._writer, reply)
         if self._keeper.ready.done() and isinstance(request, Attach):

@@ -28,7 +28,7 @@ from neural_gpu_bus.embedded.logs import bound_logs
 from neural_gpu_bus.embedded.processes import end_leftovers, record_of
 from neural_gpu_bus.embedded.records import SERVER_NAMES, KeeperStatus
 from neural_gpu_bus.embedded.servers import asked_port, private_names, private_servers
-from neural_gpu_bus.errors import HostError, NeuralGpuBusError
+from neural_gpu_bus.errors import BadSettingError, HostError, NeuralGpuBusError
 from neural_gpu_bus.keeper.control import ControlServer
 from neural_gpu_bus.keeper.guard import Guard
 from neural_gpu_bus.keeper.kept import KeptServer
@@ -98,6 +98,11 @@ class Keeper:
         """Begin to stop; ``run`` returns when it is done."""
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has begun; nothing brings it back."""
+        return self._stopping.is_set()
+
     def attached(self) -> Attached:
         """Where the private servers answer."""
         return Attached(
@@ -141,7 +146,7 @@ class Keeper:
     async def _start_servers(self) -> None:
         state = read_state(self.home)
         await asyncio.to_thread(end_leftovers, state.processes, log.warning)
-        self._check_disk()
+        self._check_room()
         remove_folder(self.memory_folder)
         own_folder(self.memory_folder, 0o700)
         self._guard = await Guard.start(self.memory_folder)
@@ -174,7 +179,13 @@ class Keeper:
     def _keep(self, coroutine: Any) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
 
-    def _check_disk(self) -> None:
+    def _check_room(self) -> None:
+        if not self.memory_folder.parent.is_dir():
+            raise BadSettingError(
+                f"memory folder {str(self.memory_folder.parent)!r} does not exist",
+                hint="make it, or unset NGB_MEMORY_FOLDER",
+                setting="memory_folder",
+            )
         status = os.statvfs(self.home.folder)
         if private_names(self.settings) and (
             status.f_bavail * status.f_frsize < DISK_FREE_BYTES_MIN
