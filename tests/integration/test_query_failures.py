@@ -100,6 +100,18 @@ def test_parameters_that_do_not_fit_are_refused(
     assert_answers(reader)
 
 
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(reader: PostgresReader, timeout_s: float) -> None:
+    with pytest.raises(BadParameterError, match="timeout_s is"):
+        reader.query("SELECT 1 AS x", timeout_s=timeout_s)
+
+
+def test_a_statement_that_is_no_unicode_is_refused(reader: PostgresReader) -> None:
+    with pytest.raises(QueryError, match="invalid byte sequence"):
+        reader.query("SELECT '\udc80' AS t")
+    assert_answers(reader)
+
+
 def test_a_slow_statement_is_cancelled_in_time(reader: PostgresReader) -> None:
     started = time.monotonic()
 

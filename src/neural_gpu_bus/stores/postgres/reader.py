@@ -31,6 +31,9 @@ Params = Mapping[str, Any] | Sequence[Any] | None
 #: Longest wait for the server to take a cancel request; the connection is closed after it anyway.
 CANCEL_TIMEOUT_S = 2.0
 
+#: As of the setting ``query_timeout_s``; PostgreSQL's own limit is 24 days.
+TIMEOUT_S_MAX = 86_400
+
 SYNTAX_ERROR = "42601"
 
 #: Types that are sent as their plain text: enums, and those with the send function of a built-in
@@ -82,19 +85,24 @@ class PostgresReader:
         ServerUnreachableError and what reserving memory raises; nothing is left behind then.
         """
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        if limit_s <= 0:
+        if not 0 < limit_s <= TIMEOUT_S_MAX:
             raise BadParameterError(
-                f"timeout_s is {limit_s:g}", hint="give a time above 0", parameter="timeout_s"
+                f"timeout_s is {limit_s:g}",
+                hint=f"give a time above 0, and {TIMEOUT_S_MAX} at most",
+                parameter="timeout_s",
             )
-        with self._pool.lend() as connection, self._buffers.lend() as buffer:
-            deadline = Deadline(limit_s, self._address)
-            statement = _bound(connection, sql, params)
-            check_text = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
-            try:
-                scan = self._receive(connection, buffer, deadline, statement, progress)
-            except QueryError as error:
-                raise with_near_tables(connection, error) from error.__cause__
-            reservation = write_columns(buffer.bytes, scan, self._reserve, check_text=check_text)
+        with self._buffers.lend() as buffer:
+            with self._pool.lend() as connection:
+                deadline = Deadline(limit_s, self._address)
+                statement = _bound(connection, sql, params)
+                encoding = connection.info.parameter_status("server_encoding")
+                try:
+                    scan = self._receive(connection, buffer, deadline, statement, progress)
+                except QueryError as error:
+                    raise with_near_tables(connection, error) from error.__cause__
+            reservation = write_columns(
+                buffer.bytes, scan, self._reserve, check_text=encoding == "SQL_ASCII"
+            )
         return reservation.seal(name)
 
     def close(self) -> None:
@@ -115,7 +123,7 @@ class PostgresReader:
 
         with self._exchange(connection, buffer, deadline) as exchange:
             fields = exchange.describe(statement)
-            if fields and self._learn_types(connection, exchange, fields):
+            while fields and self._learn_types(connection, exchange, fields):
                 fields = exchange.describe(statement)
             try:
                 columns = self._columns(fields)
@@ -166,9 +174,11 @@ class PostgresReader:
         exchange.leave()
         with translated(self._address):
             found = connection.execute(_TYPES_SQL, [list(unknown)]).fetchall()
-        for oid, type_name, is_text in found:
+        types = {oid: (type_name, is_text) for oid, type_name, is_text in found}
+        for oid, name in unknown.items():
+            type_name, is_text = types.get(oid, ("a type that was just dropped", False))
             if not is_text:
-                raise unsupported(unknown[oid], type_name)
+                raise unsupported(name, type_name)
             self._text_types[oid] = type_name
         return True
 
@@ -204,11 +214,12 @@ def _bound(connection: psycopg.Connection, sql: str, params: Params) -> bytes:
                 "and a sequence; write % itself as %%",
                 parameter="params",
             ) from error
-    if "\x00" in sql:
+    statement = sql.rstrip().rstrip(";").encode(errors="surrogatepass")
+    if b"\x00" in statement:
         raise QueryError(
             "the statement has a NUL character", hint="PostgreSQL takes none", sqlstate=None
         )
-    return sql.rstrip().rstrip(";").encode()
+    return statement
 
 
 def _not_copyable(error: QueryError) -> QueryError:
