@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -42,9 +43,9 @@ class Playground:
         return [name for (name,) in found]
 
 
-@pytest.fixture
-def playground(postgres_dsn: str) -> Iterator[Playground]:
-    """Gone after the test, with what the ledgers know of it."""
+@contextmanager
+def open_playground(postgres_dsn: str) -> Iterator[Playground]:
+    """Gone afterwards, with what the ledgers know of it."""
     schema = f"ngb_test_{uuid.uuid4().hex[:12]}"
     pool = Pool(lambda: connect(postgres_dsn, timeout_s=5), connections_max=4, wait_timeout_s=20)
     address = server_address(postgres_dsn)
@@ -67,3 +68,17 @@ def playground(postgres_dsn: str) -> Iterator[Playground]:
                     ),
                     (f"{schema}.%",),
                 )
+
+
+@pytest.fixture
+def playground(postgres_dsn: str) -> Iterator[Playground]:
+    """On the server that tests use."""
+    with open_playground(postgres_dsn) as opened:
+        yield opened
+
+
+@pytest.fixture
+def existing_playground(existing_postgres_dsn: str) -> Iterator[Playground]:
+    """On a server that somebody else set up, of an older version."""
+    with open_playground(existing_postgres_dsn) as opened:
+        yield opened

@@ -6,6 +6,7 @@ import math
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,9 @@ from neural_gpu_bus.errors import (
     ServerUnreachableError,
     UnsupportedTypeError,
 )
+from neural_gpu_bus.stores.postgres.connection import connect
+from neural_gpu_bus.stores.postgres.pool import Pool
+from neural_gpu_bus.stores.postgres.writer import PostgresWriter
 
 TABLE = pa.table(
     {
@@ -389,3 +393,47 @@ def test_a_connection_cut_in_the_middle_leaves_nothing(playground: Playground) -
         watcher.join()
 
     assert playground.tables() == []
+
+
+# --- servers and users of others
+
+
+def test_an_existing_older_server_takes_all_of_it(
+    existing_playground: Playground, tmp_path: Path
+) -> None:
+    store, name = existing_playground.writer.store, existing_playground.table("t")
+    file = tmp_path / "t.csv"
+    file.write_text("k,v\n3,c\n4,d\n")
+
+    store(name, {"k": [1, 2], "v": ["a", "b"]}, key=["k"], job_id=uuid.uuid4().hex)
+    store(name, {"k": [2, 3], "v": ["B", "?"]}, mode="upsert")
+    existing_playground.loader.load([file], name)
+
+    rows = existing_playground.rows("SELECT * FROM t ORDER BY k")
+    assert rows == [(1, "a"), (2, "B"), (3, "c"), (4, "d")]
+
+
+def test_a_user_with_few_rights_stores_and_is_told_what_a_job_needs(
+    existing_playground: Playground, existing_postgres_dsn: str
+) -> None:
+    role = f"{existing_playground.schema}_role"
+    existing_playground.run("DROP SCHEMA IF EXISTS ngb CASCADE")
+    existing_playground.run(f"CREATE ROLE {role}")
+    existing_playground.run(f"GRANT ALL ON SCHEMA {existing_playground.schema} TO {role}")
+    pool = Pool(
+        lambda: connect(f"{existing_postgres_dsn}?options=-crole%3D{role}", timeout_s=5),
+        connections_max=1,
+        wait_timeout_s=5,
+    )
+    writer = PostgresWriter(pool.lend, "server")
+    name = existing_playground.table("t")
+    try:
+        writer.store(name, {"k": [1]})
+        writer.store(name, {"k": [2]}, mode="replace")
+        with pytest.raises(QueryError, match="the ledgers of schema ngb cannot be made") as caught:
+            writer.store(name, {"k": [1]}, job_id="j")
+    finally:
+        pool.close()
+        existing_playground.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+    assert "CREATE SCHEMA ngb AUTHORIZATION" in caught.value.hint

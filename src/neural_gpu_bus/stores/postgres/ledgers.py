@@ -7,10 +7,9 @@ transaction, so that a repeated job or file is told from a new one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import psycopg
 
-if TYPE_CHECKING:
-    import psycopg
+from neural_gpu_bus.errors import QueryError
 
 #: Answers live a week at most (settings.job_answer_ttl_s); a month leaves room for the rest.
 JOBS_KEPT_DAYS = 30
@@ -39,10 +38,17 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
     ).fetchone()
     if there == (True,):
         return
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        for statement in _CREATE:
-            connection.execute(statement)
+    try:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            for statement in _CREATE:
+                connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise QueryError(
+            f"the ledgers of schema ngb cannot be made: {error.diag.message_primary}",
+            hint="let an administrator run: CREATE SCHEMA ngb AUTHORIZATION your_user",
+            sqlstate=error.sqlstate,
+        ) from None
 
 
 def forget_old(connection: psycopg.Connection) -> None:
@@ -87,4 +93,6 @@ def note_file_rows(connection: psycopg.Connection, table_oid: int, sha256: str, 
 
 def forget_files(connection: psycopg.Connection, table_oid: int) -> None:
     """The table's rows went; what was loaded into it may be loaded again."""
+    if connection.execute("SELECT to_regclass('ngb.loaded_files')").fetchone() == (None,):
+        return
     connection.execute("DELETE FROM ngb.loaded_files WHERE table_oid = %s", (table_oid,))

@@ -95,13 +95,14 @@ class PostgresWriter:
         data = as_table(columns)
         write = _Write(name, data, tuple(key or ()), mode, job_id)
         with translated(self._address), self._lend() as connection:
-            self._prepare(connection)
+            if job_id is not None:
+                self._prepare_ledger(connection)
             with connection.transaction():
                 count = write.run(connection)
             lsn = connection.execute(_LSN).fetchall()[0][0]
         return StoreReceipt(rows=count or 0, lsn=lsn, repeated=count is None)
 
-    def _prepare(self, connection: psycopg.Connection) -> None:
+    def _prepare_ledger(self, connection: psycopg.Connection) -> None:
         ensure_ledgers(connection)
         with self._lock:
             first, self._old_jobs_forgotten = not self._old_jobs_forgotten, True
