@@ -46,7 +46,8 @@ class Input:
 
     def has(self, column: str) -> bool:
         """Whether the input has that column."""
-        return column in self.columns.keys()  # noqa: SIM118 - the port promises keys() alone
+        # A mapping's own test for a key may build the whole column; its names never do.
+        return column in list(self.columns.keys())
 
     def raw(self, column: str) -> npt.NDArray[Any]:
         """The column as it is, without NULLs."""
@@ -107,6 +108,11 @@ class Input:
                 hint = f"read one instrument in feed order, or ORDER BY {column}"
             raise self.fault(column, row, f"{what} the row before", hint)
         return values
+
+    def is_null(self, column: str) -> bool:
+        """Whether every row of that column is NULL."""
+        valid = self.columns.valid(column)
+        return valid is not None and not valid.any()
 
     def texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         """Codes and their texts; a NULL is code -1."""

@@ -47,7 +47,7 @@ def prepare(inputs: Mapping[str, Columns], params: VpinTradesParams) -> dict[str
 
 
 def _sides(trades: Input) -> npt.NDArray[np.int8]:
-    if not trades.has("aggressor_side"):
+    if not trades.has("aggressor_side") or trades.is_null("aggressor_side"):
         return np.zeros(trades.rows, dtype=np.int8)
     codes, texts = trades.texts("aggressor_side")
     for code, text in enumerate(texts):
