@@ -55,7 +55,7 @@ class PlainJobQueue:
             if known is None and waiting >= self._waiting_max:
                 raise JobQueueFullError(f"{waiting} jobs wait already", waiting=waiting)
             new_state = after(state, JobEvent.SUBMIT)
-            if known is None:
+            if known is None or known.state == JobState.FAILED:
                 self._shared.jobs[job.id] = Known(job, new_state)
             self._shared.changed.notify_all()
 

@@ -92,6 +92,17 @@ class QueueContract:
         assert worker.take(0.01) is None
         assert (caller.statistics().waiting, caller.statistics().running) == (0, 0)
 
+    def test_a_failed_job_may_be_tried_again(self, make: MakeQueue) -> None:
+        caller, worker = make("caller"), make("worker")
+        caller.submit(job("a"))
+        failed = JobAnswer("a", "failed", failure=JobFailure("JobFailedError", "no"))
+        worker.finish(worker.take(1), failed)
+        assert caller.wait_answer("a", 1) == failed
+        caller.submit(job("a"))
+        worker.finish(worker.take(1), done("a"))
+
+        assert caller.wait_answer("a", 1) == done("a")
+
     def test_more_jobs_than_may_wait_are_refused(self, make: MakeQueue) -> None:
         caller, worker = make("caller"), make("worker")
         for number in range(10):
@@ -247,7 +258,8 @@ class TestRedisJobQueue(QueueContract):
         make("new").take(0.001)
 
         names = {row["name"] for row in client.xinfo_consumers(prefix + "jobs", "workers")}
-        assert names == {b"holding", b"new"}
+        # Redis before 7.2 lists a consumer only once it got something.
+        assert names - {b"new"} == {b"holding"}
 
     def test_answers_have_a_time_to_live_that_reading_keeps(
         self, make: MakeQueue, client: redis.Redis, prefix: str

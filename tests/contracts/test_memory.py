@@ -63,6 +63,9 @@ class TestMemory:
             DatasetNotFoundError, match=r"no dataset 'barz'.*\n.*did you mean.*bars"
         ):
             memory.get("barz")
+        for name in ("x", "", "x" * 600):
+            with pytest.raises(DatasetNotFoundError, match=f"no dataset '{name}'"):
+                memory.get(name)
         with pytest.raises(DatasetNotFoundError, match="no dataset 'x'"):
             memory.get("x", 1)
         with pytest.raises(DatasetNotFoundError, match="no dataset 'x'"):

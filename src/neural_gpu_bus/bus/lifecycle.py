@@ -52,15 +52,18 @@ MOVES: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.RUNNING, JobEvent.FAIL): JobState.FAILED,
     (JobState.DONE, JobEvent.EXPIRE): JobState.LOST,
     (JobState.FAILED, JobEvent.EXPIRE): JobState.LOST,
+    # Tried again, under the same id, so that what it did store is not stored twice.
+    (JobState.FAILED, JobEvent.SUBMIT): JobState.WAITING,
     # Late or doubled, and without effect: submitting is idempotent, and the first answer stays.
     # A worker that was taken for lost may finish while its job waits for the next.
     (JobState.WAITING, JobEvent.SUBMIT): JobState.WAITING,
     (JobState.WAITING, JobEvent.FINISH): JobState.DONE,
     (JobState.WAITING, JobEvent.FAIL): JobState.FAILED,
+    (JobState.DONE, JobEvent.SUBMIT): JobState.DONE,
     **{
         (state, event): state
         for state in (JobState.DONE, JobState.FAILED)
-        for event in (JobEvent.SUBMIT, JobEvent.FINISH, JobEvent.FAIL)
+        for event in (JobEvent.FINISH, JobEvent.FAIL)
     },
     (JobState.RUNNING, JobEvent.SUBMIT): JobState.RUNNING,
 }

@@ -97,7 +97,7 @@ class RedisJobQueue:
     # ---- the caller's side
 
     def submit(self, job: JobDescriptor) -> None:
-        """Queue a job; without effect where its id is known already. JobQueueFullError."""
+        """Queue a job; no effect where its id is known, unless it failed. JobQueueFullError."""
         if not 0 < len(job.id.encode()) <= ID_BYTES_MAX or not job.id.isprintable():
             raise BadParameterError(
                 f"{job.id!r} is no id for a job",

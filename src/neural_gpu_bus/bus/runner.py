@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
+import structlog
 
 from neural_gpu_bus.descriptors import (
     EngineChoice,
@@ -24,6 +25,7 @@ from neural_gpu_bus.errors import (
     BadParameterError,
     DatasetEvictedError,
     DatasetNotFoundError,
+    ServerError,
     UnknownWorkloadError,
 )
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 #: Results that stay in memory; older ones go. An answer outlives its result if nobody asks in time.
 RESULTS_KEPT_MAX = 256
 RESULT_NAME = "jobs/"
+
+_log = structlog.get_logger(__name__)
 
 Store = Callable[[str, "pa.Table", str], StoreReceipt]
 WriteRedis = Callable[[str, "pa.Table"], int]
@@ -162,7 +166,10 @@ class JobRunner:
                 "table": job.store.table,
                 "redis_key": job.store.redis_key,
             }
-            self._announce("JobDone", facts)
+            try:
+                self._announce("JobDone", facts)
+            except ServerError as error:  # the result is there and stored: that is the answer
+                _log.warning("a result was not announced", job=job.id, error=error.what)
 
 
 def _params(workload: Workload, given: Mapping[str, Any]) -> msgspec.Struct:

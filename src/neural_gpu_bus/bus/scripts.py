@@ -25,15 +25,17 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
 #: KEYS jobs, job:<id>, answer:<id>; ARGV group, id, job, waiting_max. 1 added, 0 known already,
-#: {waiting} refused.
+#: {waiting} refused. A failed job may be tried again: its old answer goes.
 SUBMIT = (
     _WITH_GROUP
     + """
-if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+local answer = redis.call('LINDEX', KEYS[3], 0)
+if answer and cmsgpack.unpack(answer).status ~= 'failed' then return 0 end
 local entry = redis.call('GET', KEYS[2])
 if entry and #redis.call('XRANGE', KEYS[1], entry, entry) > 0 then return 0 end
 local waiting = redis.call('XLEN', KEYS[1]) - redis.call('XPENDING', KEYS[1], ARGV[1])[1]
 if waiting >= tonumber(ARGV[4]) then return {waiting} end
+redis.call('DEL', KEYS[3])
 entry = redis.call('XADD', KEYS[1], '*', 'id', ARGV[2], 'job', ARGV[3])
 redis.call('SET', KEYS[2], entry)
 return 1

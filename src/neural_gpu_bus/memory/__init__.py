@@ -3,8 +3,7 @@
 ``UnifiedMemory`` reserves blocks, seals and names them; ``Frame`` is how they are read.
 """
 
-from neural_gpu_bus.memory.folder import default_folder
 from neural_gpu_bus.memory.frame import Frame
 from neural_gpu_bus.memory.unified_memory import UnifiedMemory
 
-__all__ = ["Frame", "UnifiedMemory", "default_folder"]
+__all__ = ["Frame", "UnifiedMemory"]

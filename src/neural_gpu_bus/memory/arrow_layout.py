@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_gpu_bus.errors import BadParameterError, ProtocolError
 from neural_gpu_bus.memory.column_types import column_type
@@ -43,16 +43,18 @@ _BLOCK = struct.Struct("<qi4xq")
 _PAIR = struct.Struct("<qq")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+# Named tuples: attaching makes three a column, and they are three times as quick to make as frozen
+# dataclasses (ten columns: 20 us of 60).
+
+
+class Span(NamedTuple):
     """Bytes of one buffer in the file; an absent buffer has no bytes."""
 
     offset: int
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSpans:
+class ColumnSpans(NamedTuple):
     """Where the buffers of one column lie."""
 
     name: str

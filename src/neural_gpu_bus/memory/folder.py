@@ -15,7 +15,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +45,6 @@ def host_identity() -> str:
     return f"{platform.node()}-{int(psutil.boot_time())}"
 
 
-@cache
 def prepare(folder: Path) -> Path:
     """Make the folder and its parts, private to this user; forget what an earlier boot left.
 
@@ -196,11 +194,3 @@ def session_blocks(folder: Path) -> tuple[int, int]:
         count += len(found)
         nbytes += sum(status.st_size for status in found if status.st_nlink == 1)
     return count, nbytes
-
-
-def default_folder(home: Path) -> Path:
-    """Where memory is a file system, in it; else in the home (macOS)."""
-    shared = Path("/dev/shm")  # noqa: S108  the file system made for shared memory
-    if sys.platform == "linux" and shared.is_dir() and os.access(shared, os.W_OK):
-        return shared / f"ngb-{os.geteuid()}-{uuid.uuid5(uuid.NAMESPACE_URL, str(home)).hex[:12]}"
-    return home / "memory"

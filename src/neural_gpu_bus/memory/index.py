@@ -80,9 +80,14 @@ class Index:
 
     def newest(self, name: str) -> bytes | None:
         """The newest block of a name, still encoded: cheap to compare with what is mapped."""
-        transaction = self._environment.begin(self._newest)
-        found: bytes | None = transaction.get(name.encode())
-        transaction.abort()
+        try:
+            transaction = self._environment.begin(self._newest)
+            found: bytes | None = transaction.get(name.encode())
+            transaction.abort()
+        except lmdb.BadValsizeError:
+            return None  # no key can be that long or empty, so there is no such dataset
+        except lmdb.Error as error:
+            raise _unusable(self._folder, error) from None
         return found
 
     def version(self, name: str, version: int) -> BlockDescriptor | None:

@@ -5,7 +5,6 @@ import weakref
 from typing import Any
 
 import pytest
-from plain_job_queue import PlainJobQueue, Shared
 
 from neural_gpu_bus.bus import Job
 from neural_gpu_bus.descriptors import (
@@ -22,6 +21,7 @@ from neural_gpu_bus.errors import (
     JobTimeoutError,
 )
 from neural_gpu_bus.memory import Frame, UnifiedMemory
+from plain_job_queue import PlainJobQueue, Shared
 
 DESCRIPTOR = JobDescriptor("a", "test.nothing", {}, {})
 RECORD = JobRecord(EngineChoice("cpu", "plain", "why"), "here:1", 1, 1, 1, 1, 1, 0)

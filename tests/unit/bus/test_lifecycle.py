@@ -24,10 +24,14 @@ def test_submitting_is_possible_in_every_state() -> None:
     assert {state for state, event in MOVES if event == JobEvent.SUBMIT} == set(JobState)
 
 
-def test_an_answered_job_stays_so_until_its_answer_expires() -> None:
-    for (state, event), to in MOVES.items():
-        if state in ANSWERED:
-            assert to == (JobState.LOST if event == JobEvent.EXPIRE else state)
+def test_an_answer_stays_until_it_expires_or_a_failed_job_is_tried_again() -> None:
+    leaving = {move: to for move, to in MOVES.items() if move[0] in ANSWERED and to != move[0]}
+
+    assert leaving == {
+        (JobState.DONE, JobEvent.EXPIRE): JobState.LOST,
+        (JobState.FAILED, JobEvent.EXPIRE): JobState.LOST,
+        (JobState.FAILED, JobEvent.SUBMIT): JobState.WAITING,
+    }
 
 
 def test_a_move_that_is_not_in_the_table_is_an_error() -> None:

@@ -18,7 +18,12 @@ from neural_gpu_bus.descriptors import (
     StoreReceipt,
     StoreTarget,
 )
-from neural_gpu_bus.errors import BadParameterError, DatasetEvictedError, UnknownWorkloadError
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    DatasetEvictedError,
+    ServerUnreachableError,
+    UnknownWorkloadError,
+)
 from neural_gpu_bus.memory import UnifiedMemory
 
 CHOICE = EngineChoice("cpu", "plain", "the only one")
@@ -114,6 +119,15 @@ def test_a_result_is_announced(memory: UnifiedMemory, runner: JobRunner, told: T
 
     assert kind == "JobDone"
     assert (facts["job_id"], facts["dataset"], facts["rows"]) == ("a", "jobs/a", 2)
+
+
+def test_a_result_that_cannot_be_announced_is_still_answered(memory: UnifiedMemory) -> None:
+    def refuse(kind: str, facts: Mapping[str, Any]) -> None:
+        raise ServerUnreachableError("gone")
+
+    runner = JobRunner(memory, {"test.scale": SCALE}, PLANNER, announce=refuse)
+
+    assert runner(_job(memory), 1).status == "done"
 
 
 @pytest.mark.parametrize("target", [{"table": "t"}, {"redis_key": "k"}])

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from plain_job_queue import PlainJobQueue, Shared
 
 from neural_gpu_bus.bus import run_worker
 from neural_gpu_bus.bus import worker as worker_module
 from neural_gpu_bus.bus.worker import work_once
 from neural_gpu_bus.descriptors import JobAnswer, JobDescriptor
 from neural_gpu_bus.errors import BadParameterError, ServerUnreachableError
+from plain_job_queue import PlainJobQueue, Shared
 
 
 @pytest.fixture

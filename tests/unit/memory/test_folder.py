@@ -1,12 +1,11 @@
 """The folder: private, swept of the dead, never of the living."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from neural_gpu_bus.errors import BadSettingError
-from neural_gpu_bus.memory import UnifiedMemory, default_folder
+from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.memory import folder as folders
 
 BLOCK = f"{'0' * 32}.arrow"
@@ -68,25 +67,8 @@ def test_what_an_earlier_boot_left_is_forgotten(
     with_data.put("a", {"a": [1]})
     with_data.close()
     monkeypatch.setattr(folders, "host_identity", lambda: "the next boot")
-    folders.prepare.cache_clear()
 
     assert UnifiedMemory(memory_folder, 1 << 24).names() == []
-    folders.prepare.cache_clear()
-
-
-def test_the_default_is_one_folder_a_user_and_home(tmp_path: Path) -> None:
-    assert default_folder(tmp_path) == default_folder(tmp_path)
-    assert default_folder(tmp_path) != default_folder(tmp_path / "other")
-    if os.access("/dev/shm", os.W_OK):
-        assert default_folder(tmp_path).parent == Path("/dev/shm")
-
-
-def test_without_a_memory_file_system_the_default_is_in_the_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.platform", "darwin")
-
-    assert default_folder(tmp_path) == tmp_path / "memory"
 
 
 @pytest.mark.parametrize(
