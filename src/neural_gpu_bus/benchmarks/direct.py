@@ -49,6 +49,7 @@ class DirectWay:
         job = self._plane.submit(
             task.workload,
             {**inputs, **task.params},
+            engine=task.engine,
             table=f"{self._schema}.{result_table(self.name, task)}",
             redis_key=redis_key(self.name, task),
         )

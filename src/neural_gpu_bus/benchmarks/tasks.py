@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 
 from psycopg import sql
 
@@ -45,6 +45,8 @@ class Task:
     key: str
     #: Columns that are compared less strictly than the others.
     tolerances: Mapping[str, float] = field(default_factory=dict)
+    #: Engine that the direct way names; None leaves it to the planner.
+    engine: Literal["cpu", "gpu", "neural"] | None = None
 
     @property
     def slug(self) -> str:
@@ -138,6 +140,8 @@ def _shapes(data: DemoData, scale: Scale) -> Task:
         {"bars": _last_bars(data, scale, "ts, close")},
         {},
         "ts",
+        # The network computes in float32: right to 1e-5, and here every way has to agree to 1e-9.
+        engine="cpu",
     )
 
 

@@ -183,7 +183,7 @@ def _print_demo(results: DemoResults, report: Path) -> None:
     table = Table(
         title="From PostgreSQL to stored results: medians, and how many times faster",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     table.add_column("workload", no_wrap=True)
     heads = ("\ntradi-\ntional", "\nbest\nlibrary", "\ndirect\ncold", "direct\nresi-\ndent")
@@ -220,22 +220,21 @@ def _facts(results: DemoResults) -> list[str]:
 def _print_case(result: CaseResult) -> None:
     from neural_gpu_bus.benchmarks.wording import duration, times
 
-    table = Table(title=result.question, title_justify="left")
-    table.add_column(result.name)
-    for head in ("median", "minimum", "quartiles", "times as long"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("")
-    fastest_s = min((t.median_s for t in result.timings.values()), default=0.0)
+    table = Table(
+        title=f"{result.name}: {result.question}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
+    for head in ("", "median", "minimum", "quartiles", "times as long"):
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+    fastest_s = min((timing.median_s for timing in result.timings.values()), default=0.0)
     for name, timing in result.timings.items():
         quartiles = f"{duration(timing.lower_quartile_s)} - {duration(timing.upper_quartile_s)}"
-        table.add_row(
-            name,
-            duration(timing.median_s),
-            duration(timing.min_s),
-            quartiles,
-            times(timing.median_s / fastest_s),
-            result.notes.get(name, ""),
-        )
-    for name, why in result.skipped.items():
-        table.add_row(name, "skipped", "", "", "", why)
+        ratio = times(timing.median_s / fastest_s)
+        table.add_row(name, duration(timing.median_s), duration(timing.min_s), quartiles, ratio)
     out.print(table)
+    for name, note in result.notes.items():
+        out.print(f"  {name}: {note}", style="dim", soft_wrap=True)
+    for name, why in result.skipped.items():
+        out.print(f"  {name} skipped: {why}", style="dim", soft_wrap=True)

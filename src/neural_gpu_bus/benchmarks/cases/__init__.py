@@ -15,7 +15,8 @@ CASES: Mapping[str, CaseMaker] = MappingProxyType(
         "read": reading.whole_table,
         "last-bars": reading.last_bars,
         "write": writing.bulk_write,
-        "memory": memory.put_and_get,
+        "put": memory.put,
+        "get": memory.get,
         "job": jobs.round_trip,
         "redis": redis_columns.write_and_read,
     }

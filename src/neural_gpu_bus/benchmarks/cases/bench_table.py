@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import psycopg
 import pyarrow as pa
@@ -50,3 +53,20 @@ def made_up_bars(rows: int) -> pa.Table:
             "volume": pa.array(random.integers(1, 1000, rows).astype(np.float64)),
         }
     )
+
+
+def by_time(columns: Any) -> Mapping[str, Any]:
+    """Columns of a frame, table or mapping as numpy arrays, in the order of their time."""
+    arrays = in_microseconds(columns)
+    order = np.argsort(arrays["ts"], kind="stable")
+    return {name: values[order] for name, values in arrays.items()}
+
+
+def in_microseconds(columns: Any) -> dict[str, Any]:
+    """Columns as numpy arrays, the time as int64 microseconds since 1970 UTC."""
+    arrays: dict[str, Any] = {name: np.asarray(columns[name]) for name in COLUMNS}
+    if arrays["ts"].dtype == object:
+        naive = [moment.replace(tzinfo=None) for moment in arrays["ts"]]
+        arrays["ts"] = np.array(naive, dtype="datetime64[us]")
+    arrays["ts"] = arrays["ts"].astype("datetime64[us]").astype(np.int64)
+    return arrays

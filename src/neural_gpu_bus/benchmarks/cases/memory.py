@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,33 +19,47 @@ LOOPS = 100
 NAME = "bench/memory"
 
 
-def put_and_get(ground: Ground, closing: ExitStack) -> Case:
-    """Arrow files in the same memory file system are what one uses today without a server."""
-    column = np.random.default_rng(7).normal(size=ROWS)
-    columns: dict[str, Any] = {"value": column}
-    home = Path("/dev/shm")  # noqa: S108 - where shared memory lives on Linux
-    folder = closing.enter_context(tempfile.TemporaryDirectory(dir=home if home.is_dir() else None))
-    path = Path(folder) / "value.arrow"
-    table = pa.table(columns)
-    frame = ground.plane.put(NAME, columns)
-    memory = ground.plane.memory
+def put(ground: Ground, closing: ExitStack) -> Case:
+    """Columns into shared memory, under a name; an Arrow file is what one uses today."""
+    columns = made_up_columns()
+    table, path = pa.table(columns), _file(closing)
     entrants = [
-        _repeated("Arrow file: write", lambda: _write(path, table)),
-        _repeated("direct: put", lambda: ground.plane.put(NAME, columns)),
-        _repeated("Arrow file: map", lambda: _map(path), _values),
-        _repeated("direct: attach", lambda: memory.attach(frame.descriptor)["value"], _values),
-        _repeated("direct: get", lambda: ground.plane.get(NAME)["value"], _values),
+        _repeated("Arrow file", lambda: _write(path, table)),
+        _repeated("direct", lambda: ground.plane.put(NAME, columns)),
     ]
-    skipped = {}
-    if not _has_ray():
-        skipped["Ray: put and get"] = "ray is not installed: pip install 'neural-gpu-bus[ray]'"
-    return Case(f"{ROWS * 8 // 1000} KB of columns between processes", entrants, skipped)
+    return Case(f"Putting {ROWS * 8 // 1000} KB of columns where others see them", entrants, _ray())
 
 
-def _has_ray() -> bool:
-    import importlib.util
+def get(ground: Ground, closing: ExitStack) -> Case:
+    """The same columns found and viewed; ``attach`` is what a worker does with a descriptor."""
+    columns = made_up_columns()
+    path = _file(closing)
+    _write(path, pa.table(columns))
+    frame, memory = ground.plane.put(NAME, columns), ground.plane.memory
+    entrants = [
+        _repeated("Arrow file, mapped", lambda: _map(path), _values),
+        _repeated("direct, by name", lambda: ground.plane.get(NAME)["value"], _values),
+        _repeated("direct, attached", lambda: memory.attach(frame.descriptor)["value"], _values),
+    ]
+    return Case(f"Getting a view of {ROWS * 8 // 1000} KB of columns", entrants, _ray())
 
-    return importlib.util.find_spec("ray") is not None
+
+def made_up_columns() -> dict[str, Any]:
+    """One column, the same in every run."""
+    return {"value": np.random.default_rng(7).normal(size=ROWS)}
+
+
+def _file(closing: ExitStack) -> Path:
+    """A path in the memory file system where there is one."""
+    memory = Path("/dev/shm")  # noqa: S108 - where shared memory lives on Linux
+    folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+    return Path(closing.enter_context(folder)) / "value.arrow"
+
+
+def _ray() -> dict[str, str]:
+    if importlib.util.find_spec("ray") is not None:
+        return {"Ray": "it needs a cluster of its own: not measured here"}
+    return {"Ray": "not installed: pip install 'neural-gpu-bus[ray]'"}
 
 
 def _repeated(name: str, work: Any, rows: Any = None) -> Entrant:

@@ -44,7 +44,7 @@ def last_bars(ground: Ground, closing: ExitStack) -> Case:
     note = "found by name and viewed; read from the database once, before"
     entrants = [
         *_readers(ground, closing, statement),
-        Entrant("direct, resident", resident, _by_time, factor=1 / loops, note=note),
+        Entrant("direct, resident", resident, bench_table.by_time, factor=1 / loops, note=note),
     ]
     return Case(f"The last {LAST_BARS:,} bars of one instrument", entrants)
 
@@ -52,7 +52,7 @@ def last_bars(ground: Ground, closing: ExitStack) -> Case:
 def _readers(ground: Ground, closing: ExitStack, statement: str) -> list[Entrant]:
     makers = (_pandas, _asyncpg, _connectorx, _adbc)
     rivals = [make(ground, closing, statement) for make in makers]
-    return [*rivals, Entrant("direct", lambda: ground.plane.query(statement), _by_time)]
+    return [*rivals, Entrant("direct", lambda: ground.plane.query(statement), bench_table.by_time)]
 
 
 def _pandas(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
@@ -66,7 +66,9 @@ def _pandas(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
     )
     closing.callback(engine.dispose)
     connection = closing.enter_context(engine.connect())
-    return Entrant("pandas.read_sql", lambda: pd.read_sql(statement, connection), _by_time)
+    return Entrant(
+        "pandas.read_sql", lambda: pd.read_sql(statement, connection), bench_table.by_time
+    )
 
 
 def _asyncpg(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
@@ -78,7 +80,9 @@ def _asyncpg(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
 
     def rows(records: Any) -> Mapping[str, Any]:
         columns = zip(*records, strict=True)
-        return _by_time(dict(zip(bench_table.COLUMNS, map(np.array, columns), strict=True)))
+        return bench_table.by_time(
+            dict(zip(bench_table.COLUMNS, map(np.array, columns), strict=True))
+        )
 
     async def fetch() -> Any:
         return await connection.fetch(statement)
@@ -104,7 +108,7 @@ def _connectorx(ground: Ground, closing: ExitStack, statement: str) -> Entrant: 
         return connectorx.read_sql(url, statement, return_type="arrow")
 
     note = "opens a connection in every call; one partition"
-    return Entrant("ConnectorX", read, _by_time, note=note)
+    return Entrant("ConnectorX", read, bench_table.by_time, note=note)
 
 
 def _adbc(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
@@ -117,18 +121,4 @@ def _adbc(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
         cursor.execute(statement)
         return cursor.fetch_arrow_table()
 
-    return Entrant("ADBC to Arrow", read, _by_time)
-
-
-def _by_time(columns: Any) -> Mapping[str, Any]:
-    """Columns as numpy arrays in the order of their time, which no two rows share."""
-    arrays: dict[str, Any] = {name: np.asarray(columns[name]) for name in bench_table.COLUMNS}
-    arrays["ts"] = _microseconds(arrays["ts"])
-    order = np.argsort(arrays["ts"], kind="stable")
-    return {name: values[order] for name, values in arrays.items()}
-
-
-def _microseconds(ts: Any) -> Any:
-    if ts.dtype == object:
-        ts = np.array([moment.replace(tzinfo=None) for moment in ts], dtype="datetime64[us]")
-    return ts.astype("datetime64[us]").astype(np.int64)
+    return Entrant("ADBC to Arrow", read, bench_table.by_time)

@@ -1,0 +1,128 @@
+"""``ngb demo`` and ``ngb bench`` in fresh processes, on made-up files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from made_up_market import write_market
+from neural_gpu_bus.embedded.handover import to_environment
+from neural_gpu_bus.settings import Settings
+
+Ngb = Callable[..., "subprocess.CompletedProcess[str]"]
+
+#: Longest wait for an interrupted demo to end on a busy machine.
+LIMIT_S = 60.0
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("market")
+    write_market(folder)
+    return folder
+
+
+def test_quick_demo_writes_page_and_figures(ngb: Ngb, market: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out" / "report.html"
+
+    done = ngb("demo", "--quick", "--data", market, "--report", page, COLUMNS=80)
+
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_bytes())
+    assert [found["workload"] for found in results["workloads"]] == [
+        "risk.portfolio",
+        "factor.correlation",
+        "indicators.technical",
+        "vpin.trades",
+        "vpin.bars",
+        "patterns.shape",
+    ]
+    assert all(len(found["timings"]) == 4 for found in results["workloads"])
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert f"report: {page}" in done.stdout
+    assert "Shape patterns" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.split("measured")[0].splitlines())
+
+
+def test_demo_says_what_is_missing_and_runs_the_rest(ngb: Ngb, tmp_path: Path) -> None:
+    write_market(tmp_path / "data", only=("factors",))
+
+    done = ngb("demo", "--quick", "--data", tmp_path / "data", "--report", tmp_path / "r.html")
+
+    assert done.returncode == 0, done.stderr
+    assert f"skipped vpin.trades: {tmp_path / 'data'} has no trades file" in done.stdout
+    assert "Factor correlation" in done.stdout
+
+
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_demo_says_one_sentence_and_can_be_repeated(
+    ngb: Ngb, home_settings: Settings, tmp_path: Path, interrupt: signal.Signals
+) -> None:
+    write_market(tmp_path / "data", only=("factors",))
+    page = tmp_path / "out" / "report.html"
+    arguments = ["demo", "--data", str(tmp_path / "data"), "--report", str(page)]
+    command = [sys.executable, "-m", "neural_gpu_bus", *arguments]
+    environment = to_environment(home_settings, os.environ)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "timing" in line)
+        process.send_signal(interrupt)
+        rest = process.stderr.read()
+        code = process.wait(LIMIT_S)
+
+    assert code == 130, rest
+    assert "ngb: interrupted" in rest
+    assert "Traceback" not in rest
+    assert list(page.parent.iterdir()) == []
+    again = ngb(*arguments)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(ngb: Ngb, tmp_path: Path) -> None:
+    done = ngb("demo", "--data", tmp_path / "nowhere", "--report", tmp_path / "r.html")
+
+    assert done.returncode == 2
+    assert "is no folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_page_that_cannot_be_written_is_known_before_anything_runs(
+    ngb: Ngb, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    done = ngb("demo", "--report", tmp_path / "file" / "report.html")
+
+    assert done.returncode == 4
+    assert "the page cannot be written" in done.stderr
+    assert "starting" not in done.stderr
+
+
+def test_quick_bench_writes_figures(ngb: Ngb, tmp_path: Path) -> None:
+    figures = tmp_path / "bench.json"
+
+    done = ngb("bench", "--quick", "--repeats", "1", "--json", figures)
+
+    assert done.returncode == 0, done.stderr
+    cases = {case["name"]: case for case in json.loads(figures.read_bytes())["cases"]}
+    assert set(cases) == {"read", "last-bars", "write", "put", "get", "job", "redis"}
+    assert "direct, resident" in cases["last-bars"]["timings"]
+    assert "Ray" in cases["put"]["skipped"]
+
+
+def test_an_unknown_case_is_refused_with_the_nearest(ngb: Ngb) -> None:
+    done = ngb("bench", "--only", "reed")
+
+    assert done.returncode == 2
+    assert "did you mean 'read'?" in done.stderr
