@@ -66,10 +66,6 @@ class NeuralEngine:
         """Provider in use, e.g. ``onnxruntime:CPUExecutionProvider``."""
         return f"onnxruntime:{self._chosen()}{self._note}"
 
-    def accelerated(self) -> bool:
-        """Whether the provider in use is more than the CPU."""
-        return self._chosen() != CPU
-
     def run(self, workload: Workload, arrays: Mapping[str, Array], params: Any) -> dict[str, Array]:  # noqa: ARG002
         """Outputs of the workload's network, batch by batch."""
         can, reason = self.available()

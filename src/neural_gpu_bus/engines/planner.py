@@ -32,6 +32,9 @@ WARM_RUNS = 1
 #: Runs that are counted before the engines are compared.
 TRIED_RUNS = 2
 
+#: An engine this many times slower in its first counted run is not tried again.
+HOPELESS = 4
+
 #: Operations from which an accelerator is worth its transfers, until it has been measured: a
 #: transfer and a launch take about 100 us, in which one core does 1e6 to 1e7 operations.
 ACCELERATOR_COST_MIN = 5e7
@@ -53,8 +56,11 @@ class RunTimes:
             self.best_s[engine] = min(seconds, self.best_s.get(engine, math.inf))
 
     def needs(self, engine: str) -> bool:
-        """Whether it has not been tried often enough."""
-        return self.runs.get(engine, 0) < WARM_RUNS + TRIED_RUNS
+        """Whether it has not been tried often enough, and may still win."""
+        if engine not in self.best_s:
+            return True
+        may_win = self.best_s[engine] <= HOPELESS * min(self.best_s.values())
+        return may_win and self.runs[engine] < WARM_RUNS + TRIED_RUNS
 
 
 class MeasuredEngine:

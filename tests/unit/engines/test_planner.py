@@ -129,6 +129,14 @@ def test_runs_that_warm_up_do_not_count(clock: Clock) -> None:
     assert run(planner, workload()).engine == "gpu"
 
 
+def test_an_engine_far_behind_is_not_tried_again(clock: Clock) -> None:
+    engines = [FakeEngine("cpu", clock, 0.001), FakeEngine("gpu", clock, 0.1)]
+    planner = MeasuringPlanner(engines, clock)  # type: ignore[arg-type]
+    chosen = [run(planner, workload()).engine for _ in range(7)]
+
+    assert chosen == ["cpu"] * 3 + ["gpu"] * (WARM_RUNS + 1) + ["cpu"] * 2
+
+
 def test_sizes_and_workloads_are_measured_apart(planner: MeasuringPlanner) -> None:
     for _ in range(7):
         run(planner, workload())
