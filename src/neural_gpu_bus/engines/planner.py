@@ -147,7 +147,8 @@ class MeasuringPlanner:
         size = f"about {cost:.1g} operations"
         if not times.runs:
             first = self._by_rule(able, cost)
-            return first, f"first use at {size}: by rule, an accelerator from 5e+07 on, else cpu"
+            rule = f"an accelerator from {ACCELERATOR_COST_MIN:.0e} on, else cpu"
+            return first, f"first use at {size}: by rule, {rule}"
         untried = [name for name in able if times.needs(name)]
         if untried:
             done = times.runs.get(untried[0], 0)
