@@ -155,6 +155,13 @@ def test_a_column_declared_text_is_text(playground: Playground, tmp_path: Path) 
     assert playground.rows("SELECT code, v FROM t") == [("1", 2)]
 
 
+def test_a_column_declared_text_has_to_be_there(playground: Playground, tmp_path: Path) -> None:
+    file = csv(tmp_path, "code,v\n1,2\n")
+
+    with pytest.raises(BadParameterError, match="has no column 'cod' to be read as text; it has"):
+        playground.loader.load([file], playground.table("t"), text=["cod"])
+
+
 # --- bad files
 
 

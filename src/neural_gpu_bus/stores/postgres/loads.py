@@ -21,7 +21,12 @@ import msgspec
 import pyarrow as pa
 from psycopg import sql
 
-from neural_gpu_bus.errors import BadFileError, BadValueError, UnsupportedTypeError
+from neural_gpu_bus.errors import (
+    BadFileError,
+    BadParameterError,
+    BadValueError,
+    UnsupportedTypeError,
+)
 from neural_gpu_bus.stores.files import DataFile, FileRows, open_file
 from neural_gpu_bus.stores.files.content import bad_file
 from neural_gpu_bus.stores.postgres.connection import translated
@@ -151,6 +156,7 @@ class _Load:
 
     def run(self, connection: psycopg.Connection) -> tuple[int | None, bool]:
         """Rows written (None: these bytes were there already) and whether the table is new."""
+        self._check_text()
         before = _state(self.file.path)
         digest = _sha256(self.file.path)
         found = read_table(connection, self.table)
@@ -184,7 +190,7 @@ class _Load:
         count = write_rows(
             connection,
             table,
-            Rows(data.schema, lambda: read_ahead(_told(data, self.progress))),
+            Rows(data.schema, lambda: _told(read_ahead(data.batches()), data.rows, self.progress)),
             key=key,
             mode="upsert" if key else "append",
             index=() if wanted_key else known.index,
@@ -205,6 +211,16 @@ class _Load:
             nanoseconds = nanosecond_columns(connection, table)
             types |= dict.fromkeys(nanoseconds, pa.timestamp("ns", "UTC"))
         return types | dict.fromkeys(self.text, pa.string())
+
+    def _check_text(self) -> None:
+        unknown = next((name for name in self.text if name not in self.file.column_names), None)
+        if unknown is not None:
+            raise BadParameterError(
+                f"{self.file.path} has no column {unknown!r} to be read as text; it has "
+                f"{', '.join(self.file.column_names)}",
+                hint="name columns of the file",
+                parameter="text",
+            )
 
     def _existing_key(self, table: TableDefinition) -> tuple[str, ...]:
         """What an existing table is upserted by: the key asked for, else its own primary key where
@@ -230,13 +246,16 @@ def _loaded_before(
     return found is not None
 
 
-def _told(data: FileRows, progress: Progress | None) -> Iterator[pa.RecordBatch]:
+def _told(
+    batches: Iterator[pa.RecordBatch], rows: int | None, progress: Progress | None
+) -> Iterator[pa.RecordBatch]:
+    """The batches; ``progress`` hears of each once it was sent."""
     done = 0
-    for batch in data.batches():
+    for batch in batches:
         yield batch
         done += batch.num_rows
         if progress is not None:
-            progress(done, data.rows)
+            progress(done, rows)
 
 
 @contextmanager
