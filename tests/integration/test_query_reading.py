@@ -11,7 +11,17 @@ import psycopg
 import pytest
 
 from fix_reader import open_reader
+from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.stores.postgres.column_types import source_column
+from neural_gpu_bus.stores.postgres.connection import connect
+from neural_gpu_bus.stores.postgres.copy_decode import write_columns
+from neural_gpu_bus.stores.postgres.deadline import Deadline
+from neural_gpu_bus.stores.postgres.direct_copy import DirectCopy
+from neural_gpu_bus.stores.postgres.libpq_copy import LibpqCopy
+from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer
+from plain_reservation import reserve
 
 
 def rows(reader: PostgresReader, statement: str, params: Any = None) -> list[dict[str, Any]]:
@@ -164,3 +174,65 @@ def test_an_existing_older_server_is_read_the_same(existing_postgres_dsn: str) -
     assert found[0].equals(found[1])
     assert found[0].num_rows == 5000
     assert found[0]["t"][4].as_py() == "größer5"
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "libpq"])
+def test_a_column_cannot_change_its_type_between_describing_and_copying(
+    postgres_dsn: str, direct: bool
+) -> None:
+    """COPY's bytes carry no types, so the description has to hold until they are read."""
+    buffer, statement = ReceiveBuffer(1 << 20), b"SELECT x FROM ngb_test_altered"
+    with (
+        psycopg.connect(postgres_dsn, autocommit=True) as other,
+        connect(postgres_dsn, timeout_s=5) as connection,
+    ):
+        other.execute("DROP TABLE IF EXISTS ngb_test_altered")
+        other.execute("CREATE TABLE ngb_test_altered AS SELECT 7::int4 AS x")
+        try:
+            deadline = Deadline(20, "here")
+            exchange = (
+                DirectCopy(connection.fileno(), buffer, "here", deadline)
+                if direct
+                else LibpqCopy(connection, buffer, "here", deadline)
+            )
+            fields = exchange.describe(statement)
+            assert fields == [("x", 23)]
+            other.execute("SET lock_timeout = '100ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
+            scan = exchange.copy(statement, [source_column("x", 23, {})], lambda rows: None)
+            exchange.close()
+
+            table: Any = write_columns(buffer.bytes, scan, reserve).seal()  # type: ignore[arg-type]
+            assert table.to_pydict() == {"x": [7]}
+            other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
+        finally:
+            other.execute("SET lock_timeout = 0")
+            other.execute("DROP TABLE ngb_test_altered")
+
+
+def test_a_query_lands_in_shared_memory(postgres_dsn: str, memory: UnifiedMemory) -> None:
+    """The real reservation: same values, NULLs as NaN and NaT, found by name afterwards."""
+    pool = Pool(lambda: connect(postgres_dsn, timeout_s=5), connections_max=1, wait_timeout_s=5)
+    reader = PostgresReader(
+        pool, memory.reserve, address="here", timeout_s=20, received_bytes_max=1 << 26
+    )
+    statement = (
+        "SELECT i, CASE WHEN i <> 2 THEN i * 0.5::float8 END AS half, i % 2 = 0 AS even, "
+        "CASE WHEN i <> 3 THEN timestamptz 'epoch' + i * interval '1 s' END AS ts, "
+        "CASE WHEN i <> 1 THEN 't' || i END AS t, md5(i::text)::uuid AS u "
+        "FROM generate_series(1, 3) AS i"
+    )
+
+    frame = reader.query(statement, name="numbers")
+    again = memory.get("numbers")
+    pool.close()
+
+    assert frame.descriptor == again.descriptor
+    assert again["i"].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(again["half"], [0.5, np.nan, 1.5])
+    assert again["even"].tolist() == [False, True, False]
+    assert again["ts"].astype("i8").tolist()[:2] == [1_000_000, 2_000_000]
+    assert np.isnat(again["ts"][2])
+    assert again["t"].tolist() == [None, "t2", "t3"]
+    assert again.arrow()["u"].null_count == 0

@@ -97,11 +97,6 @@ class SourceColumn:
         """Whether it becomes offsets and bytes."""
         return self.width < 0
 
-    @property
-    def is_text(self) -> bool:
-        """Whether its bytes must be UTF-8."""
-        return self.arrow == "large_string"
-
     def arrow_type(self) -> pa.DataType:
         """The Arrow type of the column that is read."""
         import pyarrow as pa

@@ -134,17 +134,12 @@ def decode_copy(
     return write_columns(buffer, scan, reserve)
 
 
-def write_columns(
-    buffer: Bytes,
-    scan: CopyScan,
-    reserve: Reserve,
-    *,
-    check_text: bool = False,
-) -> Reservation:
+def write_columns(buffer: Bytes, scan: CopyScan, reserve: Reserve) -> Reservation:
     """A finished scan's rows into a reservation of the right size, abandoned on any error.
 
-    ``check_text``: the server did not check that text is valid. Raises BadValueError naming column
-    and row, ProtocolError, and what ``reserve`` raises.
+    Text is UTF-8: PostgreSQL checks it on the way to a client of that encoding, from a database of
+    encoding SQL_ASCII too. It does not check ``"char"``, a single byte.
+    Raises BadValueError naming column and row, ProtocolError, and what ``reserve`` raises.
     """
     import pyarrow as pa
 
@@ -158,8 +153,8 @@ def write_columns(
         if state[kernels.FAULT]:
             raise _value_fault(state, scan)
         for column in scan.columns:
-            if column.is_text and (check_text or column.layout == kernels.CHAR):
-                _check_text(column, reservation)
+            if column.layout == kernels.CHAR:
+                _check_ascii(column, reservation)
     except BaseException:
         reservation.abandon()
         raise
@@ -231,22 +226,16 @@ def _value_fault(state: npt.NDArray[np.int64], scan: CopyScan) -> NeuralGpuBusEr
     return BadValueError(what, hint=hint, column=column.name, row=row)
 
 
-def _check_text(column: SourceColumn, reservation: Reservation) -> None:
-    """Refuse bytes that are no UTF-8: a server with encoding SQL_ASCII passes anything on."""
+def _check_ascii(column: SourceColumn, reservation: Reservation) -> None:
+    """Refuse a ``"char"`` above 127: alone it is no UTF-8."""
     offsets = reservation.offsets(column.name)
     data = reservation.data(column.name)[: int(offsets[-1])]
-    starts = offsets[:-1][offsets[:-1] < offsets[1:]]
-    torn = np.flatnonzero((data[starts] & 0xC0) == 0x80)
-    bad = int(starts[torn[0]]) if torn.size else None
-    try:
-        data.tobytes().decode()
-    except UnicodeDecodeError as error:
-        bad = error.start if bad is None else min(bad, error.start)
-    if bad is not None:
-        row = int(np.searchsorted(offsets, bad, side="right"))
+    bad = np.flatnonzero(data > 127)
+    if bad.size:
+        row = int(np.searchsorted(offsets, bad[0], side="right"))
         raise BadValueError(
-            f"column {column.name!r}, row {row} is no UTF-8 text: byte 0x{data[bad]:02x}",
-            hint=f"read its bytes: convert_to({column.name}::text, 'SQL_ASCII'), or mend the row",
+            f"column {column.name!r}, row {row} is no UTF-8 text: byte 0x{data[bad[0]]:02x}",
+            hint=f"read it as a number: {column.name}::int",
             column=column.name,
             row=row,
         )

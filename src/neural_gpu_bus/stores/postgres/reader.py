@@ -95,14 +95,11 @@ class PostgresReader:
             with self._pool.lend() as connection:
                 deadline = Deadline(limit_s, self._address)
                 statement = _bound(connection, sql, params)
-                encoding = connection.info.parameter_status("server_encoding")
                 try:
                     scan = self._receive(connection, buffer, deadline, statement, progress)
                 except QueryError as error:
                     raise with_near_tables(connection, error) from error.__cause__
-            reservation = write_columns(
-                buffer.bytes, scan, self._reserve, check_text=encoding == "SQL_ASCII"
-            )
+            reservation = write_columns(buffer.bytes, scan, self._reserve)
         return reservation.seal(name)
 
     def close(self) -> None:

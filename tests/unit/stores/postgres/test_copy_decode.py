@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from neural_gpu_bus.errors import BadValueError, ProtocolError
 from neural_gpu_bus.stores.postgres.column_types import SourceColumn, source_column
-from neural_gpu_bus.stores.postgres.copy_decode import CopyScan, decode_copy, write_columns
+from neural_gpu_bus.stores.postgres.copy_decode import CopyScan, decode_copy
 from plain_copy_decode import NotReadableError, decode, framed, joined
 from plain_reservation import PlainReservation, reserve
 
@@ -288,25 +288,6 @@ def test_an_extension_of_the_header_is_skipped() -> None:
     stream = HEADER[:15] + b"\0\0\0\3abc" + row([b"x"]) + TRAILER
 
     assert compiled(stream, [source_column("x", 25, {})], False)["x"].to_pylist() == ["x"]
-
-
-@pytest.mark.parametrize(
-    ("texts", "row_number"),
-    [([b"ok", b"\xff"], 2), ([b"\xc3", b"\xa4"], 2), ([b"", b"a\xc3"], 2), ([b"\xe2\x82\xac"], 0)],
-)
-def test_text_that_no_server_checked_is_checked(texts: list[bytes], row_number: int) -> None:
-    """Two halves of one character in two rows are valid together, and torn apart."""
-    stream = HEADER + b"".join(row([text]) for text in texts) + TRAILER
-    buffer = np.frombuffer(bytearray(stream), np.uint8)
-    scan = CopyScan([source_column("x", 25, {})], framed=False)
-    scan.feed(buffer, buffer.size)
-    scan.finish(buffer, buffer.size)
-
-    if row_number == 0:
-        write_columns(buffer, scan, reserve, check_text=True)
-        return
-    with pytest.raises(BadValueError, match=f"row {row_number} is no UTF-8 text"):
-        write_columns(buffer, scan, reserve, check_text=True)
 
 
 def test_a_stream_may_arrive_in_pieces_of_any_size() -> None:
