@@ -4,8 +4,10 @@ temporary home, which are gone after the session.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -59,7 +61,19 @@ def short_folder(mode: int = 0o711) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for lock in (*folder.glob("keeper.lock"), *folder.glob("*/keeper.lock")):
+            wait_until(lambda lock=lock: _is_free(lock), f"the keeper's end in {folder}")
+        shutil.rmtree(folder)
+
+
+def _is_free(lock: Path) -> bool:
+    """Whether no keeper holds it; one that goes still writes into its home."""
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def private_settings(home: Path, **other: object) -> Settings:
@@ -134,7 +148,8 @@ def existing_postgres_dsn() -> Iterator[str]:
             )
             yield f"postgresql://somebody:existing%20password@127.0.0.1:{port}/postgres"
         finally:
-            server.terminate()
+            # Fast shutdown: the polite one waits for clients that forgot to go.
+            server.send_signal(signal.SIGINT)
             server.wait(READY_S_MAX)
 
 

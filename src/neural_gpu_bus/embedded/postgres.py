@@ -168,6 +168,8 @@ def initialise_command(program: Path, data: Path, password_file: Path) -> list[s
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
         "--data-checksums",
+        # A killed or failed initdb would leave its shared memory in /dev/shm for good.
+        "--set=dynamic_shared_memory_type=mmap",
     ]
 
 

@@ -29,6 +29,7 @@ def test_initialising_names_no_password() -> None:
 
     assert "--pwfile=/password" in command
     assert "--data-checksums" in command
+    assert "--set=dynamic_shared_memory_type=mmap" in command
 
 
 def test_users_of_the_host_are_quoted() -> None:
