@@ -44,7 +44,7 @@ def page_facts(array: np.ndarray[Any, Any]) -> dict[str, Any]:
         "protection": protection,
         "device": device,
         "inode": inode,
-        #: Physical page; the kernel shows it to root alone.
+        #: Physical page; 0 without CAP_SYS_ADMIN.
         "frame": entry & ((1 << 55) - 1),
     }
 

@@ -26,7 +26,9 @@ class MemoryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         shared = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="ngb-test-", dir=shared if shared.is_dir() else None)
+        )
         self.users = [UnifiedMemory(self.folder, 64 << 20) for _ in range(2)]
         self.model: dict[str, list[list[int]]] = {}
         self.views: list[tuple[Any, list[int]]] = []

@@ -106,11 +106,11 @@ def no_room_told(folder: Path, needed_bytes: int) -> Iterator[None]:
 
 
 def memory_full(folder: Path, needed_bytes: int, why: str) -> SharedMemoryFullError:
-    """The error for a block that does not fit."""
+    """The error for a block, or with 0 bytes the index, that does not fit."""
     free = free_bytes(folder)
+    what = f"a block of {needed_bytes:,} bytes" if needed_bytes else "the index"
     return SharedMemoryFullError(
-        f"a block of {needed_bytes:,} bytes does not fit into {str(folder)!r}, "
-        f"which has {free:,} bytes free: {why}",
+        f"{what} does not fit into {str(folder)!r}, which has {free:,} bytes free: {why}",
         hint="drop datasets (`ngb memory` lists them), raise NGB_MEMORY_BYTES_MAX, or give the "
         "file system more room (Docker: --shm-size)",
         needed_bytes=needed_bytes,

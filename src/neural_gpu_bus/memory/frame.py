@@ -148,7 +148,7 @@ class Frame(Mapping[str, "Array"]):
         try:
             import polars as pl
         except ImportError:
-            raise _missing("polars") from None
+            raise _missing("polars", "analysis") from None
         return pl.DataFrame(self.arrow())
 
     def pandas(self) -> pd.DataFrame:
@@ -156,7 +156,7 @@ class Frame(Mapping[str, "Array"]):
         try:
             import pandas as pd  # noqa: F401  pyarrow imports it itself
         except ImportError:
-            raise _missing("pandas") from None
+            raise _missing("pandas", "bench") from None
         return self.arrow().to_pandas()
 
     def duckdb(self) -> duckdb.DuckDBPyRelation:
@@ -164,7 +164,7 @@ class Frame(Mapping[str, "Array"]):
         try:
             import duckdb
         except ImportError:
-            raise _missing("duckdb") from None
+            raise _missing("duckdb", "analysis") from None
         return duckdb.from_arrow(self.arrow())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -268,10 +268,10 @@ def _evicted(descriptor: BlockDescriptor, why: str, way_out: str) -> DatasetEvic
     )
 
 
-def _missing(library: str) -> MissingDependencyError:
+def _missing(library: str, extra: str) -> MissingDependencyError:
     return MissingDependencyError(
         f"{library} is not installed",
-        hint="install neural-gpu-bus[analysis], or use frame.arrow()",
+        hint=f"install neural-gpu-bus[{extra}], or use frame.arrow()",
         library=library,
-        extra="analysis",
+        extra=extra,
     )

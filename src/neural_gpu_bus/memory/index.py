@@ -179,7 +179,7 @@ class Index:
         try:
             yield
         except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise memory_full(self._folder, 0, f"the index has no room: {error}") from None
+            raise memory_full(self._folder, 0, str(error)) from None
         except lmdb.Error as error:
             raise _unusable(self._folder, error) from None
 

@@ -122,6 +122,8 @@ def test_codes_number_texts(memory: UnifiedMemory) -> None:
     assert codes.dtype == np.int32
     assert codes.tolist() == [0, -1, 1, 0]
     assert texts == ["b", "a"]
+    codes, texts = memory.share({"text": pa.array([], pa.string())}).codes("text")
+    assert (codes.tolist(), codes.dtype, texts) == ([], np.int32, [])
     with pytest.raises(UnsupportedTypeError, match="'n' is int64, not text"):
         frame.codes("n")
 
