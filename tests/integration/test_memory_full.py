@@ -73,6 +73,15 @@ def test_a_full_file_system_refuses_a_reservation_by_name(
     assert small.put("more", {"x": np.arange(1000)}).rows == 1000
 
 
+def test_opening_on_a_full_file_system_is_that_error_or_works(small_folder: Path) -> None:
+    filler = _fill(small_folder)
+    with pytest.raises(SharedMemoryFullError, match="does not fit"):
+        UnifiedMemory(small_folder, 1 << 40).put("x", {"x": [1]})
+    filler.unlink()
+
+    assert UnifiedMemory(small_folder, 1 << 40).put("x", {"x": [1]}).rows == 1
+
+
 def test_a_reserved_block_can_be_filled_though_the_rest_is_taken(
     small: UnifiedMemory, small_folder: Path
 ) -> None:

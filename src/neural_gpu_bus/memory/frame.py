@@ -90,6 +90,10 @@ class Frame(Mapping[str, "Array"]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
 
+    def __contains__(self, name: object) -> bool:
+        # Mapping's own would build the column to see whether it is there.
+        return name in self._columns
+
     def __len__(self) -> int:
         """Number of columns, as in any mapping; ``rows`` has the other."""
         return len(self._columns)

@@ -213,6 +213,8 @@ def _open_environment(folder: Path) -> lmdb.Environment:
                 writemap=False,
             )
             environment.reader_check()
+        except lmdb.DiskError as error:
+            raise memory_full(folder, 0, str(error)) from None
         except lmdb.Error as error:
             raise _unusable(folder, error) from None
         _open_environments[folder] = environment, 1

@@ -88,8 +88,9 @@ class UnifiedMemory:
         layout = plan_block(
             schema, rows, uuid=block, text_bytes=text_bytes or {}, null_counts=null_counts or {}
         )
-        path = self._folder / self._own_session().name / f"{block}.arrow"
-        mapping = self._create(path, layout)
+        with folders.no_room_told(self._folder, layout.nbytes):
+            path = self._folder / self._own_session().name / f"{block}.arrow"
+            mapping = self._create(path, layout)
         return BlockReservation(schema, layout, path, mapping, self._seal, uuid=block)
 
     def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Frame:
@@ -181,12 +182,11 @@ class UnifiedMemory:
         """A file of its full size with memory behind every page, mapped for writing."""
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            with folders.no_room_told(self._folder, layout.nbytes):
-                # The size counts at once, before any page: of two that reserve at the same moment
-                # each sees the other, so the budget is never overrun.
-                os.ftruncate(file, layout.nbytes)
-                self._check_budget(layout.nbytes)
-                allocate(file, layout.nbytes)
+            # The size counts at once, before any page: of two that reserve at the same moment
+            # each sees the other, so the budget is never overrun.
+            os.ftruncate(file, layout.nbytes)
+            self._check_budget(layout.nbytes)
+            allocate(file, layout.nbytes)
             return FileMapping(file, layout.nbytes, writable=True)
         except BaseException:
             folders.remove(path)
