@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -62,7 +63,17 @@ class PlaneStatistics(msgspec.Struct, frozen=True):
 def open_plane(*, counted: bool = True, **arguments: Any) -> DataPlane:
     """See ``neural_gpu_bus.open``."""
     settings = load_settings(**arguments)
+    _let_kernels_be_cached(settings)
     return DataPlane(settings, embedded.attach(settings, counted=counted))
+
+
+def _let_kernels_be_cached(settings: Settings) -> None:
+    """Compiled kernels lie beside their source; where that cannot be written to, in the home.
+
+    numba reads the variable when it is first imported, which is later than this.
+    """
+    if not os.access(Path(__file__).parent, os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "cache" / "kernels"))
 
 
 class DataPlane:
@@ -145,7 +156,9 @@ class DataPlane:
 
         found = find(workload)
         check_engine(found, engine)
-        frames = {key: self._frame(params[key]) for key in found.inputs if key in params}
+        frames = {
+            key: self.memory.pin(self._frame(params[key])) for key in found.inputs if key in params
+        }
         rest = {key: value for key, value in params.items() if key not in found.inputs}
         checked = check_params(found, rest, frames)
         job = JobDescriptor(
@@ -170,8 +183,9 @@ class DataPlane:
 
     def run_worker(self, *, stop: Callable[[], bool] | None = None) -> None:
         """Take jobs and run them here until ``stop`` says so, SIGTERM or Ctrl-C."""
-        from neural_gpu_bus.workloads import WORKLOADS
+        from neural_gpu_bus.workloads import WORKLOADS, load_kernels
 
+        load_kernels()  # now, so that the first job does not pay the half second
         runner = JobRunner(
             self.memory,
             WORKLOADS,
@@ -181,6 +195,7 @@ class DataPlane:
             announce=self._announce_result,
         )
         run_worker(self.queue, runner, stop=stop)
+        self.queue.close()
 
     # Methods, so that a worker connects to a server when the first result has to go there.
 
@@ -254,7 +269,7 @@ class DataPlane:
                 connections_max=self.settings.postgres_connections_max,
                 connect_timeout_s=self.settings.connect_timeout_s,
                 query_timeout_s=self.settings.query_timeout_s,
-                result_bytes_max=self.settings.memory_limit_bytes,
+                result_bytes_max=self.settings.query_limit_bytes,
             ),
         )
 
@@ -359,7 +374,7 @@ SELECT CASE WHEN n.nspname = 'public' THEN quote_ident(c.relname)
        pg_total_relation_size(c.oid) AS bytes
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'ngb')
+  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'ngb_ledger')
   AND has_table_privilege(c.oid, 'SELECT')
 ORDER BY 1
 """

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     )
     compute_redis_url: SecretStr | None = Field(
         default=None,
-        description="An existing Redis 6.2+ or Valkey for jobs and results; by default a private one.",
+        description="An existing Redis 6.2+ or Valkey for jobs; by default a private one.",
     )
     market_data_redis_url: SecretStr | None = Field(
         default=None,

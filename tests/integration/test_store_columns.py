@@ -417,7 +417,7 @@ def test_a_user_with_few_rights_stores_and_is_told_what_a_job_needs(
     existing_playground: Playground, existing_postgres_dsn: str
 ) -> None:
     role = f"{existing_playground.schema}_role"
-    existing_playground.run("DROP SCHEMA IF EXISTS ngb CASCADE")
+    existing_playground.run("DROP SCHEMA IF EXISTS ngb_ledger CASCADE")
     existing_playground.run(f"CREATE ROLE {role}")
     existing_playground.run(f"GRANT ALL ON SCHEMA {existing_playground.schema} TO {role}")
     pool = Pool(
@@ -430,10 +430,10 @@ def test_a_user_with_few_rights_stores_and_is_told_what_a_job_needs(
     try:
         writer.store(name, {"k": [1]})
         writer.store(name, {"k": [2]}, mode="replace")
-        with pytest.raises(QueryError, match="the ledgers of schema ngb cannot be made") as caught:
+        with pytest.raises(QueryError, match="ledgers of schema ngb_ledger cannot be") as caught:
             writer.store(name, {"k": [1]}, job_id="j")
     finally:
         pool.close()
         existing_playground.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
-    assert "CREATE SCHEMA ngb AUTHORIZATION" in caught.value.hint
+    assert "CREATE SCHEMA ngb_ledger AUTHORIZATION" in caught.value.hint

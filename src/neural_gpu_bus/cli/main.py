@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from neural_gpu_bus.cli.console import err
 from neural_gpu_bus.errors import NeuralGpuBusError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 #: What a shell reports for a command ended by Ctrl-C: 128 + SIGINT.
@@ -27,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for name, command in {
+COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "up": servers.up,
     "down": servers.down,
@@ -42,7 +44,8 @@ for name, command in {
     "worker": work.worker,
     "workloads": work.workloads,
     "bench": demo.bench,
-}.items():
+}
+for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
@@ -53,6 +56,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def run() -> None:
     """No traceback for what a person can mend; a defect of ours keeps its traceback."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # It warns of connections that broke; the error that we raise for them says more.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     try:
         app()
     except NeuralGpuBusError as error:

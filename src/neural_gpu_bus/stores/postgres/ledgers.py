@@ -1,8 +1,10 @@
-"""What was stored before: two small tables in schema ``ngb``, written in the store's own
+"""What was stored before: two small tables in schema ``ngb_ledger``, written in the store's own
 transaction, so that a repeated job or file is told from a new one.
 
-``ngb.stored_jobs`` forgets jobs after ``JOBS_KEPT_DAYS``: no queue hands a job out again so late.
-``ngb.loaded_files`` has one row for each file of a table and goes with the table.
+``ngb_ledger.stored_jobs`` forgets jobs after ``JOBS_KEPT_DAYS``: no queue hands one out so late.
+The schema is not called ``ngb``: that is a likely user, and a user's own schema comes first in his
+search path.
+``ngb_ledger.loaded_files`` has one row for each file of a table and goes with the table.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ JOBS_KEPT_DAYS = 30
 _LOCK = 0x6E6762
 
 _CREATE = (
-    "CREATE SCHEMA IF NOT EXISTS ngb",
-    """CREATE TABLE IF NOT EXISTS ngb.stored_jobs (
+    "CREATE SCHEMA IF NOT EXISTS ngb_ledger",
+    """CREATE TABLE IF NOT EXISTS ngb_ledger.stored_jobs (
         job_id text PRIMARY KEY, table_name text NOT NULL, rows bigint NOT NULL,
         stored_at timestamptz NOT NULL DEFAULT now())""",
-    """CREATE TABLE IF NOT EXISTS ngb.loaded_files (
+    """CREATE TABLE IF NOT EXISTS ngb_ledger.loaded_files (
         table_oid oid, sha256 text, table_name text NOT NULL, rows bigint NOT NULL,
         loaded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (table_oid, sha256))""",
 )
@@ -33,8 +35,8 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
     EXISTS alone is not, two of them collide in the catalog.
     """
     there = connection.execute(
-        "SELECT to_regclass('ngb.stored_jobs') IS NOT NULL "
-        "AND to_regclass('ngb.loaded_files') IS NOT NULL"
+        "SELECT to_regclass('ngb_ledger.stored_jobs') IS NOT NULL "
+        "AND to_regclass('ngb_ledger.loaded_files') IS NOT NULL"
     ).fetchone()
     if there == (True,):
         return
@@ -45,8 +47,8 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
                 connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege as error:
         raise QueryError(
-            f"the ledgers of schema ngb cannot be made: {error.diag.message_primary}",
-            hint="let an administrator run: CREATE SCHEMA ngb AUTHORIZATION your_user",
+            f"the ledgers of schema ngb_ledger cannot be made: {error.diag.message_primary}",
+            hint="let an administrator run: CREATE SCHEMA ngb_ledger AUTHORIZATION your_user",
             sqlstate=error.sqlstate,
         ) from None
 
@@ -54,11 +56,11 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
 def forget_old(connection: psycopg.Connection) -> None:
     """Bound both ledgers: jobs by age, files by the tables that are still there."""
     connection.execute(
-        "DELETE FROM ngb.stored_jobs WHERE stored_at < now() - make_interval(days => %s)",
+        "DELETE FROM ngb_ledger.stored_jobs WHERE stored_at < now() - make_interval(days => %s)",
         (JOBS_KEPT_DAYS,),
     )
     connection.execute(
-        "DELETE FROM ngb.loaded_files f "
+        "DELETE FROM ngb_ledger.loaded_files f "
         "WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = f.table_oid)"
     )
 
@@ -66,7 +68,7 @@ def forget_old(connection: psycopg.Connection) -> None:
 def claim_job(connection: psycopg.Connection, job_id: str, table: str, rows: int) -> bool:
     """True when this transaction is the first to store that job; waits for one that is at it."""
     cursor = connection.execute(
-        "INSERT INTO ngb.stored_jobs (job_id, table_name, rows) VALUES (%s, %s, %s) "
+        "INSERT INTO ngb_ledger.stored_jobs (job_id, table_name, rows) VALUES (%s, %s, %s) "
         "ON CONFLICT DO NOTHING",
         (job_id, table, rows),
     )
@@ -76,7 +78,7 @@ def claim_job(connection: psycopg.Connection, job_id: str, table: str, rows: int
 def claim_file(connection: psycopg.Connection, table_oid: int, table: str, sha256: str) -> bool:
     """True when this transaction is the first to load these bytes into that table."""
     cursor = connection.execute(
-        "INSERT INTO ngb.loaded_files (table_oid, sha256, table_name, rows) "
+        "INSERT INTO ngb_ledger.loaded_files (table_oid, sha256, table_name, rows) "
         "VALUES (%s, %s, %s, 0) ON CONFLICT DO NOTHING",
         (table_oid, sha256, table),
     )
@@ -86,13 +88,13 @@ def claim_file(connection: psycopg.Connection, table_oid: int, table: str, sha25
 def note_file_rows(connection: psycopg.Connection, table_oid: int, sha256: str, rows: int) -> None:
     """How many rows the claimed file had."""
     connection.execute(
-        "UPDATE ngb.loaded_files SET rows = %s WHERE table_oid = %s AND sha256 = %s",
+        "UPDATE ngb_ledger.loaded_files SET rows = %s WHERE table_oid = %s AND sha256 = %s",
         (rows, table_oid, sha256),
     )
 
 
 def forget_files(connection: psycopg.Connection, table_oid: int) -> None:
     """The table's rows went; what was loaded into it may be loaded again."""
-    if connection.execute("SELECT to_regclass('ngb.loaded_files')").fetchone() == (None,):
+    if connection.execute("SELECT to_regclass('ngb_ledger.loaded_files')").fetchone() == (None,):
         return
-    connection.execute("DELETE FROM ngb.loaded_files WHERE table_oid = %s", (table_oid,))
+    connection.execute("DELETE FROM ngb_ledger.loaded_files WHERE table_oid = %s", (table_oid,))

@@ -1,6 +1,6 @@
 """Files into tables: one transaction a file, safe to repeat, nothing half-done left behind.
 
-The bytes of each file are known by their hash in ``ngb.loaded_files``, written in the same
+The bytes of each file are known by their hash in ``ngb_ledger.loaded_files``, written in the same
 transaction as the rows: loading the same bytes into the same table again does nothing. Tables
 with a key take a file by upsert, so that an overlapping file corrects rows instead of doubling
 them.
@@ -241,7 +241,8 @@ def _loaded_before(
     if table is None or is_empty(connection, table):
         return False
     found = connection.execute(
-        "SELECT FROM ngb.loaded_files WHERE table_oid = %s AND sha256 = %s", (table.oid, digest)
+        "SELECT FROM ngb_ledger.loaded_files WHERE table_oid = %s AND sha256 = %s",
+        (table.oid, digest),
     ).fetchone()
     return found is not None
 

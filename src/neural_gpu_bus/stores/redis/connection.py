@@ -52,6 +52,7 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             decode_responses=False,
+            protocol=2,  # RESP3 begins with HELLO, which servers too old for us refuse: say the age
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
             **({} if url.startswith("unix:") else {"socket_keepalive": KEEPALIVE}),

@@ -1,0 +1,57 @@
+"""One home with private servers and two workers, and ``ngb`` as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fix_servers import private_settings, short_folder
+from neural_gpu_bus import embedded
+from neural_gpu_bus.embedded.handover import to_environment
+from neural_gpu_bus.settings import Settings
+
+Ngb = Callable[..., "subprocess.CompletedProcess[str]"]
+
+COMMAND = [sys.executable, "-m", "neural_gpu_bus"]
+
+
+@pytest.fixture(scope="session")
+def home_settings() -> Iterator[Settings]:
+    """Settings of a running home with two workers that lose a job after one silent second."""
+    with short_folder() as folder:
+        settings = private_settings(folder / "home", workers=2, job_lease_s=1.0)
+        with embedded.attach(settings):
+            yield settings
+            embedded.stop(settings)
+
+
+@pytest.fixture
+def ngb(home_settings: Settings, tmp_path: Path) -> Ngb:
+    """Runs ``ngb`` in a fresh process; keyword arguments are further environment variables."""
+
+    def run(*arguments: object, **environment: object) -> subprocess.CompletedProcess[str]:
+        return run_ngb(home_settings, tmp_path, *arguments, **environment)
+
+    return run
+
+
+def run_ngb(
+    settings: Settings, folder: Path, *arguments: object, **environment: object
+) -> subprocess.CompletedProcess[str]:
+    """``ngb`` with those settings, in that folder, 200 columns wide and without colours."""
+    own = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    given = {name: str(value) for name, value in environment.items()}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**to_environment(settings, os.environ), **own, **given},
+        timeout=120,
+        check=False,
+    )

@@ -1,0 +1,57 @@
+"""Reference pages say what the code says; the extras of ``ngb doctor`` are those of the build."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from neural_gpu_bus.status.optional_parts import EXTRAS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def make_reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "tools/make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["settings.md", "errors.md", "commands.md", "workloads.md"])
+def test_a_page_is_what_its_maker_writes(make_reference: ModuleType, page: str) -> None:
+    """If this fails, run tools/make_reference.py."""
+    written = (ROOT / "docs" / "reference" / page).read_text()
+
+    assert written == make_reference.PAGES[page]()
+
+
+def test_doctor_knows_the_extras_of_the_build() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    assert list(EXTRAS) == list(build["project"]["optional-dependencies"])
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    dead = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in local_links(page.read_text())
+        if not (page.parent / target).exists()
+    ]
+
+    assert dead == []
+
+
+def local_links(text: str) -> list[str]:
+    """Targets of Markdown links and pictures that are files here."""
+    parts = text.split("](")[1:]
+    targets = [part.split(")")[0].split("#")[0] for part in parts]
+    return [target for target in targets if target and "://" not in target]

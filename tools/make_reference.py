@@ -1,0 +1,136 @@
+"""Write the reference pages that restate code: settings, commands, workloads, errors.
+
+``python tools/make_reference.py`` writes them; a test compares them with what the code says now.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from neural_gpu_bus import errors
+from neural_gpu_bus.settings import Settings
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+
+
+def settings_page() -> str:
+    """Every setting: environment variable, default, limits, sentence."""
+    lines = [
+        "# Settings",
+        "",
+        "Each is an environment variable, a line of `ngb.toml` (in lower case, without `NGB_`),",
+        "and an argument of `ngb.open()`; arguments win over variables, variables over the file.",
+        "`ngb config` prints the values in force.",
+        "",
+        "| variable | default | limits | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory or field.default is None else f"`{field.default}`"
+        limits = ", ".join(_limit(rule) for rule in field.metadata)
+        lines.append(f"| `NGB_{name.upper()}` | {default} | {limits} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _limit(rule: Any) -> str:
+    words = {"ge": "at least", "gt": "over", "le": "at most", "lt": "under"}
+    return ", ".join(
+        f"{word} {getattr(rule, name)}" for name, word in words.items() if hasattr(rule, name)
+    )
+
+
+def errors_page() -> str:
+    """Every error class, as a tree, with its exit code and its first sentence."""
+    lines = [
+        "# Errors",
+        "",
+        "All carry `what` (what happened, with the values), `hint` (what to do) and their facts as",
+        "attributes. The number is the exit code of `ngb`. What each looks like in practice is in",
+        "[when things go wrong](../how-to/when-things-go-wrong.md).",
+        "",
+    ]
+    lines += list(_error_tree(errors.NeuralGpuBusError, 0))
+    return "\n".join(lines) + "\n"
+
+
+def _error_tree(kind: type[errors.NeuralGpuBusError], depth: int) -> Iterator[str]:
+    sentence = " ".join(inspect.getdoc(kind).split("\n\n")[0].split())  # type: ignore[union-attr]
+    builtins = [base.__name__ for base in kind.__bases__ if base.__module__ == "builtins"]
+    also = f", also a `{builtins[0]}`" if builtins and builtins != ["Exception"] else ""
+    yield f"{'  ' * depth}- `{kind.__name__}` ({kind.exit_code}{also}): {sentence}"
+    for child in kind.__subclasses__():
+        yield from _error_tree(child, depth + 1)
+
+
+def commands_page() -> str:
+    """Every command with its sentence and options."""
+    from typer.main import get_command
+
+    from neural_gpu_bus.cli.main import app
+
+    root: Any = get_command(app)
+    lines = ["# Commands", "", "`ngb COMMAND --help` says the same.", ""]
+    for name, command in root.commands.items():
+        lines += [f"## ngb {name}", "", _one_line(command.help), ""]
+        lines += [
+            _parameter(parameter) for parameter in command.params if not _is_hidden(parameter)
+        ]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_hidden(parameter: Any) -> bool:
+    return bool(getattr(parameter, "hidden", False)) or parameter.name == "help"
+
+
+def _parameter(parameter: Any) -> str:
+    names = ", ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.name
+    return f"- `{names}`: {_one_line(getattr(parameter, 'help', '') or '')}"
+
+
+def workloads_page() -> str:
+    """Every registered workload: inputs, parameters with defaults."""
+    from neural_gpu_bus.workloads import WORKLOADS, describe_params
+
+    lines = [
+        "# Workloads",
+        "",
+        "Definitions, conventions and sources are in",
+        "[the explanation](../explanation/workloads.md).",
+        "",
+    ]
+    for workload in WORKLOADS.values():
+        lines += [f"## {workload.name}", "", workload.summary, "", "Inputs:", ""]
+        for name, columns in workload.inputs.items():
+            kinds = ", ".join(f"`{column}` ({kind})" for column, kind in columns.items())
+            lines.append(f"- `{name}`: {kinds or 'every float column'}")
+        lines += ["", "Parameters:", ""]
+        lines += [f"- `{text}`" for text in describe_params(workload.params_type)] + [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+PAGES: dict[str, typing.Callable[[], str]] = {
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "commands.md": commands_page,
+    "workloads.md": workloads_page,
+}
+
+
+def main() -> None:
+    """Write all pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page())
+
+
+if __name__ == "__main__":
+    main()
