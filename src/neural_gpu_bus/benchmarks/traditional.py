@@ -1,8 +1,9 @@
 """The traditional way: what a competent engineer writes today.
 
-SQLAlchemy with psycopg2 and ``pandas.read_sql``; pandas and numpy in idiomatic, vectorised code;
-results by executemany through SQLAlchemy, which batches them into multi-row INSERTs (its default,
-and its fastest); pickle in Redis, which takes frames faster than JSON and keeps their types.
+``pandas.read_sql`` through SQLAlchemy and psycopg2; pandas and numpy in idiomatic, vectorised code;
+results by executemany through SQLAlchemy and psycopg 3; pickle in Redis, which takes frames faster
+than JSON and keeps their types. Two drivers, because each is the faster one at its part: psycopg2
+reads 1.5 times as fast here, psycopg 3 writes in half the time.
 """
 
 from __future__ import annotations
@@ -21,20 +22,25 @@ if TYPE_CHECKING:
 
 
 class TraditionalWay:
-    """One pooled connection to PostgreSQL and one to Redis, opened once."""
+    """Pooled connections to PostgreSQL, one to read and one to write, and one to Redis."""
 
     name = TRADITIONAL
 
     def __init__(self, servers: Servers) -> None:
+        import psycopg
         import psycopg2
         import redis
         import sqlalchemy
 
         dsn = servers.postgres_dsn.get_secret_value()
         self._schema = servers.schema
-        self._engine = sqlalchemy.create_engine(
+        self._reading = sqlalchemy.create_engine(
             "postgresql+psycopg2://",
             creator=lambda: psycopg2.connect(dsn, options="-c timezone=UTC"),
+        )
+        self._writing = sqlalchemy.create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(dsn, options="-c timezone=UTC"),
         )
         self._redis = redis.Redis.from_url(servers.redis_url.get_secret_value())
         self._tables: dict[str, sqlalchemy.Table] = {}
@@ -47,7 +53,7 @@ class TraditionalWay:
             result_table(self.name, task),
             sqlalchemy.MetaData(),
             schema=self._schema,
-            autoload_with=self._engine,
+            autoload_with=self._writing,
         )
 
     def run(self, task: Task, watch: Stopwatch) -> int:
@@ -57,13 +63,13 @@ class TraditionalWay:
 
         from neural_gpu_bus.benchmarks.traditional_maths import COMPUTE
 
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             frames = {name: pd.read_sql(sql, connection) for name, sql in task.inputs.items()}
         watch.lap("read")
         result: pd.DataFrame = COMPUTE[task.workload](**frames, **task.params)
         watch.lap("compute")
         records: Any = result.to_dict("records")
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(sqlalchemy.insert(self._tables[task.workload]), records)
         self._redis.set(redis_key(self.name, task), pickle.dumps(result, protocol=5))
         watch.lap("store")
@@ -76,8 +82,9 @@ class TraditionalWay:
         return sorted_rows({name: _plain(frame[name]) for name in frame}, task.key)
 
     def close(self) -> None:
-        """Close both."""
-        self._engine.dispose()
+        """Close all."""
+        self._reading.dispose()
+        self._writing.dispose()
         self._redis.close()
 
 
