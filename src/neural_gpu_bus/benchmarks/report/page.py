@@ -45,8 +45,8 @@ PICTURES = {
     ),
     "vpin.bars": (
         "VPIN from bars",
-        "The same market by bulk classification of one-minute bars: the two methods disagree on "
-        "level, which is known and disputed.",
+        "The same by bulk classification of bars instead of trades: the two disagree on level, "
+        "which is known and disputed.",
         170,
         (),
     ),
