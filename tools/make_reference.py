@@ -117,11 +117,36 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+#: The report's colours and lines, for the picture standing alone.
+PICTURE_STYLE = """
+svg { color-scheme: light dark; font-family: system-ui, sans-serif; }
+rect { fill: light-dark(#fafaf7, #1b1f24); stroke: light-dark(#b8beb9, #4a525b); }
+rect { stroke-width: 1.2; }
+.strong { stroke: light-dark(#0e7a60, #3fc3a1); stroke-width: 1.8; }
+text { font-size: 12px; fill: light-dark(#1b2026, #e7eaed); }
+.tick { font-size: 11.5px; fill: light-dark(#5a646f, #a2acb6); }
+.node-head { font-weight: 600; font-size: 13px; }
+line.flow { stroke: light-dark(#0e7a60, #3fc3a1); stroke-width: 1.8; }
+line.message { stroke: light-dark(#5a646f, #a2acb6); stroke-width: 1.4; stroke-dasharray: 4 4; }
+.head.flow { fill: light-dark(#0e7a60, #3fc3a1); }
+.head.message { fill: light-dark(#5a646f, #a2acb6); }
+"""
+
+
+def data_path_picture() -> str:
+    """The report's picture of the data's way, for the README."""
+    from neural_gpu_bus.benchmarks.report.path_picture import draw_wide
+
+    opening, parts = draw_wide().svg("data-path").split(">", 1)
+    return f"{opening}><style>{PICTURE_STYLE}</style>{parts}\n"
+
+
 PAGES: dict[str, typing.Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "commands.md": commands_page,
     "workloads.md": workloads_page,
+    "../data-path.svg": data_path_picture,
 }
 
 

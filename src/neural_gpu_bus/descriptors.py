@@ -101,7 +101,8 @@ class JobRecord(msgspec.Struct, frozen=True):
     attach_us: float
     compute_us: float
     publish_us: float
-    #: Storing to PostgreSQL and Redis together; 0 where nothing was to be stored.
+    #: Storing to PostgreSQL and Redis, both at once and while the result is published; 0 where
+    #: nothing was to be stored.
     store_us: float
     #: Rows this job stored in PostgreSQL: 0 where none were to be, or another delivery had
     #: stored them.

@@ -194,8 +194,11 @@ class DataPlane:
             write_redis=self._write_result,
             announce=self._announce_result,
         )
-        run_worker(self.queue, runner, stop=stop)
-        self.queue.close()
+        try:
+            run_worker(self.queue, runner, stop=stop)
+        finally:
+            runner.close()
+            self.queue.close()
 
     # Methods, so that a worker connects to a server when the first result has to go there.
 
@@ -253,8 +256,10 @@ class DataPlane:
     @property
     def memory(self) -> UnifiedMemory:
         """Layer 2."""
-        folder, bytes_max = self.addresses.memory_folder, self.settings.memory_limit_bytes
-        return self._built("memory", lambda: UnifiedMemory(folder, bytes_max))
+        return self._built(
+            "memory",
+            lambda: UnifiedMemory(self.addresses.memory_folder, self.settings.memory_limit_bytes),
+        )
 
     @property
     def database(self) -> PostgresStore:

@@ -24,7 +24,9 @@ def make_reference() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["settings.md", "errors.md", "commands.md", "workloads.md"])
+@pytest.mark.parametrize(
+    "page", ["settings.md", "errors.md", "commands.md", "workloads.md", "../data-path.svg"]
+)
 def test_a_page_is_what_its_maker_writes(make_reference: ModuleType, page: str) -> None:
     """If this fails, run tools/make_reference.py."""
     written = (ROOT / "docs" / "reference" / page).read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -24,7 +25,7 @@ def check_params(
     values are looked at by the worker. Raises BadParameterError: an unknown name, a value of the
     wrong type or outside its limits, values that do not fit together, a missing column.
     """
-    fields = {field.name: field for field in msgspec.structs.fields(workload.params_type)}
+    fields = _fields(workload.params_type)
     for name in given:
         if name not in fields:
             raise _unknown(workload, name, list(fields))
@@ -33,6 +34,12 @@ def check_params(
     if inputs is not None:
         _check_inputs(workload, inputs)
     return params
+
+
+@cache
+def _fields(params_type: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """By name; kept, because msgspec evaluates the annotations anew each time (0.1 ms)."""
+    return {field.name: field for field in msgspec.structs.fields(params_type)}
 
 
 def describe_params(params_type: type[msgspec.Struct]) -> list[str]:

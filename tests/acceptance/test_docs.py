@@ -1,0 +1,41 @@
+"""Every Python example in the README and the docs runs, in a fresh process, on private servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neural_gpu_bus.embedded.handover import to_environment
+from neural_gpu_bus.settings import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(?ms)^```python\n(.*?)^```$")
+EXAMPLES = [
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in PAGES
+    for number, block in enumerate(BLOCK.findall(page.read_text()), 1)
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_example_runs(example: str, home_settings: Settings, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env=to_environment(home_settings, os.environ),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 3
