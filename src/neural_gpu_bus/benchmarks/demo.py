@@ -81,15 +81,18 @@ def run_demo(
             servers=stored.versions() | machine.redis_version(servers.redis_url),
             seed=options.seed,
             repeats=options.repeats,
-            data_notes=[*data.notes, *_positions_note(data, options.seed)],
+            data_notes=[*data.notes, *_further_notes(data, options)],
             workloads=results,
             skipped=skipped,
             pictures=pictures.take(stored, made),
         )
 
 
-def _positions_note(data: DemoData, seed: int) -> list[str]:
-    return [positions.note(seed)] if data.price_assets else []
+def _further_notes(data: DemoData, options: DemoOptions) -> list[str]:
+    notes = [positions.note(options.seed)] if data.price_assets else []
+    if options.scale != FULL:
+        notes.append("A quick run with less data: a check that all works, not figures to quote.")
+    return notes
 
 
 def _load(
