@@ -119,6 +119,8 @@ def test_quick_bench_writes_figures(ngb: Ngb, tmp_path: Path) -> None:
     assert set(cases) == {"read", "last-bars", "write", "put", "get", "job", "redis"}
     assert "direct, resident" in cases["last-bars"]["timings"]
     assert "Ray" in cases["put"]["skipped"]
+    assert "read: Reading 10,000 rows" in done.stdout
+    assert "[ray]" in done.stdout
 
 
 def test_an_unknown_case_is_refused_with_the_nearest(ngb: Ngb) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -115,9 +116,9 @@ class Display:
 
     def say(self, text: str) -> None:
         """What happens now."""
-        self._progress.update(self._task, description=text)
+        self._progress.update(self._task, description=escape(text))
         if not err.is_terminal:
-            err.print(text)
+            err.print(escape(text))
 
     def expect(self, steps: int) -> None:
         """How many steps there will be."""
@@ -200,10 +201,10 @@ def _print_demo(results: DemoResults, report: Path) -> None:
         table.add_row(result.title, *medians, *faster)
     out.print(table)
     for workload, why in results.skipped.items():
-        out.print(f"skipped {workload}: {why}", soft_wrap=True)
+        out.print(escape(f"skipped {workload}: {why}"), soft_wrap=True)
     for line in (*_facts(results), *results.data_notes):
-        out.print(line, soft_wrap=True, style="dim")
-    out.print(f"report: {report.resolve()}", soft_wrap=True)
+        out.print(escape(line), soft_wrap=True, style="dim")
+    out.print(escape(f"report: {report.resolve()}"), soft_wrap=True)
 
 
 def _facts(results: DemoResults) -> list[str]:
@@ -235,6 +236,6 @@ def _print_case(result: CaseResult) -> None:
         table.add_row(name, duration(timing.median_s), duration(timing.min_s), quartiles, ratio)
     out.print(table)
     for name, note in result.notes.items():
-        out.print(f"  {name}: {note}", style="dim", soft_wrap=True)
+        out.print(escape(f"  {name}: {note}"), style="dim", soft_wrap=True)
     for name, why in result.skipped.items():
-        out.print(f"  {name} skipped: {why}", style="dim", soft_wrap=True)
+        out.print(escape(f"  {name} skipped: {why}"), style="dim", soft_wrap=True)

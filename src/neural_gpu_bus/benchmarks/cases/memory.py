@@ -39,7 +39,12 @@ def get(ground: Ground, closing: ExitStack) -> Case:
     entrants = [
         _repeated("Arrow file, mapped", lambda: _map(path), _values),
         _repeated("direct, by name", lambda: ground.plane.get(NAME)["value"], _values),
-        _repeated("direct, attached", lambda: memory.attach(frame.descriptor)["value"], _values),
+        _repeated(
+            "direct, attached",
+            lambda: memory.attach(frame.descriptor)["value"],
+            _values,
+            "by descriptor, in a process that has it mapped",
+        ),
     ]
     return Case(f"Getting a view of {ROWS * 8 // 1000} KB of columns", entrants, _ray())
 
@@ -62,13 +67,13 @@ def _ray() -> dict[str, str]:
     return {"Ray": "not installed: pip install 'neural-gpu-bus[ray]'"}
 
 
-def _repeated(name: str, work: Any, rows: Any = None) -> Entrant:
+def _repeated(name: str, work: Any, rows: Any = None, note: str = "") -> Entrant:
     def run() -> Any:
         for _ in range(LOOPS):
             result = work()
         return result
 
-    return Entrant(name, run, rows, factor=1 / LOOPS)
+    return Entrant(name, run, rows, factor=1 / LOOPS, note=note)
 
 
 def _write(path: Path, table: pa.Table) -> None:
