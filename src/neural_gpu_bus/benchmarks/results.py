@@ -16,7 +16,7 @@ STAGES = {
     "read": "from PostgreSQL into columns",
     "hand over": "the job through the bus, and back",
     "compute": "the workload itself",
-    "store": "into PostgreSQL (committed) and Redis",
+    "store": "into PostgreSQL (committed) and Redis; direct: the result block too",
 }
 
 
