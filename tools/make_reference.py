@@ -24,7 +24,7 @@ def settings_page() -> str:
         "",
         "Each is an environment variable, a line of `ngb.toml` (in lower case, without `NGB_`),",
         "and an argument of `ngb.open()`; arguments win over variables, variables over the file.",
-        "`ngb config` prints the values in force.",
+        "`NGB_CONFIG` names another file than `ngb.toml`. `ngb config` prints the values in force.",
         "",
         "| variable | default | limits | meaning |",
         "|---|---|---|---|",
@@ -109,7 +109,8 @@ def workloads_page() -> str:
             kinds = ", ".join(f"`{column}` ({kind})" for column, kind in columns.items())
             lines.append(f"- `{name}`: {kinds or 'every float column'}")
         lines += ["", "Parameters:", ""]
-        lines += [f"- `{text}`" for text in describe_params(workload.params_type)] + [""]
+        params = [f"- `{text}`" for text in describe_params(workload.params_type)]
+        lines += [*(params or ["none"]), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

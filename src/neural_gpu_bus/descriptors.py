@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
+#: What a fact of an error may be between processes.
+PlainFact = str | bool | int | float | list[str] | None
+
 
 class ColumnDescriptor(msgspec.Struct, frozen=True):
     """One column of a block."""
@@ -101,8 +104,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     attach_us: float
     compute_us: float
     publish_us: float
-    #: Storing to PostgreSQL and Redis, both at once and while the result is published; 0 where
-    #: nothing was to be stored.
+    #: Storing to PostgreSQL and then to Redis; 0 where nothing was to be stored.
     store_us: float
     #: Rows this job stored in PostgreSQL: 0 where none were to be, or another delivery had
     #: stored them.
@@ -111,12 +113,14 @@ class JobRecord(msgspec.Struct, frozen=True):
     stored_lsn: str = ""
 
 
-class JobFailure(msgspec.Struct, frozen=True):
-    """Why a job failed, in words; the class name is one of ``errors``."""
+class ErrorRecord(msgspec.Struct, frozen=True):
+    """An error on its way to another process, see ``error_records``."""
 
+    #: Class name, one of ``errors``.
     kind: str
     what: str
     hint: str = ""
+    facts: dict[str, PlainFact] = {}
 
 
 class JobAnswer(msgspec.Struct, frozen=True):
@@ -126,7 +130,7 @@ class JobAnswer(msgspec.Struct, frozen=True):
     status: Literal["done", "failed"]
     block: BlockDescriptor | None = None
     record: JobRecord | None = None
-    failure: JobFailure | None = None
+    failure: ErrorRecord | None = None
 
 
 class StoreReceipt(msgspec.Struct, frozen=True):

@@ -111,6 +111,10 @@ class AlreadyRunningError(UsageError):
     """The private servers of this home already run. Facts: ``home``, ``pid``."""
 
 
+class ClosedError(UsageError):
+    """What was asked has been closed."""
+
+
 class NotRunningError(UsageError):
     """The private servers of this home do not run. Facts: ``home``."""
 

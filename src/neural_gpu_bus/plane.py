@@ -1,6 +1,6 @@
 """DataPlane: builds every layer from Settings, hands each the others, closes them in order.
 
-The one composition root. Nothing else names concrete classes of more than one layer.
+The one composition root: a layer never names another, this builds them all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import msgspec
+import structlog
 
 from neural_gpu_bus import embedded
 from neural_gpu_bus.bus import Job, JobRunner, RedisJobQueue, run_worker
@@ -27,6 +28,7 @@ from neural_gpu_bus.descriptors import (
     StoreReceipt,
     StoreTarget,
 )
+from neural_gpu_bus.errors import ClosedError, ServerError
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.settings import Settings, load_settings
 from neural_gpu_bus.traditional import EventBus
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from redis import Redis
 
-    from neural_gpu_bus.ports import Planner, Progress
+    from neural_gpu_bus.ports import Progress
     from neural_gpu_bus.stores.postgres import LoadReport, Mode, PostgresStore
     from neural_gpu_bus.stores.redis import RedisColumns
 
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 RESULTS_TOPIC = "results"
 #: Topic on the market-data bus that says that a table has new rows.
 TABLES_TOPIC = "tables"
+
+_log = structlog.get_logger(__name__)
 
 
 class _Closes(Protocol):
@@ -88,6 +92,7 @@ class DataPlane:
         self.addresses = attachment.addresses
         self._parts: dict[str, Any] = {}
         self._building = threading.RLock()
+        self._closed = False
         self._closing = ExitStack()
         self._closing.callback(attachment.close)
 
@@ -183,13 +188,14 @@ class DataPlane:
 
     def run_worker(self, *, stop: Callable[[], bool] | None = None) -> None:
         """Take jobs and run them here until ``stop`` says so, SIGTERM or Ctrl-C."""
+        from neural_gpu_bus.engines import build_planner
         from neural_gpu_bus.workloads import WORKLOADS, load_kernels
 
         load_kernels()  # now, so that the first job does not pay the half second
         runner = JobRunner(
             self.memory,
             WORKLOADS,
-            self.planner,
+            build_planner(self.settings.gpu_backend, self.settings.neural_provider),
             store=self._store_result,
             write_redis=self._write_result,
             announce=self._announce_result,
@@ -197,7 +203,6 @@ class DataPlane:
         try:
             run_worker(self.queue, runner, stop=stop)
         finally:
-            runner.close()
             self.queue.close()
 
     # Methods, so that a worker connects to a server when the first result has to go there.
@@ -240,11 +245,20 @@ class DataPlane:
         """
         reports = self.database.load(files, table, key=key, text=text, progress=progress)
         for report in reports:
-            self.market_data.publish(TABLES_TOPIC, "TableLoaded", msgspec.structs.asdict(report))
+            if report.rows:
+                self._announce_rows(report)
         return reports
+
+    def _announce_rows(self, report: LoadReport) -> None:
+        try:
+            self.market_data.publish(TABLES_TOPIC, "TableLoaded", msgspec.structs.asdict(report))
+        except ServerError as error:  # the rows are there: that is the answer
+            _log.warning("new rows were not announced", table=report.table, error=error.what)
 
     def tables(self) -> Frame:
         """``name``, estimated ``rows`` and ``bytes`` of each table that this user may read."""
+        from neural_gpu_bus.stores.postgres import TABLES_SQL
+
         return self.query(TABLES_SQL)
 
     def statistics(self) -> PlaneStatistics:
@@ -328,21 +342,12 @@ class DataPlane:
         text = url.get_secret_value()
         return connect(text, timeout_s=self.settings.connect_timeout_s), server_address(text)
 
-    @property
-    def planner(self) -> Planner:
-        """Chooses the engine of each job that this process runs."""
-        from neural_gpu_bus.engines import build_planner
-
-        with self._building:
-            if "planner" not in self._parts:
-                settings = self.settings
-                planner = build_planner(settings.gpu_backend, settings.neural_provider)
-                self._parts["planner"] = planner
-            built: Planner = self._parts["planner"]
-            return built
-
     def _built(self, name: str, make: Callable[[], _Part]) -> _Part:
         with self._building:
+            if self._closed:
+                raise ClosedError(
+                    "this plane is closed", hint="open another: with ngb.open() as plane: ..."
+                )
             if name not in self._parts:
                 part = make()
                 self._closing.callback(part.close)
@@ -354,6 +359,8 @@ class DataPlane:
 
     def close(self) -> None:
         """Close what was opened, last first, and give the servers back. Harmless when repeated."""
+        with self._building:
+            self._closed = True
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -369,17 +376,3 @@ class DataPlane:
 
     def __repr__(self) -> str:
         return f"<DataPlane of {self.settings.home}>"
-
-
-#: Plain and partitioned tables outside the system's schemas; partitions count for their parent.
-TABLES_SQL = """
-SELECT CASE WHEN n.nspname = 'public' THEN quote_ident(c.relname)
-            ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END AS name,
-       greatest(c.reltuples, 0)::int8 AS rows,
-       pg_total_relation_size(c.oid) AS bytes
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'ngb_ledger')
-  AND has_table_privilege(c.oid, 'SELECT')
-ORDER BY 1
-"""

@@ -8,12 +8,12 @@ repr shows them.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from neural_gpu_bus.errors import BadSettingError
+from neural_gpu_bus.machine_memory import usable_memory_bytes
 
 GIB = 1 << 30
 
@@ -182,7 +183,7 @@ class Settings(BaseSettings):
     @property
     def memory_limit_bytes(self) -> int:
         """The budget in force, before what the memory file system can hold is looked at."""
-        return self.memory_bytes_max or min(16 * GIB, psutil.virtual_memory().total // 4)
+        return self.memory_bytes_max or min(16 * GIB, usable_memory_bytes() // 4)
 
     @property
     def query_limit_bytes(self) -> int:
@@ -194,13 +195,14 @@ class Settings(BaseSettings):
         """8 GiB on the original design's 64 GiB machine is an eighth; smaller machines keep the
         proportion.
         """
-        return self.compute_redis_bytes_max or min(8 * GIB, psutil.virtual_memory().total // 8)
+        return self.compute_redis_bytes_max or min(8 * GIB, usable_memory_bytes() // 8)
 
 
 def load_settings(**arguments: Any) -> Settings:
     """Settings from file, environment and arguments; BadSettingError names each bad one and what
     it may be.
     """
+    _check_names()
     try:
         return Settings(**arguments)
     except ValidationError as error:
@@ -217,6 +219,26 @@ def load_settings(**arguments: Any) -> Settings:
         raise BadSettingError(
             f"cannot read settings from {file!r}: {error}", hint="mend the file", setting=""
         ) from None
+
+
+def _check_names() -> None:
+    """A mistyped variable or file must not end in private servers where others were meant."""
+    named = os.environ.get("NGB_CONFIG")
+    if named and not Path(named).is_file():
+        raise BadSettingError(
+            f"NGB_CONFIG names {named!r}, which is no file",
+            hint="mend the path, or unset it to use ngb.toml of the working folder",
+            setting="NGB_CONFIG",
+        )
+    known = {f"NGB_{name.upper()}" for name in Settings.model_fields} | {"NGB_CONFIG"}
+    for name in os.environ:
+        if name.startswith("NGB_") and not name.startswith("NGB_TEST_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise BadSettingError(
+                f"there is no setting {name}",
+                hint=f"did you mean {near[0]}?" if near else "unset it; see `ngb config`",
+                setting=name,
+            )
 
 
 def _problem(item: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -50,6 +51,18 @@ def test_links_between_pages_lead_somewhere() -> None:
     ]
 
     assert dead == []
+
+
+def test_no_page_has_a_place_left_open() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    open_places = [
+        f"{page.relative_to(ROOT)}: {line}"
+        for page in pages
+        for line in page.read_text().splitlines()
+        if re.fullmatch(r"[A-Z_]{6,}", line.strip())
+    ]
+
+    assert open_places == []
 
 
 def local_links(text: str) -> list[str]:

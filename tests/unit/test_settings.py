@@ -15,6 +15,7 @@ SECRET = "s3cret-pass"
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NGB_CONFIG", raising=False)
     for name in Settings.model_fields:
         monkeypatch.delenv(f"NGB_{name.upper()}", raising=False)
 
@@ -79,6 +80,21 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "ngb.toml").write_text("workers = \n")
 
     with pytest.raises(BadSettingError, match=r"cannot read settings from 'ngb\.toml'"):
+        load_settings()
+
+
+def test_a_mistyped_variable_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGB_POSTGRES_DNS", "postgresql://h/d")
+
+    with pytest.raises(BadSettingError, match="no setting NGB_POSTGRES_DNS") as caught:
+        load_settings()
+    assert "did you mean NGB_POSTGRES_DSN?" in caught.value.hint
+
+
+def test_a_named_file_that_is_missing_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGB_CONFIG", "/nowhere/ngb.toml")
+
+    with pytest.raises(BadSettingError, match="which is no file"):
         load_settings()
 
 

@@ -6,9 +6,8 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
@@ -79,14 +78,13 @@ class JobRunner:
         self._clock_ns = clock_ns
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._results: deque[str] | None = None
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="store")
-
-    def close(self) -> None:
-        """End the threads that store."""
-        self._threads.shutdown()
 
     def __call__(self, job: JobDescriptor, deliveries: int) -> JobAnswer:
-        """Attach, compute, publish, store, answer. Raises what goes wrong."""
+        """Attach, compute, publish, store, answer. Raises what goes wrong.
+
+        One after the other: a result that cannot be published is not stored, and one that
+        PostgreSQL refuses does not stand in Redis.
+        """
         taken_ns = self._clock_ns()
         workload = self._find(job.workload)
         params = _params(workload, job.params)
@@ -94,10 +92,9 @@ class JobRunner:
         attached_ns = self._clock_ns()
         table, choice = self._compute(workload, inputs, params, job.engine)
         computed_ns = self._clock_ns()
-        with self._aside(job, table) as stored:
-            frame = self._publish(job.id, table)
-            published_ns = self._clock_ns()
-        receipt = stored()
+        frame = self._publish(job.id, table)
+        published_ns = self._clock_ns()
+        receipt = self._stored(job, table)
         record = JobRecord(
             choice=choice,
             worker=self._worker,
@@ -106,7 +103,7 @@ class JobRunner:
             attach_us=(attached_ns - taken_ns) / 1e3,
             compute_us=(computed_ns - attached_ns) / 1e3,
             publish_us=(published_ns - computed_ns) / 1e3,
-            store_us=(self._clock_ns() - computed_ns) / 1e3 if job.store != _NOWHERE else 0.0,
+            store_us=(self._clock_ns() - published_ns) / 1e3 if job.store != _NOWHERE else 0.0,
             stored_rows=receipt.rows,
             stored_lsn=receipt.lsn,
         )
@@ -154,31 +151,13 @@ class JobRunner:
                     created.append((self._memory.get(name).descriptor.created_ns, name))
         return [name for _, name in sorted(created)]
 
-    @contextmanager
-    def _aside(self, job: JobDescriptor, table: pa.Table) -> Iterator[Callable[[], StoreReceipt]]:
-        """Stores while the body publishes: each waits for another server. Yields what gives the
-        receipt, or raises what went wrong there; nothing is under way any more after the body.
-        """
-        rows: Future[StoreReceipt] | None = None
-        value: Future[int] | None = None
+    def _stored(self, job: JobDescriptor, table: pa.Table) -> StoreReceipt:
+        receipt = _NOTHING_STORED
         if job.store.table is not None:
-            store = _given(self._store, "table")
-            rows = self._threads.submit(store, job.store.table, table, job.id)
+            receipt = _given(self._store, "table")(job.store.table, table, job.id)
         if job.store.redis_key is not None:
-            write = _given(self._write_redis, "redis_key")
-            value = self._threads.submit(write, job.store.redis_key, table)
-
-        def receipt() -> StoreReceipt:
-            if value is not None:
-                value.result()
-            return rows.result() if rows is not None else _NOTHING_STORED
-
-        try:
-            yield receipt
-        finally:
-            for future in (rows, value):
-                if future is not None:
-                    future.exception()  # waits, and leaves raising to the receipt
+            _given(self._write_redis, "redis_key")(job.store.redis_key, table)
+        return receipt
 
     def _tell(self, job: JobDescriptor, record: JobRecord, rows: int) -> None:
         if self._announce is not None:

@@ -42,7 +42,7 @@ def _first_rows(frame: Frame, rows: int) -> Table:
     table = Table(box=None, pad_edge=False)
     shown = frame.arrow().slice(0, rows)
     for column in shown.column_names:
-        table.add_column(column, overflow="fold")
+        table.add_column(escape(column), overflow="fold")
     for row in zip(*(shown[column].to_pylist() for column in shown.column_names), strict=True):
         table.add_row(*(_cell(value) for value in row))
     return table

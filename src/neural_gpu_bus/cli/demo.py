@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -75,10 +76,10 @@ def bench(
 
     cases = chosen(only or [])
     display = Display()
-    with display, ngb.open() as plane:
+    with display, ngb.open() as plane, ExitStack() as at_end:
         from neural_gpu_bus.benchmarks.case import Ground, run_cases
 
-        ground = Ground.of(plane, rows=10_000 if quick else 1_000_000)
+        ground = Ground.of(plane, 10_000 if quick else 1_000_000, at_end)
         found = run_cases(cases, ground, repeats=repeats, clock=time.perf_counter, watcher=display)
     for result in found.cases:
         _print_case(result)

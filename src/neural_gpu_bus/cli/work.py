@@ -40,7 +40,9 @@ def submit(  # noqa: PLR0917  (typer's parameters are positional to it alone)
     engine: Annotated[str | None, typer.Option(help="cpu, gpu or neural; else planned.")] = None,
     table: Annotated[str | None, typer.Option(help="PostgreSQL table to store into.")] = None,
     redis_key: Annotated[str | None, typer.Option(help="Compute Redis key to store under.")] = None,
-    timeout_s: Annotated[float, typer.Option(min=0.01, help="Longest wait for the result.")] = 60.0,
+    timeout_s: Annotated[
+        float | None, typer.Option(min=0.01, help="Longest wait; else NGB_WAIT_TIMEOUT_S.")
+    ] = None,
 ) -> None:
     """Run a workload over datasets in shared memory and show its result."""
     with ngb.open() as plane:
@@ -52,11 +54,9 @@ def submit(  # noqa: PLR0917  (typer's parameters are positional to it alone)
             redis_key=redis_key,
         )
         frame = job.wait_result(timeout_s)
-        out.print(frame)
-        record = job.record
-        out.print(
-            f"engine {record.choice.engine} ({record.choice.backend}): {record.choice.reason}"
-        )
+        out.print(escape(repr(frame)))
+        choice = job.record.choice
+        out.print(escape(f"engine {choice.engine} ({choice.backend}): {choice.reason}"))
 
 
 def worker(

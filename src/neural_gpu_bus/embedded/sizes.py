@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from neural_gpu_bus.machine_memory import usable_memory_bytes
+
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -51,15 +53,7 @@ def sizes_for(machine_bytes: int, disk_free_bytes: int) -> Sizes:
 
 def machine_sizes(home: Path) -> Sizes:
     """Sizes for this machine, or for the container around this process where that is smaller."""
-    machine_bytes = min(
-        psutil.virtual_memory().total, _container_bytes(Path("/sys/fs/cgroup/memory.max"))
-    )
-    return sizes_for(machine_bytes, psutil.disk_usage(str(home)).free)
-
-
-def _container_bytes(file: Path) -> int:
-    text = file.read_text().strip() if file.is_file() else "max"
-    return int(text) if text.isdigit() else 1 << 62
+    return sizes_for(usable_memory_bytes(), psutil.disk_usage(str(home)).free)
 
 
 def _clamp(value: int, lowest: int, highest: int) -> int:

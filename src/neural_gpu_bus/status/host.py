@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from neural_gpu_bus.machine_memory import container_limit_bytes
 from neural_gpu_bus.status.checks import Check, Verdict
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -78,18 +79,11 @@ def _processor_flags() -> set[str]:
 
 def _memory() -> Check:
     memory = psutil.virtual_memory()
-    limit = _control_group_bytes()
+    limit_bytes = container_limit_bytes()
     detail = f"{memory.total / GIB:.1f} GiB, {memory.available / GIB:.1f} GiB available"
-    if limit is not None and limit < memory.total:
-        detail += f", of which this control group may use {limit / GIB:.1f} GiB"
+    if limit_bytes < memory.total:
+        detail += f", of which this container may use {limit_bytes / GIB:.1f} GiB"
     return Check("memory", Verdict.GOOD, detail)
-
-
-def _control_group_bytes() -> int | None:
-    """The container's own limit, where there is one: shared memory is charged to it as well."""
-    file = Path("/sys/fs/cgroup/memory.max")
-    text = file.read_text().strip() if file.exists() else "max"
-    return None if text == "max" else int(text)
 
 
 def _shared_memory(folder: Path) -> Check:

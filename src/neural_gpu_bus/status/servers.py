@@ -26,15 +26,21 @@ SERVERS = {
 
 def check_servers(settings: Settings) -> list[Check]:
     """One answer for each of the four servers."""
-    addresses: Any = settings
     try:
+        addresses = _addresses(settings)
+    except NeuralGpuBusError as error:
+        return [Check("private servers", Verdict.BAD, error.what, error.hint)]
+    return [_check(title, getattr(addresses, name), settings) for title, name in SERVERS.items()]
+
+
+def _addresses(settings: Settings) -> embedded.Addresses | Settings:
+    """Those in use, or the existing ones that the settings name where no keeper runs."""
+    try:
+        embedded.status(settings)  # looks, where attaching would make the home
         with embedded.attach(settings, counted=False) as attachment:
-            addresses = attachment.addresses
-            return [
-                _check(title, getattr(addresses, name), settings) for title, name in SERVERS.items()
-            ]
+            return attachment.addresses
     except NotRunningError:
-        return [_check(title, getattr(settings, name), settings) for title, name in SERVERS.items()]
+        return settings
 
 
 def _check(title: str, address: SecretStr | None, settings: Settings) -> Check:

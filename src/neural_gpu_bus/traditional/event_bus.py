@@ -31,7 +31,7 @@ class Event(msgspec.Struct, frozen=True):
     #: Stream position; hand it to ``read`` to go on behind it.
     id: str
     topic: str
-    #: What the payload describes, e.g. ``Result`` or ``TableLoaded``.
+    #: What the payload describes, e.g. ``JobDone`` or ``TableLoaded``.
     type: str
     payload: dict[str, Any]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from neural_gpu_bus.errors import NotRunningError, QueryTimeoutError
+from neural_gpu_bus.errors import ClosedError, QueryTimeoutError
 
 
 class Pool:
@@ -86,7 +86,7 @@ class Pool:
                 lambda: self._closed or self._lent < self._connections_max, self._wait_timeout_s
             )
             if self._closed:
-                raise NotRunningError("the PostgreSQL store is closed", hint="open a new plane")
+                raise ClosedError("the PostgreSQL store is closed", hint="open a new plane")
             if not free:
                 raise QueryTimeoutError(
                     f"all {self._connections_max} connections to PostgreSQL were in use for "

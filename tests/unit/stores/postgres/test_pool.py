@@ -8,7 +8,7 @@ import threading
 import psycopg
 import pytest
 
-from neural_gpu_bus.errors import NotRunningError, QueryTimeoutError
+from neural_gpu_bus.errors import ClosedError, QueryTimeoutError
 from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.pool import Pool
 
@@ -78,7 +78,7 @@ def test_a_closed_pool_lends_nothing(pool: Pool) -> None:
     with pool.lend() as lent:
         pool.close()
     assert lent.closed
-    with pytest.raises(NotRunningError, match="closed"), pool.lend():
+    with pytest.raises(ClosedError, match="closed"), pool.lend():
         pass
 
 
