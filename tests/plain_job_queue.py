@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from neural_gpu_bus.bus.lifecycle import JobEvent, JobState, after
-from neural_gpu_bus.descriptors import BusStatistics, JobAnswer, JobDescriptor, JobFailure
+from neural_gpu_bus.descriptors import BusStatistics, ErrorRecord, JobAnswer, JobDescriptor
 from neural_gpu_bus.errors import JobLostError, JobQueueFullError, JobTimeoutError
 
 
@@ -76,7 +76,7 @@ class PlainJobQueue:
                 known.state = after(known.state, JobEvent.LOSE)
             if known.state == JobState.WAITING and known.deliveries == self._deliveries_max:
                 known.state = after(known.state, JobEvent.GIVE_UP)
-                failure = JobFailure("JobFailedError", f"lost by {known.deliveries} workers")
+                failure = ErrorRecord("JobFailedError", f"lost by {known.deliveries} workers")
                 known.answer = JobAnswer(known.job.id, "failed", failure=failure)
                 self._shared.changed.notify_all()
             elif known.state == JobState.WAITING:

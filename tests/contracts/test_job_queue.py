@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from neural_gpu_bus.bus import RedisJobQueue
-from neural_gpu_bus.descriptors import JobAnswer, JobDescriptor, JobFailure
+from neural_gpu_bus.descriptors import ErrorRecord, JobAnswer, JobDescriptor
 from neural_gpu_bus.errors import JobLostError, JobQueueFullError, JobTimeoutError
 from plain_job_queue import PlainJobQueue, Shared
 
@@ -95,7 +95,7 @@ class QueueContract:
     def test_a_failed_job_may_be_tried_again(self, make: MakeQueue) -> None:
         caller, worker = make("caller"), make("worker")
         caller.submit(job("a"))
-        failed = JobAnswer("a", "failed", failure=JobFailure("JobFailedError", "no"))
+        failed = JobAnswer("a", "failed", failure=ErrorRecord("JobFailedError", "no"))
         worker.finish(worker.take(1), failed)
         assert caller.wait_answer("a", 1) == failed
         caller.submit(job("a"))
@@ -122,7 +122,7 @@ class QueueContract:
         assert (first.job, second.job) == (job("a"), job("a"))
         assert second.deliveries == 2
         assert other.finish(second, done("a"))
-        failed = JobAnswer("a", "failed", failure=JobFailure("JobFailedError", "late"))
+        failed = JobAnswer("a", "failed", failure=ErrorRecord("JobFailedError", "late"))
         assert not lost.finish(first, failed)
         assert caller.wait_answer("a", 1) == done("a")
 

@@ -88,7 +88,7 @@ def test_nonsense_ends_that_connection_alone() -> None:
         writer.write(b"nonsense\n")
         reply = await next_reply(reader)
         assert isinstance(reply, Refused)
-        assert reply.kind == "ProtocolError"
+        assert reply.error.kind == "ProtocolError"
         assert await reader.readline() == b""
         second = await asyncio.open_unix_connection(str(keeper.home.control_socket))
         second[1].write(encode(Status()))
@@ -105,7 +105,7 @@ def test_a_missing_memory_folder_is_named() -> None:
         writer.write(attach_to(keeper))
         reply = await next_reply(reader)
         assert isinstance(reply, Refused)
-        assert reply.kind == "BadSettingError"
-        assert "'/no/such' does not exist" in reply.what
+        assert reply.error.kind == "BadSettingError"
+        assert "'/no/such' does not exist" in reply.error.what
 
     assert talk_to_keeper(talk, memory_folder=Path("/no/such")) == 2

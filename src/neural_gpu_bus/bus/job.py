@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from neural_gpu_bus import errors
 from neural_gpu_bus.descriptors import (
     BlockDescriptor,
     JobAnswer,
     JobDescriptor,
-    JobFailure,
     JobRecord,
 )
-from neural_gpu_bus.errors import JobError, JobFailedError, NeuralGpuBusError
+from neural_gpu_bus.error_records import from_record
+from neural_gpu_bus.errors import JobError, JobFailedError
 
 if TYPE_CHECKING:
     from neural_gpu_bus.ports import JobQueue
@@ -78,7 +77,7 @@ class Job(Generic[Frame_co]):
             self._answer = self._queue.wait_answer(self.id, wait_s)
             self._keep_alive = None
         if self._answer.failure is not None:
-            raise _error(self.id, self._answer.failure)
+            raise from_record(self._answer.failure, unknown=JobFailedError, job_id=self.id)
         if self._answer.block is None:
             raise JobFailedError(
                 f"job {self.id!r} was answered without a result",
@@ -90,11 +89,3 @@ class Job(Generic[Frame_co]):
     def __repr__(self) -> str:
         state = "waiting" if self._answer is None else self._answer.status
         return f"Job {self.id} ({self.descriptor.workload}): {state}"
-
-
-def _error(job_id: str, failure: JobFailure) -> NeuralGpuBusError:
-    """The error class that the worker named, if it is one of ours."""
-    kind = getattr(errors, failure.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, NeuralGpuBusError)):
-        kind = JobFailedError
-    return kind(failure.what, hint=failure.hint, job_id=job_id)

@@ -19,7 +19,13 @@ import msgspec
 
 from neural_gpu_bus.bus import scripts
 from neural_gpu_bus.bus.lifecycle import JobState
-from neural_gpu_bus.descriptors import BusStatistics, JobAnswer, JobDescriptor, JobFailure
+from neural_gpu_bus.descriptors import (
+    BusStatistics,
+    ErrorRecord,
+    JobAnswer,
+    JobDescriptor,
+    PlainFact,
+)
 from neural_gpu_bus.errors import (
     BadParameterError,
     JobLostError,
@@ -235,9 +241,8 @@ class RedisJobQueue:
             job = JobDescriptor(id=job_id, workload="", params={}, inputs={})
             what = f"job {job_id!r} came in a form that this version does not know: {error}"
             hint = "run submitter and workers at the same version"
-            self._refuse(
-                RedisLease(job, deliveries, entry), JobFailure("JobFailedError", what, hint)
-            )
+            lease = RedisLease(job, deliveries, entry)
+            self._refuse(lease, ErrorRecord("JobFailedError", what, hint))
             return None
         return RedisLease(job, deliveries, entry)
 
@@ -245,9 +250,10 @@ class RedisJobQueue:
         lost = lease.deliveries - 1
         what = f"job {lease.job.id!r} was lost by {lost} workers, which is the limit"
         hint = "see why workers end (memory, a crash in a library), then submit it under another id"
-        self._refuse(lease, JobFailure("JobFailedError", what, hint))
+        facts: dict[str, PlainFact] = {"deliveries": lost}
+        self._refuse(lease, ErrorRecord("JobFailedError", what, hint, facts))
 
-    def _refuse(self, lease: RedisLease, failure: JobFailure) -> None:
+    def _refuse(self, lease: RedisLease, failure: ErrorRecord) -> None:
         with self._translated():
             self._client.xadd(
                 self._prefix + "dead",

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import structlog
 
-from neural_gpu_bus.descriptors import JobAnswer, JobDescriptor, JobFailure
+from neural_gpu_bus.descriptors import ErrorRecord, JobAnswer, JobDescriptor
+from neural_gpu_bus.error_records import to_record
 from neural_gpu_bus.errors import JobFailedError, NeuralGpuBusError, ServerError
 from neural_gpu_bus.ports import JobQueue, Lease
 
@@ -69,11 +70,12 @@ def answer_of(runner: Runner, job: JobDescriptor, deliveries: int) -> JobAnswer:
     try:
         return runner(job, deliveries)
     except NeuralGpuBusError as error:
-        failure = JobFailure(type(error).__name__, error.what, error.hint)
+        failure = to_record(error)
     except Exception as error:  # noqa: BLE001  the edge of the process: every error is answered
         _log.exception("job failed", job=job.id, workload=job.workload)
         what = f"{job.workload} failed with {type(error).__name__}: {error}"
-        failure = JobFailure(JobFailedError.__name__, what, "the worker's log has the traceback")
+        hint = "the worker's log has the traceback"
+        failure = ErrorRecord(JobFailedError.__name__, what, hint)
     return JobAnswer(job.id, "failed", failure=failure)
 
 

@@ -11,11 +11,11 @@ from neural_gpu_bus.embedded.control import (
     Refused,
     Reply,
     Request,
-    as_error,
     decode_reply,
     encode,
 )
 from neural_gpu_bus.embedded.home import Home
+from neural_gpu_bus.error_records import from_record
 from neural_gpu_bus.errors import HostError
 
 Report = Callable[[str], None]
@@ -52,7 +52,7 @@ class Connection:
                 raise ConnectionResetError("the keeper closed the connection")
             reply = decode_reply(line)
             if isinstance(reply, Refused):
-                raise as_error(reply)
+                raise from_record(reply.error)
             if not isinstance(reply, Progress):
                 return reply
             if report:

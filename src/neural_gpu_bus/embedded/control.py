@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import msgspec
 
-from neural_gpu_bus import errors
+from neural_gpu_bus.descriptors import ErrorRecord
 from neural_gpu_bus.embedded.records import KeeperStatus, ServerName
-from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError
+from neural_gpu_bus.errors import ProtocolError
 
 #: Longest line either side reads; a status of 64 workers has about 8 kB.
 LINE_BYTES_MAX = 1 << 20
@@ -70,10 +70,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """An error that the client raises as its own."""
 
-    kind: str
-    what: str
-    hint: str
-    facts: dict[str, str | int | float | None]
+    error: ErrorRecord
 
 
 Reply = Progress | Attached | StatusReport | Done | Refused
@@ -105,20 +102,3 @@ def decode_reply(line: bytes) -> Reply:
             hint="it may be of another version: stop it with `ngb down`",
             position=0,
         ) from None
-
-
-def refuse(error: NeuralGpuBusError) -> Refused:
-    """An error, ready to travel; facts that are no plain values travel as text."""
-    facts = {
-        name: value if value is None or isinstance(value, int | float) else str(value)
-        for name, value in error.facts.items()
-    }
-    return Refused(type(error).__name__, error.what, error.hint, facts)
-
-
-def as_error(refused: Refused) -> NeuralGpuBusError:
-    """The error that was refused with; its root class when this version does not know the kind."""
-    kind = getattr(errors, refused.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, NeuralGpuBusError)):
-        kind = NeuralGpuBusError
-    return kind(refused.what, hint=refused.hint, **refused.facts)

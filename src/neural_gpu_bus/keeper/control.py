@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from neural_gpu_bus.descriptors import ErrorRecord
 from neural_gpu_bus.embedded.control import (
     LINE_BYTES_MAX,
     Attach,
@@ -23,9 +24,9 @@ from neural_gpu_bus.embedded.control import (
     Stay,
     decode_request,
     encode,
-    refuse,
 )
 from neural_gpu_bus.embedded.handover import existing_digests
+from neural_gpu_bus.error_records import to_record
 from neural_gpu_bus.errors import AlreadyRunningError, BadSettingError, NeuralGpuBusError
 from neural_gpu_bus.version import __version__
 
@@ -142,7 +143,7 @@ class _Connection:
     async def refuse(self, error: NeuralGpuBusError) -> None:
         """Send an error."""
         with contextlib.suppress(ConnectionError):
-            await _send(self._writer, refuse(error))
+            await _send(self._writer, Refused(to_record(error)))
 
     async def close(self) -> None:
         """The client is gone, or has to go."""
@@ -162,7 +163,8 @@ class _Connection:
         except Exception as error:
             # The client shall hear of a defect here, not wait for an answer that never comes.
             log.exception("cannot answer %r", request)
-            reply = Refused("HostError", f"the keeper failed: {error!r}", "see its log", {})
+            what = f"the keeper failed: {error!r}"
+            reply = Refused(ErrorRecord("HostError", what, "see its log"))
         if self._keeper.stopping and isinstance(reply, Attached):
             # It came just after the decision to stop. Without an answer it starts the next keeper.
             self._writer.close()
@@ -186,7 +188,7 @@ class _Connection:
     async def _attach(self, request: Attach) -> Reply:
         error = self._mismatch(request)
         if error is not None:
-            return refuse(error)
+            return Refused(to_record(error))
         while not self._keeper.ready.done():
             await asyncio.wait({self._keeper.ready}, timeout=PROGRESS_S)
             if not self._keeper.ready.done():
@@ -195,9 +197,10 @@ class _Connection:
         if isinstance(failure, NeuralGpuBusError):
             # Before it is told: who tries again at once shall not meet this keeper again.
             self._control.close()
-            return refuse(failure)
+            return Refused(to_record(failure))
         if self._keeper.ready.cancelled():
-            return Refused("HostError", "the private servers were stopped", "try again", {})
+            what = "the private servers were stopped"
+            return Refused(ErrorRecord("HostError", what, "try again"))
         return self._keeper.attached()
 
     def _mismatch(self, request: Attach) -> NeuralGpuBusError | None:

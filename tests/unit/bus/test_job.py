@@ -9,9 +9,9 @@ import pytest
 from neural_gpu_bus.bus import Job
 from neural_gpu_bus.descriptors import (
     EngineChoice,
+    ErrorRecord,
     JobAnswer,
     JobDescriptor,
-    JobFailure,
     JobRecord,
 )
 from neural_gpu_bus.errors import (
@@ -40,7 +40,7 @@ def _answer(queue: PlainJobQueue, **given: Any) -> None:
 
 
 def _fail(queue: PlainJobQueue, kind: str) -> None:
-    _answer(queue, status="failed", failure=JobFailure(kind, "window is 0", "give 1"))
+    _answer(queue, status="failed", failure=ErrorRecord(kind, "window is 0", "give 1"))
 
 
 def test_a_result_is_attached(queue: PlainJobQueue, memory: UnifiedMemory) -> None:
@@ -74,12 +74,18 @@ def test_inputs_are_held_until_the_answer(queue: PlainJobQueue, memory: UnifiedM
 def test_a_failure_is_the_error_that_the_worker_named(
     queue: PlainJobQueue, memory: UnifiedMemory
 ) -> None:
-    _fail(queue, "BadParameterError")
+    facts = {"parameter": "window", "row": 3, "job_id": "another"}
+    _answer(
+        queue,
+        status="failed",
+        failure=ErrorRecord("BadParameterError", "window is 0", "give 1", facts),
+    )
     job = Job(queue, memory, DESCRIPTOR)
     for _ in range(2):
         with pytest.raises(BadParameterError, match="window is 0\nhint: give 1") as caught:
             job.wait_result(0)
-    assert caught.value.job_id == "a"
+    error = caught.value
+    assert (error.parameter, error.row, error.job_id) == ("window", 3, "a")
 
 
 @pytest.mark.parametrize("kind", ["ValueError", "annotations", "", "__builtins__"])

@@ -11,7 +11,7 @@ import pytest
 from neural_gpu_bus.bus import run_worker
 from neural_gpu_bus.bus import worker as worker_module
 from neural_gpu_bus.bus.worker import work_once
-from neural_gpu_bus.descriptors import JobAnswer, JobDescriptor
+from neural_gpu_bus.descriptors import ErrorRecord, JobAnswer, JobDescriptor
 from neural_gpu_bus.errors import BadParameterError, ServerUnreachableError
 from plain_job_queue import PlainJobQueue, Shared
 
@@ -43,15 +43,13 @@ def test_a_job_is_run_and_answered_while_its_lease_is_known(queue: PlainJobQueue
     assert not work_once(queue, _done, held.append, timeout_s=0)
 
 
-def test_an_error_of_ours_keeps_its_kind_and_hint(queue: PlainJobQueue) -> None:
-    error = BadParameterError("window is 0", hint="give 1 or more", parameter="window")
+def test_an_error_of_ours_keeps_its_kind_hint_and_facts(queue: PlainJobQueue) -> None:
+    error = BadParameterError("window is 0", hint="give 1 or more", parameter="window", row=3)
     work_once(queue, _raising(error), lambda lease: None)
     failure = queue.wait_answer("a", 0).failure
 
-    assert (failure.kind, failure.what, failure.hint) == (
-        "BadParameterError",
-        "window is 0",
-        "give 1 or more",
+    assert failure == ErrorRecord(
+        "BadParameterError", "window is 0", "give 1 or more", {"parameter": "window", "row": 3}
     )
 
 
