@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from made_up_market import write_market
+from neural_gpu_bus import embedded
 from neural_gpu_bus.embedded.handover import to_environment
+from neural_gpu_bus.plane import DataPlane
 from neural_gpu_bus.settings import Settings
 
 Ngb = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -32,7 +36,29 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_quick_demo_writes_page_and_figures(ngb: Ngb, market: Path, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Left:
+    """What stands in the servers and in memory."""
+
+    schemas: list[str]
+    keys: list[str]
+    datasets: list[str]
+
+    @classmethod
+    def behind(cls, settings: Settings) -> Left:
+        with DataPlane(settings, embedded.attach(settings)) as plane:
+            schemas = plane.query("SELECT nspname::text AS name FROM pg_namespace ORDER BY 1")
+            url = plane.addresses.compute_redis_url.get_secret_value()
+            with redis.Redis.from_url(url, decode_responses=True) as client:
+                keys = sorted(client.scan_iter("ngb:demo:*"))
+            named = [name for name in plane.names() if name.startswith("ngb_")]
+            found = [name for name in schemas["name"].tolist() if not name.startswith("pg_")]
+        return cls(found, keys, named)
+
+
+def test_quick_demo_writes_page_and_figures(
+    ngb: Ngb, home_settings: Settings, market: Path, tmp_path: Path
+) -> None:
     page = tmp_path / "out" / "report.html"
 
     done = ngb("demo", "--quick", "--data", market, "--report", page, COLUMNS=80)
@@ -51,6 +77,10 @@ def test_quick_demo_writes_page_and_figures(ngb: Ngb, market: Path, tmp_path: Pa
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert f"report: {page}" in done.stdout
     assert "Shape patterns" in done.stdout
+    left = Left.behind(home_settings)
+    assert (left.keys, left.datasets) == ([], [])
+    assert any(name.startswith("ngb_demo_") for name in left.schemas)
+    assert not any(name.startswith("demo") for name in left.schemas)
     assert all(len(line) <= 80 for line in done.stdout.split("measured")[0].splitlines())
 
 
@@ -110,7 +140,7 @@ def test_a_page_that_cannot_be_written_is_known_before_anything_runs(
     assert "starting" not in done.stderr
 
 
-def test_quick_bench_writes_figures(ngb: Ngb, tmp_path: Path) -> None:
+def test_quick_bench_writes_figures(ngb: Ngb, home_settings: Settings, tmp_path: Path) -> None:
     figures = tmp_path / "bench.json"
 
     done = ngb("bench", "--quick", "--repeats", "1", "--json", figures)
@@ -121,6 +151,9 @@ def test_quick_bench_writes_figures(ngb: Ngb, tmp_path: Path) -> None:
     assert "direct, resident" in cases["last-bars"]["timings"]
     assert "Ray" in cases["put"]["skipped"]
     assert "read: Reading 10,000 rows" in done.stdout
+    left = Left.behind(home_settings)
+    assert left.datasets == []
+    assert not any("bench" in name for name in left.schemas)
     assert ("[ray]" in done.stdout) == (importlib.util.find_spec("ray") is None)
 
 

@@ -34,9 +34,11 @@ class Ground:
     redis_url: str
     #: Rows of the table that is read.
     rows: int
+    #: Takes away, after all cases, what more than one of them uses.
+    at_end: ExitStack
 
     @classmethod
-    def of(cls, plane: DataPlane, rows: int) -> Ground:
+    def of(cls, plane: DataPlane, rows: int, at_end: ExitStack) -> Ground:
         """On the plane's own servers."""
         addresses = plane.addresses
         return cls(
@@ -44,6 +46,7 @@ class Ground:
             addresses.postgres_dsn.get_secret_value(),
             addresses.compute_redis_url.get_secret_value(),
             rows,
+            at_end,
         )
 
 

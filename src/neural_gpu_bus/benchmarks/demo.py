@@ -17,10 +17,11 @@ from neural_gpu_bus.benchmarks.direct import DirectWay
 from neural_gpu_bus.benchmarks.equality import require_equal
 from neural_gpu_bus.benchmarks.library import LibraryWay
 from neural_gpu_bus.benchmarks.measure import Candidate, Clock, Stopwatch, measure
+from neural_gpu_bus.benchmarks.removal import remove_keys
 from neural_gpu_bus.benchmarks.results import COLD, WAYS, DemoResults, WorkloadResult
 from neural_gpu_bus.benchmarks.tasks import FULL, Scale, Task, tasks
 from neural_gpu_bus.benchmarks.traditional import TraditionalWay
-from neural_gpu_bus.benchmarks.ways import ResultTables, Servers, Way
+from neural_gpu_bus.benchmarks.ways import ResultTables, Servers, Way, redis_key
 
 if TYPE_CHECKING:
     from neural_gpu_bus.plane import DataPlane
@@ -71,6 +72,8 @@ def run_demo(
         _load(plane, data, stored, options.seed, watcher)
         made, skipped = tasks(data, options.scale)
         watcher.expect(len(made) * len(WAYS) * (1 + WARMUPS + options.repeats))
+        keys = [redis_key(way, task) for way in WAYS for task in made]
+        closing.callback(remove_keys, servers.redis_url, keys)
         ways = _open_ways(plane, servers, closing, watcher)
         race = Race(ways, stored, clock, watcher)
         results = [race.run(task, options.repeats) for task in made]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.benchmarks.equality import Rows
 from neural_gpu_bus.benchmarks.measure import Stopwatch
+from neural_gpu_bus.benchmarks.removal import remove_datasets
 from neural_gpu_bus.benchmarks.results import COLD, RESIDENT
 from neural_gpu_bus.benchmarks.tasks import Task
 from neural_gpu_bus.benchmarks.ways import redis_key, result_table, sorted_rows
@@ -30,6 +31,7 @@ class DirectWay:
         self._plane = plane
         self._schema = schema
         self._resident = resident
+        self._datasets: set[str] = set()
         #: Workload -> how its last job went.
         self.records: dict[str, JobRecord] = {}
 
@@ -38,6 +40,7 @@ class DirectWay:
         if self._resident:
             for name, sql in task.inputs.items():
                 self._plane.query(sql, name=dataset(task, name))
+                self._datasets.add(dataset(task, name))
 
     def run(self, task: Task, watch: Stopwatch) -> int:
         """Read (cold), hand the job over, wait for its stored result."""
@@ -68,9 +71,10 @@ class DirectWay:
         return sorted_rows({name: table[name] for name in table.column_names}, task.key)
 
     def close(self) -> None:
-        """Nothing of its own: the plane belongs to the caller."""
+        """Forget the inputs; the plane belongs to the caller."""
+        remove_datasets(self._plane, self._datasets)
 
 
 def dataset(task: Task, input_name: str) -> str:
     """Name of a task's input in shared memory."""
-    return f"demo/{task.slug}/{input_name}"
+    return f"ngb_demo/{task.slug}/{input_name}"

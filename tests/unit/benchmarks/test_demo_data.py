@@ -108,7 +108,7 @@ def test_a_folder_is_prepared_once(tmp_path: Path) -> None:
     assert first == again
     assert said == ["preparing the data"]
     assert set(first.files) == {"daily_prices", "factors", "trades", "bars"}
-    assert first.schema.startswith("demo_")
+    assert first.schema.startswith("ngb_demo_")
     assert all(Path(file).exists() for file in first.files.values())
 
 

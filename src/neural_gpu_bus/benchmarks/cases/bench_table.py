@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pyarrow as pa
 
 from neural_gpu_bus.benchmarks.case import Ground
 
-SCHEMA = "bench"
+#: Tables in it are dropped, also in a database that is somebody's own: nobody else uses the name.
+SCHEMA = "ngb_bench"
 INSTRUMENTS = 10
 SEED = 7
 START_US = 1_700_000_000_000_000
@@ -23,7 +25,8 @@ COLUMNS = ("ts", "open", "high", "low", "close", "volume")
 
 def ensure(ground: Ground) -> str:
     """Name of the table, made where it is not there yet, vacuumed so that no read does it."""
-    table = f"{SCHEMA}.bars_{ground.rows}"
+    table = table_name(ground)
+    ground.at_end.callback(remove, ground)
     with psycopg.connect(ground.dsn, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         found = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
@@ -32,6 +35,19 @@ def ensure(ground: Ground) -> str:
             ground.plane.store(table, made_up_bars(ground.rows), key=key)
             connection.execute(f"VACUUM (ANALYZE) {table}")
     return table
+
+
+def remove(ground: Ground) -> None:
+    """The table, which is made again in seconds, and the schema unless somebody else uses it."""
+    with psycopg.connect(ground.dsn, autocommit=True) as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {table_name(ground)}")
+        with suppress(psycopg.errors.DependentObjectsStillExist):
+            connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA}")
+
+
+def table_name(ground: Ground) -> str:
+    """One table for each number of rows."""
+    return f"{SCHEMA}.bars_{ground.rows}"
 
 
 def made_up_bars(rows: int) -> pa.Table:

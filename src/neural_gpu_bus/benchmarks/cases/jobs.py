@@ -12,16 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from neural_gpu_bus.benchmarks.case import Case, Entrant, Ground
+from neural_gpu_bus.benchmarks.removal import remove_datasets
 
 ROWS = 1_000
 LOOPS = 20
-NAME = "bench/job"
+NAME = "ngb_bench/job"
 
 
 def round_trip(ground: Ground, closing: ExitStack) -> Case:
     """A correlation of two short columns: next to no work, so the way there and back is timed."""
     random = np.random.default_rng(7)
     left, right = random.normal(size=ROWS), random.normal(size=ROWS)
+    closing.callback(remove_datasets, ground.plane, [NAME])
     ground.plane.put(NAME, {"left": left, "right": right})
     pool = closing.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
 

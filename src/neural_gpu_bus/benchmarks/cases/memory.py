@@ -13,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 
 from neural_gpu_bus.benchmarks.case import Case, Entrant, Ground
+from neural_gpu_bus.benchmarks.removal import remove_datasets
 
 ROWS = 50_000
 LOOPS = 100
-NAME = "bench/memory"
+NAME = "ngb_bench/memory"
 
 
 def put(ground: Ground, closing: ExitStack) -> Case:
     """Columns into shared memory, under a name; an Arrow file is what one uses today."""
+    closing.callback(remove_datasets, ground.plane, [NAME])
     columns = made_up_columns()
     table, path = pa.table(columns), _file(closing)
     entrants = [
@@ -32,6 +34,7 @@ def put(ground: Ground, closing: ExitStack) -> Case:
 
 def get(ground: Ground, closing: ExitStack) -> Case:
     """The same columns found and viewed; ``attach`` is what a worker does with a descriptor."""
+    closing.callback(remove_datasets, ground.plane, [NAME])
     columns = made_up_columns()
     path = _file(closing)
     _write(path, pa.table(columns))

@@ -13,8 +13,10 @@ from psycopg.conninfo import conninfo_to_dict
 from neural_gpu_bus.benchmarks.case import Case, Entrant, Ground
 from neural_gpu_bus.benchmarks.cases import bench_table
 from neural_gpu_bus.benchmarks.cases.addresses import connectorx_url
+from neural_gpu_bus.benchmarks.removal import remove_datasets
 
 LAST_BARS = 10_000
+NEWEST_NAME = "ngb_bench/last_bars"
 NAMES = ", ".join(bench_table.COLUMNS)
 SELECT = "SELECT {} FROM {}"
 NEWEST = " WHERE instrument_id = 'I03' ORDER BY ts DESC LIMIT {}"
@@ -31,12 +33,13 @@ def last_bars(ground: Ground, closing: ExitStack) -> Case:
     """The newest rows of one instrument through the index; resident columns beside."""
     table = bench_table.ensure(ground)
     statement = SELECT.format(NAMES, table) + NEWEST.format(LAST_BARS)
-    ground.plane.query(statement, name="bench/last_bars")
+    closing.callback(remove_datasets, ground.plane, [NEWEST_NAME])
+    ground.plane.query(statement, name=NEWEST_NAME)
     loops = 1000
 
     def resident() -> Any:
         for _ in range(loops):
-            frame = ground.plane.get("bench/last_bars")
+            frame = ground.plane.get(NEWEST_NAME)
             close = frame["close"]
         assert close.size  # noqa: S101 - the view is used
         return frame

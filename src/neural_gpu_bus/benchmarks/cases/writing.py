@@ -25,6 +25,7 @@ class Target:
     """The table that everybody writes to, emptied before each run."""
 
     def __init__(self, ground: Ground, closing: ExitStack) -> None:
+        ground.at_end.callback(bench_table.remove, ground)
         self.connection = closing.enter_context(psycopg.connect(ground.dsn, autocommit=True))
         self.table = f"{bench_table.SCHEMA}.written"
         self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {bench_table.SCHEMA}")

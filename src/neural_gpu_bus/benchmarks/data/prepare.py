@@ -24,8 +24,12 @@ from neural_gpu_bus.benchmarks.data.sources import SourceTables
 from neural_gpu_bus.errors import BadParameterError
 
 #: Goes into the fingerprint: prepared files of another version are made again.
-PREPARATION = "1"
+PREPARATION = "2"
 RECORD = "data.json"
+
+#: Schema of the built-in data; a folder's has the start of its hash behind it. Tables in it are
+#: replaced and dropped, also in a database that is somebody's own: a name that nobody else uses.
+SCHEMA = "ngb_demo"
 
 INTERVALS_NS = {"1-SECOND-LAST": 1_000_000_000, "1-MINUTE-LAST": 60_000_000_000}
 
@@ -83,7 +87,7 @@ def prepare(cache: Path, data: Path | None, told: Callable[[str], None]) -> Demo
     if not (target / RECORD).exists():
         told("preparing the data")
         tables = folder.read(data) if data is not None else _built_in(wheel)
-        schema = "demo" if data is None else f"demo_{fingerprint[:8]}"
+        schema = SCHEMA if data is None else f"{SCHEMA}_{fingerprint[:8]}"
         _write(with_bars(tables), target, schema)
     return msgspec.json.decode((target / RECORD).read_bytes(), type=DemoData)
 
