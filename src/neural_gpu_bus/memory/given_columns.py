@@ -1,11 +1,10 @@
-"""Columns as people have them, to the flat Arrow columns of a block, and their one copy into it."""
+"""Columns as people have them, to the flat columns of a block, and their one copy into it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
+from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.memory.column_types import column_type
 
 if TYPE_CHECKING:
@@ -19,70 +18,17 @@ if TYPE_CHECKING:
 
 
 def flat_table(columns: Any) -> pa.Table:
-    """A table of types that a block holds.
+    """A table of types that a block holds; ``columns``: see ``as_arrow.as_table``.
 
-    Takes an Arrow table, anything with ``__arrow_c_stream__`` (a Frame, Polars, pandas), or a
-    mapping of name to numpy array, Arrow array or list. 32-bit, viewed and dictionary texts become
-    large_string. NaN stays NaN, NaT becomes NULL. Raises UnsupportedTypeError and BadParameterError
-    with the column's name.
+    32-bit, viewed and dictionary texts become large_string. Raises UnsupportedTypeError and
+    BadParameterError with the column's name.
     """
     import pyarrow as pa
 
-    if isinstance(columns, pa.Table):
-        table = columns
-    elif hasattr(columns, "__arrow_c_stream__"):
-        table = pa.table(columns)
-    elif isinstance(columns, Mapping):
-        table = _from_mapping(columns)
-    else:
-        raise BadParameterError(
-            f"columns came as {type(columns).__name__}",
-            hint="give a mapping of name to array, an Arrow table, or a Polars or pandas frame",
-            parameter="columns",
-        )
+    table = as_table(columns)
     fields = [_flat_field(field) for field in table.schema]
-    columns = [_decoded(column, field) for column, field in zip(table.columns, fields, strict=True)]
-    return pa.table(columns, pa.schema(fields).with_metadata(table.schema.metadata))
-
-
-def _from_mapping(columns: Mapping[str, Any]) -> pa.Table:
-    import pyarrow as pa
-
-    arrays = {str(name): _array(str(name), values) for name, values in columns.items()}
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise BadParameterError(
-            f"columns have different lengths: {lengths}",
-            hint="give every column the same number of rows",
-            parameter="columns",
-        )
-    return pa.table(arrays)
-
-
-def _array(name: str, values: Any) -> Any:
-    import numpy as np
-    import pyarrow as pa
-
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        return values
-    if isinstance(values, np.ndarray):
-        if values.ndim != 1:
-            raise BadParameterError(
-                f"column {name!r} has shape {values.shape}",
-                hint="give one dimension a column",
-                parameter=name,
-            )
-        if not values.dtype.isnative:
-            values = values.astype(values.dtype.newbyteorder("="))
-    try:
-        return pa.array(values)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise UnsupportedTypeError(
-            f"column {name!r} cannot become a column: {error}",
-            hint="give a numpy or Arrow array of one type",
-            column=name,
-            type=type(values).__name__,
-        ) from None
+    arrays = [_decoded(column, field) for column, field in zip(table.columns, fields, strict=True)]
+    return pa.table(arrays, schema=pa.schema(fields).with_metadata(table.schema.metadata))
 
 
 def _decoded(column: Any, field: pa.Field[Any]) -> pa.ChunkedArray[Any]:

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.descriptors import StoreReceipt
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.stores.as_arrow import as_table
 from neural_gpu_bus.stores.postgres.connection import translated
 from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers, forget_old
 from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_name

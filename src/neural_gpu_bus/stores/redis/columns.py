@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import redis
 
+from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, ProtocolError
-from neural_gpu_bus.stores.as_arrow import as_table
 from neural_gpu_bus.stores.redis.connection import translated
 
 if TYPE_CHECKING:

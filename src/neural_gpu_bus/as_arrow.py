@@ -1,4 +1,4 @@
-"""Whatever holds columns, as one Arrow table: the form in which stores write."""
+"""Columns as people have them, as one Arrow table: what memory and stores both begin with."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def as_table(columns: Any) -> pa.Table:
     """``columns`` as an Arrow table, without a copy where Arrow can have it so.
 
     Takes a pyarrow Table or RecordBatch, this package's own frames, a pandas or Polars frame (all
-    that speak Arrow's C stream), and a mapping of name to numpy array or plain sequence. NaN stays
-    NaN, except where pandas itself means NULL by it; a pandas index other than the plain count
-    becomes columns when it has names, and is left out when it has none.
+    that speak Arrow's C stream), and a mapping of name to numpy array, Arrow array or plain
+    sequence. NaN stays NaN, except where pandas itself means NULL by it; NaT becomes NULL. A pandas
+    index with a name becomes a column, one without is left out.
 
     Raises BadParameterError for columns of different lengths, twice the same name, no columns;
     UnsupportedTypeError for values that Arrow has no column type for.
@@ -41,9 +41,6 @@ def _table(columns: Any) -> pa.Table:
         return pa.Table.from_batches([columns])
     if hasattr(columns, "__arrow_c_stream__"):
         return _without_nameless_index(pa.RecordBatchReader.from_stream(columns).read_all())
-    if hasattr(columns, "arrow"):
-        table: pa.Table = columns.arrow()
-        return table
     if isinstance(columns, Mapping):
         return _from_mapping(columns)
     raise BadParameterError(
@@ -86,7 +83,7 @@ def _array(name: str, values: Any) -> Any:
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         held = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
         raise UnsupportedTypeError(
             f"column {name!r} ({held}) is no column of one type: {error}",

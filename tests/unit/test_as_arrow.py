@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
-from neural_gpu_bus.stores.as_arrow import as_table
 
 EXPECTED = {"a": [1, 2], "b": ["x", None]}
 
@@ -24,8 +24,9 @@ EXPECTED = {"a": [1, 2], "b": ["x", None]}
         pl.DataFrame(EXPECTED),
         pd.DataFrame(EXPECTED),
         pd.DataFrame(EXPECTED, index=["r", "s"]),
+        pd.DataFrame(EXPECTED, index=[7, 8]).iloc[::1],
     ],
-    ids=["table", "batch", "mapping", "big-endian", "polars", "pandas", "pandas with index"],
+    ids=["table", "batch", "mapping", "big-endian", "polars", "pandas", "text index", "int index"],
 )
 def test_every_source_gives_the_same_columns(columns: object) -> None:
     assert as_table(columns).to_pydict() == EXPECTED
@@ -61,6 +62,15 @@ def test_what_is_no_table_is_refused(columns: object, message: str) -> None:
         as_table(columns)
 
 
-def test_mixed_values_are_refused_by_column() -> None:
-    with pytest.raises(UnsupportedTypeError, match=r"column 'a' \(object\) is no column of one"):
-        as_table({"a": np.array([1, "x"], dtype=object)})
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        (np.array([1, "x"], dtype=object), "object"),
+        ([1, "x"], "list"),
+        ([1 << 70], "list"),
+        (5, "int"),
+    ],
+)
+def test_values_of_no_one_type_are_refused_by_column(values: object, held: str) -> None:
+    with pytest.raises(UnsupportedTypeError, match=rf"column 'a' \({held}\) is no column of one"):
+        as_table({"a": values})
