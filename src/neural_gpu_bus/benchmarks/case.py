@@ -144,6 +144,7 @@ def run_cases(
 def require_equal_entrants(name: str, case: Case) -> None:
     """Run every entrant once; all that give rows must give the first one's."""
     first: Rows | None = None
+    reference = ""
     for entrant in case.entrants:
         entrant.prepare()
         result = entrant.run()
@@ -151,8 +152,15 @@ def require_equal_entrants(name: str, case: Case) -> None:
             continue
         found = entrant.rows(result)
         if first is None:
-            first = found
-        require_equal(first, found, workload=name, way=entrant.name, place="its result")
+            first, reference = found, entrant.name
+        require_equal(
+            first,
+            found,
+            workload=name,
+            way=entrant.name,
+            place="its result",
+            reference=reference,
+        )
 
 
 def _timed(name: str, case: Case, repeats: int, clock: Clock, watcher: CaseWatcher) -> CaseResult:

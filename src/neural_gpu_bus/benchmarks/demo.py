@@ -194,6 +194,7 @@ class Race:
                     workload=task.workload,
                     way=f"the {way.name} way",
                     place=place,
+                    reference="the traditional way",
                     tolerances=task.tolerances,
                 )
         return len(expected[task.key])

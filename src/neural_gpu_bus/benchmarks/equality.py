@@ -28,13 +28,15 @@ def require_equal(
     workload: str,
     way: str,
     place: str,
+    reference: str,
     tolerances: Mapping[str, float] = MappingProxyType({}),
 ) -> int:
     """Compare the columns of ``found`` with ``expected``; returns the rows compared.
 
-    ``tolerances`` holds those of single columns. Raises ResultsDifferError naming the first
-    differing row, its column and both values. Rows are compared in the order given: sort both by
-    their key first.
+    ``reference`` names the way that ``expected`` comes from, for messages; ``tolerances`` holds
+    those of single columns. Rows are compared in the order given: sort both by their key first.
+
+    Raises ResultsDifferError naming the first differing row, its column and both values.
     """
     facts = {"workload": workload, "way": way, "place": place}
     if list(expected) != list(found):
@@ -63,7 +65,7 @@ def require_equal(
         return rows
     position, name = first
     raise ResultsDifferError(
-        f"{workload}: {way} differs from the traditional way in {place} at row {position + 1}, "
+        f"{workload}: {way} differs from {reference} in {place} at row {position + 1}, "
         f"column {name!r}: {_value(found[name], position)} "
         f"instead of {_value(expected[name], position)}",
         hint="the ways do not compute the same thing; no times were taken",

@@ -34,7 +34,9 @@ def test_entrants_that_disagree_end_the_case() -> None:
         ],
     )
 
-    with pytest.raises(ResultsDifferError, match=r"b differs .* at row 2, column 'x'"):
+    with pytest.raises(
+        ResultsDifferError, match=r"b differs from a in its result at row 2, column 'x'"
+    ):
         require_equal_entrants("case", case)
 
 

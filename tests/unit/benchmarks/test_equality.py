@@ -8,7 +8,7 @@ import pytest
 from neural_gpu_bus.benchmarks.equality import first_difference, require_equal
 from neural_gpu_bus.errors import ResultsDifferError
 
-PLACE = {"workload": "w", "way": "the direct way", "place": "Redis"}
+PLACE = {"workload": "w", "way": "the direct way", "place": "Redis", "reference": "the first way"}
 
 
 def test_equal_rows_are_counted_and_nan_equals_nan() -> None:
@@ -21,7 +21,10 @@ def test_the_first_differing_row_is_named() -> None:
     expected = {"desk": ["a", "b", "c"], "value": np.array([1.0, 2.0, 3.0])}
     found = {"desk": ["a", "b", "x"], "value": np.array([1.0, 2.1, 3.0])}
 
-    with pytest.raises(ResultsDifferError, match=r"in Redis at row 2, column 'value': .*2\.1"):
+    with pytest.raises(
+        ResultsDifferError,
+        match=r"differs from the first way in Redis at row 2, column 'value': .*2\.1",
+    ):
         require_equal(expected, found, **PLACE)
 
 

@@ -48,6 +48,7 @@ def test_pandas_and_libraries_agree(workload: str) -> None:
         workload=workload,
         way="library",
         place="memory",
+        reference="pandas",
         tolerances=dict.fromkeys(("bollinger_upper", "bollinger_lower"), BOLLINGER_TOLERANCE),
     )
     assert rows > 0
