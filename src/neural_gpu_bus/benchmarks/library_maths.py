@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def _table(columns: Mapping[str, Any]) -> pa.Table:
+    """numpy arrays are columns too, which the stubs of ``pyarrow.table`` do not know."""
     return pa.table(dict(columns))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from made_up_market import bars, factors, prices, trades
 
+from made_up_market import bars, factors, prices, trades
 from neural_gpu_bus.benchmarks import library_maths, traditional_maths
 from neural_gpu_bus.benchmarks.data.positions import make_positions
 from neural_gpu_bus.benchmarks.equality import require_equal

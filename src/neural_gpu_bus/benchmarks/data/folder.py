@@ -24,9 +24,6 @@ NEEDED = {
     "bars": ("instrument_id", "bar_type", "ts", "open", "high", "low", "close"),
 }
 
-#: Bars of one series that a picture and a window of 10,000 need at least.
-BARS_MIN = 500
-
 
 def read(folder: Path) -> SourceTables:
     """The tables that are there, each narrowed to what the demo shows; the others are ``missing``.

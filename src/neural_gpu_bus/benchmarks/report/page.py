@@ -133,8 +133,8 @@ def stage_finding(results: DemoResults) -> str:
         return ""
     moved = [_moving_share(result.timings[TRADITIONAL].stages_s) for result in results.workloads]
     low, high = f"{min(moved):.0%}", f"{max(moved):.0%}"
-    span = low if low == high else f"{low} to {high}"
-    return f"In the traditional way {span} of the time goes into moving data in and out."
+    shares = low if low == high else f"{low} to {high}"
+    return f"In the traditional way {shares} of the time goes into moving data in and out."
 
 
 def _moving_share(stages_s: dict[str, float]) -> float:
