@@ -114,6 +114,49 @@ def workloads_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def python_page() -> str:
+    """The public classes: what each is, and its methods with signature and docstring."""
+    import neural_gpu_bus
+
+    lines = [
+        "# Python",
+        "",
+        "`import neural_gpu_bus as ngb`; everything starts with `ngb.open()`.",
+        "",
+    ]
+    lines += ["## ngb.open", *_signature(neural_gpu_bus.open, "ngb.open")]
+    for name in sorted(set(neural_gpu_bus.__all__) - {"open", "errors", "Settings", "__version__"}):
+        kind = getattr(neural_gpu_bus, name)
+        lines += [f"## {name}", "", _prose(kind), ""]
+        lines += [line for member in _members(kind) for line in member]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _members(kind: type) -> Iterator[list[str]]:
+    for name, member in vars(kind).items():
+        if name.startswith("_") or not inspect.getdoc(member):
+            continue
+        if isinstance(member, property):
+            yield [f"### .{name}", "", _prose(member), ""]
+        elif inspect.isfunction(member):
+            yield [f"### .{name}()", *_signature(member, name)]
+
+
+def _signature(function: Any, name: str) -> list[str]:
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name != "self"
+    ]
+    shown = f"{name}{inspect.Signature(parameters)}"
+    return ["", "```text", shown, "```", "", _prose(function), ""]
+
+
+def _prose(item: Any) -> str:
+    text = inspect.getdoc(item) or ""
+    return text.replace("``", "`")
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
@@ -147,6 +190,7 @@ PAGES: dict[str, typing.Callable[[], str]] = {
     "errors.md": errors_page,
     "commands.md": commands_page,
     "workloads.md": workloads_page,
+    "python.md": python_page,
     "../data-path.svg": data_path_picture,
 }
 

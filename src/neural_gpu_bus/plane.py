@@ -227,7 +227,13 @@ class DataPlane:
         mode: Mode = "append",
         job_id: str | None = None,
     ) -> StoreReceipt:
-        """Write columns to a PostgreSQL table in bulk; see ``PostgresStore.store``."""
+        """Write columns to a PostgreSQL table, all rows or none; makes the table when missing.
+
+        ``columns``: a Frame, a mapping, or any Arrow, Polars or pandas table. ``mode``: ``append``,
+        ``upsert`` by ``key`` (else the primary key), or ``replace`` all rows. A ``job_id`` that
+        was stored before makes the call a no-op. Raises BadParameterError, BadValueError naming
+        column and row, UnsupportedTypeError, and ServerError's kinds.
+        """
         return self.database.store(table, columns, key=key, mode=mode, job_id=job_id)
 
     def load(
@@ -239,9 +245,12 @@ class DataPlane:
         text: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> list[LoadReport]:
-        """Bring Parquet, Arrow or CSV files into a table, safe to repeat; see ``FileLoader.load``.
+        """Bring Parquet, Arrow or CSV files into a table, each in one transaction.
 
-        The market-data bus hears of each file.
+        The same bytes again change nothing. ``key``: columns that tell rows apart; known market
+        data has its own. ``text``: columns of a CSV that are text whatever they look like.
+        ``progress`` is told rows done and, where known, all rows. The market-data bus hears of
+        each file. Raises BadFileError naming file, row and column.
         """
         reports = self.database.load(files, table, key=key, text=text, progress=progress)
         for report in reports:
@@ -337,10 +346,11 @@ class DataPlane:
         return EventBus(client, translated=partial(translated, address))
 
     def _client(self, url: SecretStr) -> tuple[Redis, str]:
-        from neural_gpu_bus.stores.redis import connect, server_address
+        from neural_gpu_bus.addresses import redis_address
+        from neural_gpu_bus.stores.redis import connect
 
         text = url.get_secret_value()
-        return connect(text, timeout_s=self.settings.connect_timeout_s), server_address(text)
+        return connect(text, timeout_s=self.settings.connect_timeout_s), redis_address(text)
 
     def _built(self, name: str, make: Callable[[], _Part]) -> _Part:
         with self._building:
