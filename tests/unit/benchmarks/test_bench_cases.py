@@ -7,9 +7,8 @@ import pytest
 
 from neural_gpu_bus.benchmarks.case import Case, Entrant, require_equal_entrants, scaled
 from neural_gpu_bus.benchmarks.cases import CASES, chosen
-from neural_gpu_bus.benchmarks.cases.addresses import connectorx_url
+from neural_gpu_bus.benchmarks.cases.addresses import asyncpg_arguments, connectorx_url
 from neural_gpu_bus.benchmarks.cases.bench_table import made_up_bars
-from neural_gpu_bus.benchmarks.cases.reading import asyncpg_arguments
 from neural_gpu_bus.benchmarks.measure import summarise
 from neural_gpu_bus.errors import BadParameterError, ResultsDifferError
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyarrow import csv
 from pyarrow import parquet as pq
@@ -18,6 +20,7 @@ from neural_gpu_bus.benchmarks.data import emini_trades, folder, positions, skfo
 from neural_gpu_bus.benchmarks.data.prepare import prepare
 from neural_gpu_bus.benchmarks.tasks import FULL, QUICK, bucket_volume, tasks
 from neural_gpu_bus.errors import BadFileError, BadParameterError, HostError
+from neural_gpu_bus.stores.postgres.known_schemas import KNOWN_SCHEMAS
 
 
 def silent(_text: str) -> None:
@@ -179,8 +182,32 @@ def test_a_file_without_a_column_names_it(tmp_path: Path) -> None:
 def test_a_broken_file_names_itself(tmp_path: Path) -> None:
     (tmp_path / "bars.parquet").write_bytes(b"no parquet")
 
-    with pytest.raises(BadFileError, match=r"bars\.parquet cannot be read as parquet"):
+    with pytest.raises(BadFileError, match=r"bars\.parquet: looks like text without columns"):
         folder.read(tmp_path)
+
+
+def test_a_csv_is_read_as_load_reads_it(tmp_path: Path) -> None:
+    write_market(tmp_path, only=("bars",))
+    bars = pq.read_table(tmp_path / "bars.parquet")
+    (tmp_path / "bars.parquet").unlink()
+    whole = bars.set_column(3, "open", pc.round(bars["open"]).cast(pa.int64()))
+    csv.write_csv(whole, tmp_path / "bars.csv")
+
+    read = folder.read(tmp_path).tables["bars"]
+
+    assert read.num_rows == bars.num_rows
+    assert read["ts"].equals(bars.sort_by("ts")["ts"])
+    assert pa.types.is_float64(read["open"].type)
+
+
+def test_the_reference_page_knows_all_columns_that_load_knows() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "data-files.md"
+    words = set(re.findall(r"\w+", page.read_text(encoding="utf-8")))
+
+    known = {name for schema in KNOWN_SCHEMAS for name in {*schema.marks, *schema.types}}
+
+    assert {name for name in known - words if not re.search(r"_0[1-9]$", name)} == set()
+    assert set(folder.NEEDED) <= words
 
 
 def test_large_bucket_volumes_are_whole() -> None:

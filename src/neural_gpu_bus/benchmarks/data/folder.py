@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from neural_gpu_bus.benchmarks.data.sources import SourceTables
-from neural_gpu_bus.benchmarks.data.table_files import find_files, read_table
+from neural_gpu_bus.benchmarks.data.table_files import ENDINGS, find_files, read_table
 from neural_gpu_bus.errors import BadFileError, BadParameterError
 
 #: Untyped: the stubs of pyarrow.compute refuse plain Python values, which it takes.
@@ -33,7 +33,7 @@ def read(folder: Path) -> SourceTables:
     files = find_files(folder, tuple(NEEDED))
     if not files:
         raise BadParameterError(
-            f"{str(folder)!r} holds none of {', '.join(NEEDED)} as .parquet, .arrow or .csv",
+            f"{str(folder)!r} holds none of {', '.join(NEEDED)} as {', '.join(ENDINGS)}",
             hint="give a folder with at least one of these files, or leave --data out",
             parameter="data",
         )
@@ -51,7 +51,7 @@ def read(folder: Path) -> SourceTables:
         if not tables[name].num_rows:
             raise BadFileError(
                 f"{path} has no rows that the demo could use",
-                hint="see the reference page on data files for what each table holds",
+                hint="docs/reference/data-files.md says what each table holds",
                 file=str(path),
             )
     missing = {name: f"{folder} has no {name} file" for name in NEEDED if name not in tables}
