@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from neural_gpu_bus.stores.postgres.connection import connect, server_address
+from neural_gpu_bus.addresses import postgres_address
+from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.reader import PostgresReader
 from plain_reservation import reserve
@@ -24,7 +25,7 @@ def open_reader(
     reader = PostgresReader(
         pool,
         reserve,  # type: ignore[arg-type]
-        address=server_address(dsn),
+        address=postgres_address(dsn),
         timeout_s=30,
         received_bytes_max=received_bytes_max,
         direct=direct,

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from neural_gpu_bus.stores.postgres.connection import connect, server_address
+from neural_gpu_bus.addresses import postgres_address
+from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.loads import FileLoader
 from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.writer import PostgresWriter
@@ -48,7 +49,7 @@ def open_playground(postgres_dsn: str) -> Iterator[Playground]:
     """Gone afterwards, with what the ledgers know of it."""
     schema = f"ngb_test_{uuid.uuid4().hex[:12]}"
     pool = Pool(lambda: connect(postgres_dsn, timeout_s=5), connections_max=4, wait_timeout_s=20)
-    address = server_address(postgres_dsn)
+    address = postgres_address(postgres_dsn)
     name = sql.Identifier(schema)
     with psycopg.connect(postgres_dsn, autocommit=True, prepare_threshold=None) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))

@@ -20,8 +20,9 @@ import psycopg
 from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import conninfo_to_dict
 
+from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.stores.postgres.connection import connect, server_address
+from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.reader import PostgresReader
 
@@ -93,7 +94,7 @@ def _reader(pool: Pool, memory: UnifiedMemory, dsn: str, *, direct: bool) -> Pos
     return PostgresReader(
         pool,
         memory.reserve,
-        address=server_address(dsn),
+        address=postgres_address(dsn),
         timeout_s=60,
         received_bytes_max=1 << 30,
         direct=direct,

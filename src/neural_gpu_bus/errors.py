@@ -58,7 +58,7 @@ class UsageError(NeuralGpuBusError):
 
 
 class BadSettingError(UsageError, ValueError):
-    """A setting has a value that cannot be used. Facts: ``setting``."""
+    """A setting has a value that cannot be used. Facts: where known ``setting``."""
 
 
 class BadParameterError(UsageError, ValueError):

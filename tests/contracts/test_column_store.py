@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from neural_gpu_bus.errors import DatasetNotFoundError
 from neural_gpu_bus.ports import ColumnStore
-from neural_gpu_bus.stores.redis import RedisColumns, connect, server_address
+from neural_gpu_bus.stores.redis import RedisColumns, connect
 
 TYPES = [
     (pa.bool_(), st.booleans()),
@@ -99,7 +99,7 @@ class TestRedisColumns(ColumnStoreContract):
     @pytest.fixture
     def store(self, redis_url: str, key: str) -> Iterator[RedisColumns]:
         client = connect(redis_url, timeout_s=5)
-        columns = RedisColumns(client, server_address(redis_url))
+        columns = RedisColumns(client(redis_url))
         yield columns
         client.delete(key)
         columns.close()

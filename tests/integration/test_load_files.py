@@ -271,13 +271,14 @@ def test_progress_tells_rows_and_their_total(playground: Playground, tmp_path: P
 
 KILLED_PROGRAM = """
 import sys
-from neural_gpu_bus.stores.postgres.connection import connect, server_address
+from neural_gpu_bus.addresses import postgres_address
+from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.loads import FileLoader
 from neural_gpu_bus.stores.postgres.pool import Pool
 
 dsn, file, table = sys.argv[1:]
 pool = Pool(lambda: connect(dsn, timeout_s=5), connections_max=1, wait_timeout_s=5)
-loader = FileLoader(pool.lend, server_address(dsn))
+loader = FileLoader(pool.lend, postgres_address(dsn))
 loader.load([file], table, progress=lambda done, total: print(done, flush=True))
 """
 

@@ -20,7 +20,7 @@ from neural_gpu_bus.errors import (
     ServerAuthenticationError,
     ServerUnreachableError,
 )
-from neural_gpu_bus.stores.redis import RedisColumns, columns, connect, server_address
+from neural_gpu_bus.stores.redis import RedisColumns, columns, connect
 from neural_gpu_bus.stores.redis.columns import decode_stream, encode_stream
 
 TABLE = pa.table({"a": [1, None], "b": ["x", "y"]})
@@ -42,7 +42,7 @@ def key(client: redis.Redis) -> Iterator[str]:
 
 @pytest.fixture
 def store(client: redis.Redis, redis_url: str) -> RedisColumns:
-    return RedisColumns(client, server_address(redis_url))
+    return RedisColumns(client(redis_url))
 
 
 def test_the_value_is_an_arrow_stream_that_anyone_can_read(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus import embedded
+from neural_gpu_bus.addresses import postgres_address, redis_address
 from neural_gpu_bus.errors import NeuralGpuBusError, NotRunningError
 from neural_gpu_bus.status.checks import Check, Verdict
 
@@ -54,7 +55,7 @@ def _check(title: str, address: SecretStr | None, settings: Settings) -> Check:
 
 
 def _postgres(dsn: str, timeout_s: float) -> Check:
-    from neural_gpu_bus.stores.postgres.connection import connect, server_address
+    from neural_gpu_bus.stores.postgres.connection import connect
 
     with connect(dsn, timeout_s=timeout_s) as connection:
         row = connection.execute(
@@ -62,7 +63,7 @@ def _postgres(dsn: str, timeout_s: float) -> Check:
         ).fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
     version, wal_level = row
-    detail = f"{version} at {server_address(dsn)}, wal_level={wal_level}"
+    detail = f"{version} at {postgres_address(dsn)}, wal_level={wal_level}"
     if wal_level == "logical":
         return Check("PostgreSQL", Verdict.GOOD, detail)
     advice = "live tables will need it: ALTER SYSTEM SET wal_level = logical, then restart"
@@ -71,9 +72,9 @@ def _postgres(dsn: str, timeout_s: float) -> Check:
 
 def _redis(title: str) -> Callable[[str, float], Check]:
     def ask(url: str, timeout_s: float) -> Check:
-        from neural_gpu_bus.stores.redis import connect, server_address, translated
+        from neural_gpu_bus.stores.redis import connect, translated
 
-        address = server_address(url)
+        address = redis_address(url)
         client = connect(url, timeout_s=timeout_s)
         with translated(address), client:
             server: Any = client.info("server")

@@ -1,33 +1,24 @@
-"""Addresses of existing servers are shown without what is secret in them."""
+"""Existing servers are shown without asking them, and without what is secret."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from neural_gpu_bus.embedded.existing import postgres_place, redis_place
-
-
-@pytest.mark.parametrize(
-    ("dsn", "place"),
-    [
-        ("postgresql://me:secret@db.example:6543/market", "db.example:6543/market"),
-        ("host=db password=secret dbname=x", "db:5432/x"),
-        ("postgresql:///x", "(local socket):5432/x"),
-        ("password=secret host='", "(address cannot be read)"),
-    ],
-)
-def test_postgres(dsn: str, place: str) -> None:
-    assert postgres_place(dsn) == place
+from neural_gpu_bus.embedded.existing import existing_status
+from neural_gpu_bus.embedded.records import ServerStatus
+from neural_gpu_bus.settings import load_settings
 
 
-@pytest.mark.parametrize(
-    ("url", "place"),
-    [
-        ("redis://me:secret@cache:6390/2", "cache:6390/2"),
-        ("redis://:secret@cache", "cache:6379"),
-        ("unix://:secret@/run/redis.sock?db=1", "/run/redis.sock"),
-        ("redis://:secret@cache:port", "(address cannot be read)"),
-    ],
-)
-def test_redis(url: str, place: str) -> None:
-    assert redis_place(url) == place
+def test_host_and_database_are_shown_and_an_unreadable_address_is_said_so(tmp_path: Path) -> None:
+    settings = load_settings(
+        home=tmp_path,
+        postgres_dsn="postgresql://me:secret@db/market",
+        compute_redis_url="redis://:secret@cache:port",
+    )
+
+    assert existing_status(settings, "postgres") == ServerStatus(
+        "postgres", "existing", "db:5432/market"
+    )
+    assert existing_status(settings, "compute_redis") == ServerStatus(
+        "compute_redis", "existing", "(address cannot be read)"
+    )

@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from psycopg.conninfo import conninfo_to_dict
 
 from neural_gpu_bus.benchmarks.case import Case, Entrant, Ground
 from neural_gpu_bus.benchmarks.cases import bench_table
-from neural_gpu_bus.benchmarks.cases.addresses import connectorx_url
+from neural_gpu_bus.benchmarks.cases.addresses import asyncpg_arguments, connectorx_url
 from neural_gpu_bus.benchmarks.removal import remove_datasets
 
 LAST_BARS = 10_000
@@ -92,14 +91,6 @@ def _asyncpg(ground: Ground, closing: ExitStack, statement: str) -> Entrant:
 
     note = "ends with Record objects, not columns"
     return Entrant("asyncpg fetch", lambda: runner.run(fetch()), rows, note=note)
-
-
-def asyncpg_arguments(dsn: str) -> dict[str, Any]:
-    """A libpq address as asyncpg's arguments."""
-    parts: Mapping[str, Any] = conninfo_to_dict(dsn)
-    names = {"host": "host", "port": "port", "user": "user", "password": "password"}
-    given = {ours: parts[theirs] for theirs, ours in names.items() if parts.get(theirs)}
-    return {**given, "database": parts.get("dbname"), "ssl": False}
 
 
 def _connectorx(ground: Ground, closing: ExitStack, statement: str) -> Entrant:  # noqa: ARG001

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from neural_gpu_bus.benchmarks.case import Case, Entrant, Ground
 from neural_gpu_bus.benchmarks.cases import bench_table
-from neural_gpu_bus.benchmarks.cases.reading import asyncpg_arguments
+from neural_gpu_bus.benchmarks.cases.addresses import asyncpg_arguments
 
 NAMES = ("ts", "open", "high", "low", "close")
 READ_BACK = "SELECT extract(epoch FROM ts)::float8, {} FROM {} ORDER BY 1"

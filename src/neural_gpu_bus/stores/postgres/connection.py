@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
+from neural_gpu_bus.addresses import postgres_address, postgres_parts
 from neural_gpu_bus.errors import (
     BadSettingError,
     NeuralGpuBusError,
@@ -52,8 +51,8 @@ def connect(dsn: str, *, timeout_s: float) -> psycopg.Connection:
 
     Raises BadSettingError, ServerUnreachableError, ServerAuthenticationError, ServerVersionError.
     """
-    address = server_address(dsn)
-    options = {"application_name": APPLICATION_NAME, "gssencmode": "disable"} | _parsed(dsn)
+    address = postgres_address(dsn)
+    options = {"application_name": APPLICATION_NAME, "gssencmode": "disable"} | postgres_parts(dsn)
     options["client_encoding"] = "UTF8"
     options["connect_timeout"] = max(_CONNECT_TIMEOUT_S_MIN, math.ceil(timeout_s))
     try:
@@ -68,27 +67,6 @@ def connect(dsn: str, *, timeout_s: float) -> psycopg.Connection:
         connection.close()
         raise
     return connection
-
-
-def server_address(dsn: str) -> str:
-    """``host:port/database`` of a libpq address, without user and password."""
-    options = _parsed(dsn)
-    host = options.get("host") or options.get("hostaddr") or "localhost"
-    database = options.get("dbname") or options.get("user") or ""
-    return f"{host}:{options.get('port') or 5432}/{database}"
-
-
-def _parsed(dsn: str) -> dict[str, Any]:
-    try:
-        return dict(conninfo_to_dict(dsn))
-    except psycopg.Error:
-        # libpq quotes the piece it could not read, which may be the password.
-        raise BadSettingError(
-            "the PostgreSQL address cannot be read",
-            hint="write it as postgresql://user:password@host:port/database, special characters "
-            "percent-encoded, or as host=... port=... user=... dbname=...",
-            setting="postgres_dsn",
-        ) from None
 
 
 def _check_version(version: int, address: str) -> None:
@@ -132,7 +110,7 @@ def _unreachable(text: str, address: str) -> ServerUnreachableError:
 
 @contextmanager
 def translated(address: str, *, timeout_s: float | None = None) -> Iterator[None]:
-    """Turn psycopg's errors into ours; ``address`` as ``server_address`` gives it."""
+    """Turn psycopg's errors into ours; ``address`` as ``addresses`` shows it."""
     try:
         yield
     except psycopg.Error as error:

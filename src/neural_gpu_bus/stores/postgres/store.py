@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from neural_gpu_bus.stores.postgres.connection import connect, server_address
+from neural_gpu_bus.addresses import postgres_address
+from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.loads import FileLoader, LoadReport
 from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.reader import PostgresReader
@@ -35,7 +36,7 @@ class PostgresStore:
         query_timeout_s: float,
         result_bytes_max: int,
     ) -> None:
-        self.address = server_address(dsn)
+        self.address = postgres_address(dsn)
         self._pool = Pool(
             partial(connect, dsn, timeout_s=connect_timeout_s),
             connections_max=connections_max,

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from neural_gpu_bus.stores.redis.columns import RedisColumns
-from neural_gpu_bus.stores.redis.connection import connect, server_address, translated
+from neural_gpu_bus.stores.redis.connection import connect, translated
 
-__all__ = ["RedisColumns", "connect", "server_address", "translated"]
+__all__ = ["RedisColumns", "connect", "translated"]

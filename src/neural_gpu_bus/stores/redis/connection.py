@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from neural_gpu_bus.addresses import redis_address, unreadable_redis_url
 from neural_gpu_bus.errors import (
     BadSettingError,
     NeuralGpuBusError,
@@ -45,7 +45,7 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
 
     Raises BadSettingError, ServerUnreachableError, ServerAuthenticationError, ServerVersionError.
     """
-    address = server_address(url)
+    address = redis_address(url)
     try:
         client = redis.Redis.from_url(
             url,
@@ -59,7 +59,7 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
         )
     except ValueError:
         # redis-py quotes the piece it could not read, which may be the password.
-        raise _bad_url(address) from None
+        raise unreadable_redis_url() from None
     try:
         with translated(address):
             _check_version(client.info("server"), address)
@@ -67,32 +67,6 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
         client.close()
         raise
     return client
-
-
-def server_address(url: str) -> str:
-    """``host:port/database`` or the socket's path, without user and password."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme == "unix":
-            return parts.path
-        if parts.scheme not in ("redis", "rediss"):
-            raise _bad_url("")
-        return f"{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path or '/0'}"
-    except ValueError as error:
-        if isinstance(error, BadSettingError):
-            raise
-        raise _bad_url("") from None
-
-
-def _bad_url(address: str) -> BadSettingError:
-    return BadSettingError(
-        f"the Redis address {address} cannot be read"
-        if address
-        else "the Redis address cannot be read",
-        hint="write it as redis://user:password@host:port/0 (rediss:// for TLS) or "
-        "unix:///path/to/socket?db=0, special characters percent-encoded",
-        setting="compute_redis_url",
-    )
 
 
 def _check_version(info: dict[str, Any], address: str) -> None:
@@ -112,7 +86,7 @@ def _check_version(info: dict[str, Any], address: str) -> None:
 
 @contextmanager
 def translated(address: str) -> Iterator[None]:
-    """Turn redis-py's errors into ours; ``address`` as ``server_address`` gives it."""
+    """Turn redis-py's errors into ours; ``address`` as ``addresses`` shows it."""
     try:
         yield
     except redis.RedisError as error:
@@ -133,7 +107,6 @@ def failure_from(error: redis.RedisError, address: str) -> NeuralGpuBusError:
         return BadSettingError(
             f"{SERVER} at {address} has no such database: {text}",
             hint="use database 0, or raise the server's `databases`",
-            setting="compute_redis_url",
         )
     if isinstance(error, redis.OutOfMemoryError) or text.startswith(("OOM", "MISCONF")):
         return ServerFullError(

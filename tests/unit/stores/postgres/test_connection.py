@@ -1,11 +1,10 @@
-"""Addresses without secrets, and what the server's refusals mean."""
+"""What the server's refusals mean."""
 
 from __future__ import annotations
 
 import pytest
 
 from neural_gpu_bus.errors import (
-    BadSettingError,
     NeuralGpuBusError,
     ProtocolError,
     QueryError,
@@ -15,27 +14,7 @@ from neural_gpu_bus.errors import (
     ServerFullError,
     ServerUnreachableError,
 )
-from neural_gpu_bus.stores.postgres.connection import connect, failure_from, server_address
-
-
-@pytest.mark.parametrize(
-    ("dsn", "expected"),
-    [
-        ("postgresql://me:secret@db.example:5433/market", "db.example:5433/market"),
-        ("host=/run/pg dbname=x password=secret", "/run/pg:5432/x"),
-        ("postgresql://", "localhost:5432/"),
-    ],
-)
-def test_an_address_shows_no_secret(dsn: str, expected: str) -> None:
-    assert server_address(dsn) == expected
-
-
-def test_an_unreadable_address_is_not_repeated() -> None:
-    with pytest.raises(BadSettingError, match="cannot be read") as caught:
-        server_address("host=db secret")
-
-    assert "secret" not in str(caught.value)
-    assert caught.value.__cause__ is None
+from neural_gpu_bus.stores.postgres.connection import connect, failure_from
 
 
 @pytest.mark.parametrize(

@@ -55,15 +55,3 @@ def test_an_old_server_is_refused(version: str) -> None:
 @pytest.mark.parametrize("version", ["6.2.0", "7.2.4", "10.0"])
 def test_a_newer_server_is_taken(version: str) -> None:
     connection._check_version({"redis_version": version}, "h:6379/0")
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("redis://user:secret@host:1234/2", "host:1234/2"),
-        ("redis://host", "host:6379/0"),
-        ("unix:///run/valkey.sock?db=1", "/run/valkey.sock"),
-    ],
-)
-def test_the_address_has_no_password(url: str, address: str) -> None:
-    assert connection.server_address(url) == address
