@@ -32,20 +32,8 @@ with embedded.attach(load_settings()) as attachment:
     sys.stdin.read()
 """
 
-NGB = """
-import sys
-import typer
-from neural_gpu_bus.cli import servers
-from neural_gpu_bus.errors import NeuralGpuBusError
-app = typer.Typer(pretty_exceptions_enable=False)
-for command in (servers.up, servers.down, servers.status):
-    app.command()(command)
-try:
-    app()
-except NeuralGpuBusError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
+#: The command line; a process of another account finds the package by its PYTHONPATH.
+NGB = ("-m", "neural_gpu_bus")
 
 
 @dataclass(frozen=True)
@@ -158,7 +146,7 @@ def run_ngb(
 ) -> subprocess.CompletedProcess[str]:
     """One command of the command line, in a process of its own."""
     return subprocess.run(
-        [identity.python if identity else sys.executable, "-c", NGB, *arguments],
+        [identity.python if identity else sys.executable, *NGB, *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -66,7 +66,7 @@ def test_an_interrupted_first_start_leaves_nothing() -> None:
     with short_folder() as folder:
         settings = private_settings(folder / "home")
         starting = subprocess.Popen(
-            [sys.executable, "-c", NGB, "up"],
+            [sys.executable, *NGB, "up"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
@@ -79,7 +79,7 @@ def test_an_interrupted_first_start_leaves_nothing() -> None:
         os.killpg(starting.pid, signal.SIGINT)
         starting.communicate(timeout=30)
 
-        assert starting.returncode != 0
+        assert starting.returncode == 130
         assert_nothing_left(settings, processes)
         assert not (settings.home / "postgres.draft").exists()
         with pytest.raises(NotRunningError, match="do not run"):
