@@ -136,7 +136,7 @@ def test_a_page_that_cannot_be_written_is_known_before_anything_runs(
     done = ngb("demo", "--report", tmp_path / "file" / "report.html")
 
     assert done.returncode == 4
-    assert "the page cannot be written" in done.stderr
+    assert "report.html' cannot be written: " in done.stderr
     assert "starting" not in done.stderr
 
 
@@ -155,6 +155,30 @@ def test_quick_bench_writes_figures(ngb: Ngb, home_settings: Settings, tmp_path:
     assert left.datasets == []
     assert not any("bench" in name for name in left.schemas)
     assert ("[ray]" in done.stdout) == (importlib.util.find_spec("ray") is None)
+
+
+def test_figures_that_cannot_be_written_are_known_before_anything_runs(
+    ngb: Ngb, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    done = ngb("bench", "--json", tmp_path / "file" / "figures.json")
+
+    assert done.returncode == 4
+    assert "figures.json' cannot be written: " in done.stderr
+    assert "name another place with --json FILE" in done.stderr
+    assert "preparing" not in done.stderr
+
+
+def test_a_folder_in_the_place_of_the_figures_is_no_place_for_them(
+    ngb: Ngb, tmp_path: Path
+) -> None:
+    (tmp_path / "results.json").mkdir()
+
+    done = ngb("demo", "--report", tmp_path / "report.html")
+
+    assert done.returncode == 4
+    assert "results.json' cannot be written: Is a directory" in done.stderr
 
 
 def test_an_unknown_case_is_refused_with_the_nearest(ngb: Ngb) -> None:
