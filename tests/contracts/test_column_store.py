@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from neural_gpu_bus.addresses import redis_address
 from neural_gpu_bus.errors import DatasetNotFoundError
 from neural_gpu_bus.ports import ColumnStore
 from neural_gpu_bus.stores.redis import RedisColumns, connect
@@ -99,7 +100,7 @@ class TestRedisColumns(ColumnStoreContract):
     @pytest.fixture
     def store(self, redis_url: str, key: str) -> Iterator[RedisColumns]:
         client = connect(redis_url, timeout_s=5)
-        columns = RedisColumns(client(redis_url))
+        columns = RedisColumns(client, redis_address(redis_url))
         yield columns
         client.delete(key)
         columns.close()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import redis
 
+from neural_gpu_bus.addresses import redis_address
 from neural_gpu_bus.errors import (
     BadParameterError,
     BadSettingError,
@@ -42,7 +43,7 @@ def key(client: redis.Redis) -> Iterator[str]:
 
 @pytest.fixture
 def store(client: redis.Redis, redis_url: str) -> RedisColumns:
-    return RedisColumns(client(redis_url))
+    return RedisColumns(client, redis_address(redis_url))
 
 
 def test_the_value_is_an_arrow_stream_that_anyone_can_read(
