@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from neural_gpu_bus.bus import scripts
-from neural_gpu_bus.bus.lifecycle import JobState
+from neural_gpu_bus.bus.lifecycle import ANSWERED, JobState
 from neural_gpu_bus.descriptors import (
     BusStatistics,
     ErrorRecord,
@@ -146,11 +146,11 @@ class RedisJobQueue:
                     hint="submit it again with the same id; what it stored is stored once",
                     job_id=job_id,
                 )
-            if left_s <= block_s and state != JobState.DONE:
+            if left_s <= block_s and state not in ANSWERED:
                 raise _timed_out(job_id, timeout_s, state, where)
 
     def state(self, job_id: str) -> tuple[JobState, str]:
-        """Where a job is, and the same in words. A failed job counts as done: it is answered."""
+        """Where a job is, and the same in words."""
         keys = self._keys("jobs", f"job:{job_id}", f"answer:{job_id}")
         name, worker, silent_ms, age_ms = self._run(scripts.STATE, keys)
         state = JobState(name.decode())

@@ -78,11 +78,17 @@ return 1
 )
 
 #: KEYS jobs, job:<id>, answer:<id>; ARGV group, entry, answer, ttl_s. The first answer stays.
-#: Only one group reads the stream, so deleting with the acknowledgement loses nothing.
+#: Only one group reads the stream, so deleting with the acknowledgement loses nothing. A worker
+#: taken for lost may answer a job that was submitted again since: that entry goes too.
 FINISH = """
 redis.pcall('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
 if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+local newest = redis.call('GET', KEYS[2])
+if newest then
+    redis.pcall('XACK', KEYS[1], ARGV[1], newest)
+    redis.call('XDEL', KEYS[1], newest)
+end
 redis.call('DEL', KEYS[2])
 redis.call('RPUSH', KEYS[3], ARGV[3])
 redis.call('EXPIRE', KEYS[3], ARGV[4])
@@ -93,7 +99,8 @@ return 1
 STATE = (
     _NOW_MS
     + """
-if redis.call('EXISTS', KEYS[3]) == 1 then return {'done', '', 0, 0} end
+local answer = redis.call('LINDEX', KEYS[3], 0)
+if answer then return {cmsgpack.unpack(answer).status, '', 0, 0} end
 local entry = redis.call('GET', KEYS[2])
 if not entry or #redis.call('XRANGE', KEYS[1], entry, entry) == 0 then
     return {'lost', '', 0, 0}

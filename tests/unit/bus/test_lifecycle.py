@@ -2,10 +2,8 @@
 
 import pytest
 
-from neural_gpu_bus.bus.lifecycle import MOVES, JobEvent, JobState, after
+from neural_gpu_bus.bus.lifecycle import ANSWERED, MOVES, JobEvent, JobState, after
 from neural_gpu_bus.errors import JobError
-
-ANSWERED = {JobState.DONE, JobState.FAILED}
 
 
 def test_every_state_is_reached_from_nothing() -> None:
