@@ -77,4 +77,5 @@ def sample_results(note: str = "Trades: 500,000 real trades.") -> DemoResults:
             series("vpin.trades", {"VPIN": 0.3}),
             series("vpin.bars", {"VPIN": 0.5}),
         ],
+        over_network=[],
     )

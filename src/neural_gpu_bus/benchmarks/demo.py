@@ -88,6 +88,7 @@ def run_demo(
             workloads=results,
             skipped=skipped,
             pictures=pictures.take(stored, made),
+            over_network=machine.over_network(servers.postgres_dsn, servers.redis_url),
         )
 
 

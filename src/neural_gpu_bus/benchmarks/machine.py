@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import ipaddress
 import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import psutil
+
+from neural_gpu_bus.addresses import postgres_parts
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -68,6 +72,27 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def over_network(postgres_dsn: SecretStr, redis_url: SecretStr) -> list[str]:
+    """Those of the two servers that are reached by something else than a local socket."""
+    parts = postgres_parts(postgres_dsn.get_secret_value())
+    url = urlsplit(redis_url.get_secret_value())
+    hosts = {
+        "PostgreSQL": str(parts.get("host") or parts.get("hostaddr") or "").split(","),
+        "Redis": ["" if url.scheme == "unix" else url.hostname or ""],
+    }
+    return [name for name, places in hosts.items() if not all(map(_is_local, places))]
+
+
+def _is_local(host: str) -> bool:
+    """An empty host and one that starts with a slash are unix sockets."""
+    if host in ("", "localhost") or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def redis_version(url: SecretStr) -> dict[str, str]:

@@ -66,6 +66,8 @@ class DemoResults(msgspec.Struct, frozen=True):
     #: Workload to the sentence that says why it did not run.
     skipped: dict[str, str]
     pictures: list[Series]
+    #: Servers that are not on a local socket, so that a network is in the figures.
+    over_network: list[str]
 
     def to_json(self) -> bytes:
         """Readable JSON."""

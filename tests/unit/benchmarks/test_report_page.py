@@ -6,12 +6,14 @@ import re
 
 import msgspec
 import pytest
-from sample_results import sample_results
+from pydantic import SecretStr
 
+from neural_gpu_bus.benchmarks.machine import over_network
 from neural_gpu_bus.benchmarks.report import line_chart, stage_chart, time_chart
 from neural_gpu_bus.benchmarks.report.page import headline, render
 from neural_gpu_bus.benchmarks.report.svg import NARROW, WIDE
 from neural_gpu_bus.benchmarks.results import COLD, from_json
+from sample_results import sample_results
 
 PAGE_BYTES_MAX = 500_000
 
@@ -58,6 +60,37 @@ def test_headline_names_what_is_slower() -> None:
     assert "slower" not in headline(results)
     assert "cold (slower on Portfolio risk)" in headline(worse)
     assert "ratio slower" in render(worse)
+
+
+def test_the_page_says_of_this_run_alone_where_it_ran() -> None:
+    results = sample_results()
+    first = msgspec.structs.replace(results.workloads[0], engine="gpu (torch:cuda)")
+    changed = msgspec.structs.replace(
+        results, workloads=[first, *results.workloads[1:]], over_network=["PostgreSQL"]
+    )
+
+    assert "No accelerator was used. Clients, workers and servers shared" in render(results)
+    page = render(changed)
+    assert "No accelerator" not in page
+    assert "Portfolio risk (gpu (torch:cuda))" in page
+    assert "PostgreSQL came over a network" in page
+
+
+def test_pictures_tell_how_many_bars_they_show() -> None:
+    assert "The last 300 bars" in render(sample_results())
+
+
+@pytest.mark.parametrize(
+    ("dsn", "url", "found"),
+    [
+        ("host=/run/pg dbname=x", "unix:///run/redis.sock", []),
+        ("postgresql://u:p@127.0.0.1/x", "redis://[::1]:6379/0", []),
+        ("postgresql://localhost,db2/x", "redis://localhost/0", ["PostgreSQL"]),
+        ("postgresql:///x", "redis://10.0.0.1:6379/0", ["Redis"]),
+    ],
+)
+def test_a_network_is_what_is_no_local_socket(dsn: str, url: str, found: list[str]) -> None:
+    assert over_network(SecretStr(dsn), SecretStr(url)) == found
 
 
 def test_page_without_any_workload_says_so() -> None:

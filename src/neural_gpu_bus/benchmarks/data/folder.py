@@ -55,10 +55,16 @@ def read(folder: Path) -> SourceTables:
                 file=str(path),
             )
     missing = {name: f"{folder} has no {name} file" for name in NEEDED if name not in tables}
-    notes = tuple(
-        f"{name}: {path}, {tables[name].num_rows:,} rows used" for name, path in files.items()
-    )
+    notes = tuple(_note(name, path, tables[name]) for name, path in files.items())
     return SourceTables(tables=tables, notes=notes, missing=missing)
+
+
+def _note(name: str, path: Path, table: pa.Table) -> str:
+    sides = ""
+    if name == "trades":
+        given = "aggressor_side" in table.column_names
+        sides = "; sides as the file gives them" if given else "; sides by the tick rule"
+    return f"{name}: {path}, {table.num_rows:,} rows used{sides}."
 
 
 def _require_columns(table: pa.Table, needed: tuple[str, ...], path: Path) -> None:

@@ -20,13 +20,14 @@ from neural_gpu_bus.benchmarks.results import (
     DemoResults,
     Series,
 )
+from neural_gpu_bus.benchmarks.tasks import WINDOW
 from neural_gpu_bus.benchmarks.wording import duration, listed, slower, span, times
 
 #: Heading, explanation, height and guides of each picture.
 PICTURES = {
     "indicators": (
         "Bollinger bands, 20 bars wide",
-        "The last 600 bars: the average, and two standard deviations to either side.",
+        "The last {points} bars: the average, and two standard deviations to either side.",
         200,
         (),
     ),
@@ -38,15 +39,15 @@ PICTURES = {
     ),
     "vpin.trades": (
         "VPIN from trades",
-        "Share of one-sided volume over the last 50 buckets, sides by the tick rule. Steps to the "
-        "right are equal steps of volume, not of time.",
+        f"Share of one-sided volume over {WINDOW} buckets. Steps to the right are equal steps of "
+        "volume, not of time.",
         170,
         (),
     ),
     "vpin.bars": (
         "VPIN from bars",
-        "The same by bulk classification of bars instead of trades: the two disagree on level, "
-        "which is known and disputed.",
+        "The same from bars, whose volume bulk classification divides into bought and sold. Its "
+        "level differs from that of trades with sides: known, and disputed.",
         170,
         (),
     ),
@@ -83,6 +84,7 @@ def render(results: DemoResults) -> str:
         seed=results.seed,
         tolerance=f"{equality.RELATIVE_TOLERANCE:g}".replace("e-0", "e-"),
         versions=_versions(results),
+        place=escape(f"{_processors(results)} {_connections(results)}"),
     )
 
 
@@ -142,12 +144,38 @@ def _moving_share(stages_s: dict[str, float]) -> float:
     return 1.0 - stages_s.get("compute", 0.0) / whole_s if whole_s else 0.0
 
 
+def _processors(results: DemoResults) -> str:
+    """Which workloads used something else than the processor."""
+    others = [
+        f"{result.title} ({result.engine})"
+        for result in results.workloads
+        if "cpu" not in result.engine.lower()
+    ]
+    if not others:
+        return "No accelerator was used."
+    return f"On an accelerator, the direct way only: {listed(others)}."
+
+
+def _connections(results: DemoResults) -> str:
+    """Whether a network is in the figures."""
+    if not results.over_network:
+        return (
+            "Clients, workers and servers shared one machine's cores and talked over local "
+            "sockets: no network is in the figures."
+        )
+    return (
+        f"Clients and workers shared one machine's cores; {listed(results.over_network)} came over "
+        "a network, which is in the figures of every way."
+    )
+
+
 def _both(draw: Callable[[float], Drawing]) -> str:
     return draw(WIDE).svg("wide") + draw(NARROW).svg("narrow")
 
 
 def _picture(series: Series) -> str:
     title, words, height, guides = PICTURES[series.title]
+    words = words.format(points=len(series.ts_ns))
     drawn = _both(lambda width: line_chart.draw(series, width, height, guides))
     return f"<figure><h3>{escape(title)}</h3><p>{escape(words)}</p>{drawn}</figure>"
 
