@@ -1,5 +1,5 @@
 """``python -m neural_gpu_bus`` is ``ngb``."""
 
-from neural_gpu_bus.cli.main import run
+from neural_gpu_bus.cli.entry import run
 
 run()

