@@ -13,7 +13,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 from neural_gpu_bus.errors import BadParameterError, ProtocolError
 from neural_gpu_bus.memory.column_types import column_type
@@ -27,6 +29,12 @@ ALIGNMENT_BYTES = 16_384
 
 #: Key of the block's uuid in the schema metadata.
 UUID_KEY = b"neural_gpu_bus.block"
+
+#: Schemas whose template is kept: the same few are published again and again.
+TEMPLATES_KEPT_MAX = 64
+
+#: What stands for the uuid in a template, as long as one; random, so that no schema holds it.
+_UUID_PLACE = uuid4().hex.encode()
 
 _MAGIC = b"ARROW1"
 _CONTINUATION = b"\xff\xff\xff\xff"
@@ -96,7 +104,7 @@ def plan_block(
     Raises UnsupportedTypeError and BadParameterError with the column's name.
     """
     _check(schema, rows, text_bytes, null_counts)
-    template = _template(schema, uuid)
+    template = _template(schema.serialize().to_pybytes()).replace(_UUID_PLACE, uuid.encode())
     message_at, block_at, footer_at = _locate(template)
     message = bytearray(template[message_at:footer_at])
     metadata_bytes = 8 + struct.unpack_from("<i", message, 4)[0]
@@ -153,14 +161,16 @@ def _check(
         raise BadParameterError(f"rows is {rows}", hint="give 0 or more", parameter="rows")
 
 
-def _template(schema: pa.Schema, uuid: str) -> bytes:
-    """Arrow's own file of one row of NULLs in that schema."""
+@lru_cache(TEMPLATES_KEPT_MAX)
+def _template(serialised: bytes) -> bytes:
+    """Arrow's own file of one row of NULLs in that schema, with a place for the block's uuid."""
     import pyarrow as pa
 
+    schema = pa.ipc.read_schema(pa.py_buffer(serialised))
     for field in schema:
         column_type(str(field.type), field.name)
     marked = pa.schema([field.with_nullable(True) for field in schema]).with_metadata(
-        {**(schema.metadata or {}), UUID_KEY: uuid.encode()}
+        {**(schema.metadata or {}), UUID_KEY: _UUID_PLACE}
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, marked) as writer:

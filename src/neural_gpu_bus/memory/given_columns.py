@@ -34,6 +34,8 @@ def flat_table(columns: Any) -> pa.Table:
 def _decoded(column: Any, field: pa.Field[Any]) -> pa.ChunkedArray[Any]:
     import pyarrow as pa
 
+    if column.type == field.type:
+        return column  # type: ignore[no-any-return]
     if not pa.types.is_dictionary(column.type):
         return column.cast(field.type)  # type: ignore[no-any-return]
     # Categories first: Arrow 26 cannot take from viewed strings, which Polars' categories are.
