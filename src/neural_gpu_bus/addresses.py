@@ -84,7 +84,7 @@ def unreadable_redis_url() -> BadSettingError:
         "the Redis address cannot be read",
         hint="write it as redis://user:password@host:port/0 (rediss:// for TLS) or "
         "unix:///path/to/socket?db=0, special characters of the password percent-encoded (/ as "
-        "%2F, @ as %40, # as %23); after ? go db, username, password, client_name and ssl_... alone",
+        "%2F, @ as %40, # as %23), after ? only db, username, password, client_name and ssl_...",
     )
 
 
