@@ -36,6 +36,10 @@ class PlainColumns:
     def __getitem__(self, name: str) -> Any:
         return self._arrays[name]
 
+    def values(self, name: str) -> Any:
+        column = self._table[name]
+        return _numpy(column.fill_null(0) if pa.types.is_integer(column.type) else column)
+
     def valid(self, name: str) -> Any:
         column = self._table[name]
         return column.is_valid().to_numpy() if column.null_count else None
@@ -52,7 +56,7 @@ class PlainColumns:
 def _arrow(values: Any) -> Any:
     if isinstance(values, np.ndarray) and values.dtype != object:
         return pa.array(values, from_pandas=False)
-    return pa.array(list(values))
+    return values if isinstance(values, pa.Array) else pa.array(list(values))
 
 
 def _numpy(column: pa.ChunkedArray[Any]) -> Any:

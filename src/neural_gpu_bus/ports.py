@@ -43,6 +43,9 @@ class Columns(Protocol):
     def __getitem__(self, name: str) -> Array:
         """numpy array of that column: no copy for fixed-width types, see ``memory.frame.Frame``."""
 
+    def values(self, name: str) -> Array:
+        """Raw values of a column: what lies under NULL is a filler."""
+
     def valid(self, name: str) -> npt.NDArray[np.bool_] | None:
         """True where not NULL; None where the column has no NULL."""
 

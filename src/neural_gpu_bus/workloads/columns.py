@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,30 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
+
+
+NUMBER, TIME = "a number", "a date, a timestamp or an integer"
+TEXT = "a text or an integer"
+#: What PostgreSQL is asked for where a column is not that.
+_CASTS = {NUMBER: "float8", TIME: "timestamptz", TEXT: "text"}
+
+INTEGER_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+FLOAT_TYPES = frozenset({"double", "float", "halffloat"})
+TEXT_TYPES = frozenset({"string", "large_string"})
+
+#: Kind of a workload's column: the words for it, and which of Arrow's types fit.
+_KINDS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "float": (NUMBER, (INTEGER_TYPES | FLOAT_TYPES).__contains__),
+    "time": (TIME, lambda name: name in INTEGER_TYPES or name.startswith(("date", "timestamp"))),
+    "text": (TEXT, (INTEGER_TYPES | TEXT_TYPES).__contains__),
+}
+
+
+def finite_hint(column: str) -> str:
+    """The way out of NaN and infinities: in PostgreSQL NaN is not NULL, equals itself, and is
+    above Infinity.
+    """
+    return f"leave such rows out: WHERE abs({column}) < 'Infinity'"
 
 
 class Input:
@@ -49,6 +73,17 @@ class Input:
         # A mapping's own test for a key may build the whole column; its names never do.
         return column in list(self.columns.keys())
 
+    def type_of(self, column: str) -> str:
+        """Its type in Arrow's spelling."""
+        return next(item.type for item in self.columns.descriptor.columns if item.name == column)
+
+    def check_type(self, column: str, kind: str) -> None:
+        """Whether its type can be a ``float``, ``time`` or ``text``; no value is looked at."""
+        item = next(item for item in self.columns.descriptor.columns if item.name == column)
+        words, fits = _KINDS[kind.removesuffix(", optional")]
+        if item.nulls < self.rows and not fits(item.type):
+            raise self.wrong_type(column, words, item.type)
+
     def raw(self, column: str) -> npt.NDArray[Any]:
         """The column as it is, without NULLs."""
         if not self.has(column):
@@ -63,7 +98,7 @@ class Input:
         """Finite float64 values; ``positive``: all above 0, ``negative=False``: none below."""
         values = self.raw(column)
         if values.dtype.kind not in "fiu":
-            raise self.wrong_type(column, "a number", values.dtype)
+            raise self.wrong_type(column, NUMBER, self.type_of(column))
         array = np.ascontiguousarray(values, dtype=np.float64)
         self._check_finite(column, array)
         if positive and array.min() <= 0:
@@ -82,14 +117,13 @@ class Input:
         finite = np.isfinite(array)
         if not finite.all():
             row = int(np.argmin(finite))
-            hint = f"leave such rows out, e.g. WHERE {column} IS NOT NULL"
-            raise self.fault(column, row + 1, f"is {array[row]}", hint)
+            raise self.fault(column, row + 1, f"is {array[row]}", finite_hint(column))
 
     def times(self, column: str) -> npt.NDArray[Any]:
         """Dates, timestamps or integers, none of them missing."""
         values = self.raw(column)
         if values.dtype.kind not in "Miu":
-            raise self.wrong_type(column, "a date, a timestamp or an integer", values.dtype)
+            raise self.wrong_type(column, TIME, self.type_of(column))
         if values.dtype.kind == "M" and np.isnat(values).any():
             row = int(np.argmax(np.isnat(values))) + 1
             raise self.fault(column, row, "is NULL", f"add WHERE {column} IS NOT NULL")
@@ -115,11 +149,21 @@ class Input:
         return valid is not None and not valid.any()
 
     def texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
-        """Codes and their texts; a NULL is code -1."""
+        """Codes and their texts; a NULL is code -1. Integers count as texts: desk 7 is ``"7"``."""
         if not self.has(column):
             raise self.missing(column)
+        if self.type_of(column) in INTEGER_TYPES:
+            return self._integer_texts(column)
         codes, texts = self.columns.codes(column)
         return np.ascontiguousarray(codes, dtype=np.int32), list(texts)
+
+    def _integer_texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+        values, valid = self.columns.values(column), self.columns.valid(column)
+        known = np.unique(values if valid is None else values[valid])
+        codes = np.searchsorted(known, values).astype(np.int32)
+        if valid is not None:
+            codes[~valid] = -1
+        return codes, known.astype(str).tolist()
 
     def complete_texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         """As ``texts``, without NULLs."""
@@ -140,11 +184,11 @@ class Input:
             parameter=f"{self.name}.{column}",
         )
 
-    def wrong_type(self, column: str, right: str, dtype: np.dtype[Any]) -> BadParameterError:
-        """The error for a column of the wrong type."""
+    def wrong_type(self, column: str, right: str, type_name: str) -> BadParameterError:
+        """The error for a column of the wrong type; ``right``: the words for what it should be."""
         return BadParameterError(
-            f"column {column!r} of input {self.name!r} is {dtype}, not {right}",
-            hint="cast it in the query, e.g. column::float8",
+            f"column {column!r} of input {self.name!r} is {type_name}, not {right}",
+            hint=f"cast it in the query, e.g. {column}::{_CASTS[right]}",
             parameter=f"{self.name}.{column}",
         )
 
@@ -160,8 +204,7 @@ class Input:
     def stamps(self, column: str, *, strictly: bool) -> dict[str, npt.NDArray[Any]]:
         """Ordered times as ``ts``, and their time zone as ``ts_zone`` (one text, "" for none)."""
         times = self.ordered_times(column, strictly=strictly)
-        kinds = {item.name: item.type for item in self.columns.descriptor.columns}
-        zone = re.search(r"tz=(.+)]", kinds.get(column, ""))
+        zone = re.search(r"tz=(.+)]", self.type_of(column))
         return {"ts": times, "ts_zone": labels([zone.group(1) if zone else ""])}
 
 

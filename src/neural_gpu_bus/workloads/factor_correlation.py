@@ -17,7 +17,13 @@ import numpy as np
 from msgspec import Meta
 
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.workloads.columns import Input
+from neural_gpu_bus.workloads.columns import (
+    FLOAT_TYPES,
+    INTEGER_TYPES,
+    NUMBER,
+    Input,
+    finite_hint,
+)
 from neural_gpu_bus.workloads.workload import Kernels, Workload, labels, numeric_table
 
 if TYPE_CHECKING:
@@ -32,8 +38,8 @@ if TYPE_CHECKING:
 #: A matrix of 4,096 factors is 134 MB; more is another kind of problem.
 FACTORS_MAX = 4096
 
-#: Arrow's names of the types that count as factors where none are named.
-FLOAT_TYPES = ("double", "float", "halffloat")
+#: The result's column of labels, so that no factor can have that name.
+LABELS = "factor"
 
 
 class FactorCorrelationParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,17 +81,22 @@ def _names(frame: Input, params: FactorCorrelationParams) -> list[str]:
             hint=f"name 1 to {FACTORS_MAX} different float columns",
             parameter="columns",
         )
+    if LABELS in names:
+        raise BadParameterError(
+            f"a factor is named {LABELS!r}, the name of the result's column of labels",
+            hint=f"rename it in the query: SELECT {LABELS} AS ...; or name the others: columns=[...]",
+            parameter="columns",
+        )
     return names
 
 
 def _column(frame: Input, name: str) -> npt.NDArray[Any]:
-    values = frame.columns[name]
-    if values.dtype.kind not in "fiu":
-        raise frame.wrong_type(name, "a number", values.dtype)
+    if frame.type_of(name) not in FLOAT_TYPES | INTEGER_TYPES:
+        raise frame.wrong_type(name, NUMBER, frame.type_of(name))
+    values, valid = frame.columns.values(name), frame.columns.valid(name)
     if values.dtype.kind == "f" and np.isinf(values).any():
         row = int(np.argmax(np.isinf(values)))
-        raise frame.fault(name, row + 1, f"is {values[row]}", "leave such rows out")
-    valid = frame.columns.valid(name)
+        raise frame.fault(name, row + 1, f"is {values[row]}", finite_hint(name))
     return values if valid is None else np.where(valid, values, np.nan)
 
 
@@ -142,7 +153,7 @@ def table(outputs: Mapping[str, Array], params: FactorCorrelationParams) -> pa.T
     diagonal = np.diagonal(correlation)
     np.fill_diagonal(correlation, np.where(np.isnan(diagonal), np.nan, 1.0))
     columns = {name: correlation[:, index] for index, name in enumerate(factor)}
-    return numeric_table({"factor": factor, **columns}, ["factor", *columns])
+    return numeric_table({LABELS: factor, **columns}, [LABELS, *columns])
 
 
 def cost(arrays: Arrays, params: FactorCorrelationParams) -> float:  # noqa: ARG001

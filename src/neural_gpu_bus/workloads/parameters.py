@@ -21,9 +21,10 @@ def check_params(
 ) -> Any:
     """Those parameters as ``workload.params_type``, defaults filled in.
 
-    With ``inputs`` it is also looked up that each is there and has rows and the columns needed;
-    values are looked at by the worker. Raises BadParameterError: an unknown name, a value of the
-    wrong type or outside its limits, values that do not fit together, a missing column.
+    With ``inputs`` it is also looked up that each is there and has rows and the columns needed, of
+    types that fit; values are looked at by the worker. Raises BadParameterError: an unknown name, a
+    value of the wrong type or outside its limits, values that do not fit together, a missing column
+    or one of the wrong type.
     """
     fields = _fields(workload.params_type)
     for name in given:
@@ -51,7 +52,9 @@ def _check_inputs(workload: Workload, inputs: Mapping[str, Columns]) -> None:
     for name, columns in workload.inputs.items():
         given = Input(inputs, name)
         for column, kind in columns.items():
-            if not kind.endswith("optional") and not given.has(column):
+            if given.has(column):
+                given.check_type(column, kind)
+            elif not kind.endswith("optional"):
                 raise given.missing(column)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from every_engine import compute
@@ -32,6 +33,14 @@ def test_every_float_column_is_a_factor_and_gaps_leave_the_row_out() -> None:
     assert table["size"].to_pylist() == pytest.approx([1.0, 1.0])
 
 
+def test_rows_in_which_an_integer_factor_is_null_are_left_out() -> None:
+    frame = PlainColumns(a=[1.0, 2.0, 3.0, 5.0], n=pa.array([2, None, 6, 10]))
+
+    table = correlation(frame, columns=["a", "n"])
+
+    assert table["n"].to_pylist() == pytest.approx([1.0, 1.0])
+
+
 def test_named_columns_keep_their_order_and_may_be_integers() -> None:
     table = correlation(FRAME, columns=["count", "size"])
 
@@ -44,7 +53,8 @@ def test_named_columns_keep_their_order_and_may_be_integers() -> None:
     [
         (FRAME, {"columns": ["sise"]}, "parameter 'columns' names 'sise', which input 'factors'"),
         (FRAME, {"columns": ["size", "size"]}, "names 'size' twice"),
-        (FRAME, {"columns": ["date"]}, r"'date' of input 'factors' is datetime64\[D\], not a num"),
+        (FRAME, {"columns": ["date"]}, r"'date' of input 'factors' is date32\[day\], not a num"),
+        (PlainColumns(factor=[1.0, 2.0]), {}, "a factor is named 'factor', the name of the result"),
         (PlainColumns(n=[1, 2]), {}, "'columns' of factor.correlation gives 0 factors"),
         (PlainColumns(a=[1.0, float("inf")]), {}, "'a' of input 'factors' is inf in row 2"),
         (

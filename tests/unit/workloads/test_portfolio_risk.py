@@ -50,6 +50,13 @@ def test_positions_of_one_desk_and_asset_add_up() -> None:
     assert risk(prices, [("x", "A", 1.0), ("x", "A", 2.0)]).equals(whole)
 
 
+def test_desks_may_be_numbers() -> None:
+    prices = [(day, "A", 10.0 + place) for place, day in enumerate(DAYS)]
+    named, numbered = ([(desk, "A", 3.0)] for desk in ("7", 7))
+
+    assert risk(prices, numbered).equals(risk(prices, named))
+
+
 def test_dates_without_a_price_of_every_held_asset_are_left_out() -> None:
     prices = [
         (day, asset, 10.0) for day in DAYS for asset in "AB" if (day, asset) != (DAYS[2], "B")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import BadParameterError
@@ -34,7 +35,7 @@ def test_integers_become_floats() -> None:
         ([1.0, 2.0, float("inf")], "column 'close' of input 'bars' is inf in row 3"),
         ([float("-inf"), float("inf")], "column 'close' of input 'bars' is -inf in row 1"),
         ([1.0, None], "column 'close' of input 'bars' is NULL in row 2"),
-        (["1.0"], "column 'close' of input 'bars' is object, not a number"),
+        (["1.0"], "column 'close' of input 'bars' is string, not a number"),
     ],
 )
 def test_bad_numbers_are_refused_with_their_row(values: list[Any], sentence: str) -> None:
@@ -43,6 +44,23 @@ def test_bad_numbers_are_refused_with_their_row(values: list[Any], sentence: str
 
     assert caught.value.parameter == "bars.close"
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_the_way_out_of_nan_is_not_the_one_of_null(value: float) -> None:
+    """In PostgreSQL NaN is not NULL, equals itself and is above Infinity."""
+    with pytest.raises(BadParameterError, match="in row 2") as caught:
+        given(close=[1.0, value]).floats("close")
+
+    assert caught.value.hint == "leave such rows out: WHERE abs(close) < 'Infinity'"
+
+
+def test_integers_count_as_texts() -> None:
+    column = given(desk=pa.array([9, None, 7, 9], pa.int16()))
+
+    codes, texts = column.texts("desk")
+    assert [texts[code] if code >= 0 else None for code in codes] == ["9", None, "7", "9"]
+    assert codes.dtype == np.int32
 
 
 def test_large_finite_numbers_are_not_mistaken_for_infinite_ones() -> None:
@@ -65,7 +83,7 @@ def test_order_is_checked() -> None:
 
 
 def test_times_are_dates_timestamps_or_integers() -> None:
-    with pytest.raises(BadParameterError, match="'ts' of input 'bars' is float64, not a date"):
+    with pytest.raises(BadParameterError, match="'ts' of input 'bars' is double, not a date"):
         given(ts=np.ones(2)).times("ts")
 
 

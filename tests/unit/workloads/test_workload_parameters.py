@@ -6,13 +6,15 @@ import re
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import BadParameterError, UnknownWorkloadError
 from neural_gpu_bus.workloads import WORKLOADS, check_params, describe_params, find
 from plain_columns import PlainColumns
 
-BARS = PlainColumns(ts=np.arange(40), high=np.ones(40), low=np.ones(40), close=np.ones(40))
+BAR_COLUMNS = {"ts": np.arange(3), **dict.fromkeys(("high", "low", "close"), np.ones(3))}
+BARS = PlainColumns(**BAR_COLUMNS)
 
 
 def test_every_workload_is_found_by_its_name() -> None:
@@ -130,6 +132,46 @@ def test_inputs_are_looked_at_before_a_job_is_sent() -> None:
     with pytest.raises(BadParameterError, match=sentence) as caught:
         check_params(workload, {}, {"bars": lame})
     assert caught.value.hint == "did you mean 'High'? Name it so: SELECT High AS high"
+
+
+TRADES = {"ts": np.arange(3), "price": np.ones(3), "size": np.ones(3)}
+
+
+@pytest.mark.parametrize(
+    ("workload", "column", "values", "sentence", "hint"),
+    [
+        ("indicators.technical", "close", ["1", "2", "3"], "string, not a number", "close::float8"),
+        (
+            "indicators.technical",
+            "ts",
+            [1.0, 2.0, 3.0],
+            "double, not a date, a timestamp or an integer",
+            "ts::timestamptz",
+        ),
+        (
+            "vpin.trades",
+            "aggressor_side",
+            [True, False, None],
+            "bool, not a text or an integer",
+            "aggressor_side::text",
+        ),
+    ],
+)
+def test_types_are_looked_at_before_a_job_is_sent(
+    workload: str, column: str, values: list[Any], sentence: str, hint: str
+) -> None:
+    name, columns = ("trades", TRADES) if workload == "vpin.trades" else ("bars", BAR_COLUMNS)
+    lame = PlainColumns(**{**columns, column: values})
+    with pytest.raises(BadParameterError, match=f"'{column}' of input '{name}' is {sentence}") as e:
+        check_params(find(workload), {}, {name: lame})
+
+    assert e.value.hint == f"cast it in the query, e.g. {hint}"
+
+
+def test_a_column_of_nulls_alone_fits_any_kind() -> None:
+    trades = PlainColumns(**TRADES, aggressor_side=pa.nulls(3, pa.float64()))
+
+    check_params(find("vpin.trades"), {}, {"trades": trades})
 
 
 def test_an_optional_column_may_be_missing() -> None:
