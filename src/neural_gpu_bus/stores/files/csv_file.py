@@ -18,6 +18,7 @@ import pyarrow.csv as pacsv
 from neural_gpu_bus.errors import BadFileError
 from neural_gpu_bus.stores.files import csv_types
 from neural_gpu_bus.stores.files.content import HEAD_BYTES, bad_file, unzipped_head
+from neural_gpu_bus.stores.files.csv_quotes import BadQuote, QuoteScan, ScannedSource
 from neural_gpu_bus.stores.files.csv_values import cast_text, expected, first_misfit
 from neural_gpu_bus.stores.files.data_file import FileRows
 
@@ -132,18 +133,46 @@ class CsvFile:
             return "error"
 
         rows = 0
+        scan = QuoteScan(self._delimiter)
         try:
             with self._source() as source:
-                for batch in self._open(source, note_wrong):
+                for batch in self._open(ScannedSource(source, scan), note_wrong):
+                    self._check_quotes(scan.text_after_quote)
                     rows += batch.num_rows
                     if batch.num_rows:
                         yield batch
         except (pa.ArrowInvalid, OSError, EOFError) as error:
             raise self._unreadable(error, wrong, rows) from None
+        self._check_quotes(scan.at_end)
+
+    def _check_quotes(self, bad: BadQuote | None) -> None:
+        if bad is not None:
+            raise bad_file(
+                self.path,
+                str(bad),
+                'close the value, or write a quote inside it twice (""); nothing of the file was '
+                "loaded",
+                row=bad.row,
+                line=bad.line,
+            )
+
+    def _first_bad_quote(self) -> BadQuote | None:
+        """Reads the file once more, which only a refusal does."""
+        scan = QuoteScan(self._delimiter)
+        try:
+            with self._source() as source:
+                while piece := source.read(BLOCK_BYTES):
+                    scan.take(piece)
+        except (pa.ArrowException, OSError):  # the file was cut: what is left is all there is
+            return scan.text_after_quote
+        return scan.at_end
 
     def _unreadable(self, error: Exception, wrong: list[Any], rows: int) -> BadFileError:
-        if wrong and wrong[0].number is not None:
-            row = wrong[0].number - 1
+        row = wrong[0].number - 1 if wrong and wrong[0].number is not None else None
+        quote = self._first_bad_quote()
+        if quote is not None and (row is None or quote.row <= row):
+            self._check_quotes(quote)
+        if row is not None:
             line = self._line_of(row)
             return bad_file(
                 self.path,
