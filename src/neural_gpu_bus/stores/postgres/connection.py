@@ -44,6 +44,11 @@ _AUTHENTICATION_TEXTS = (
     "is not permitted to log in",
     "permission denied for database",
 )
+_DISK_FULL_TEXT = "no space left on device"
+_DISK_FULL = "53100"
+
+#: What is shown of a server's text; a refused value of megabytes is quoted whole.
+TEXT_CHARACTERS_MAX = 2_000
 
 
 def connect(dsn: str, *, timeout_s: float) -> psycopg.Connection:
@@ -95,14 +100,16 @@ def _connect_failure(error: psycopg.Error, address: str) -> NeuralGpuBusError:
             hint="create it (createdb), or name another in NGB_POSTGRES_DSN",
             setting="postgres_dsn",
         )
+    if _DISK_FULL_TEXT in lowered:
+        return failure_from(_DISK_FULL, text, address)
     return _unreachable(text, address)
 
 
 def _unreachable(text: str, address: str) -> ServerUnreachableError:
     return ServerUnreachableError(
         f"cannot talk to {SERVER} at {address}: {text}",
-        hint="check that it runs and that NGB_POSTGRES_DSN names it; `ngb status` shows which "
-        "servers are used",
+        hint="see with `ngb status` which servers are used and whether they run; an existing one "
+        "is named by NGB_POSTGRES_DSN",
         server=SERVER,
         address=address,
     )
@@ -139,6 +146,7 @@ def failure_from(
 
     ``position``: character in the statement, 1 = first, as the server counts.
     """
+    message, detail = _cut(message), _cut(detail or "")
     if sqlstate is None:
         return _unreachable(message, address)
     text = f"{message} ({detail})" if detail else message
@@ -161,6 +169,12 @@ def failure_from(
     )
 
 
+def _cut(text: str) -> str:
+    if len(text) <= TEXT_CHARACTERS_MAX:
+        return text
+    return f"{text[:TEXT_CHARACTERS_MAX]} ... ({len(text)} characters)"
+
+
 def _refused_user(text: str, address: str) -> ServerAuthenticationError:
     return ServerAuthenticationError(
         f"{SERVER} at {address} refused the user or the password: {text}",
@@ -176,7 +190,7 @@ def _refused_statement(
     where = f" (at character {position} of the statement)" if position else ""
     return QueryError(
         f"{SERVER} refused the statement: {text}{where}",
-        hint=hint or _HINTS.get(sqlstate, "mend the statement"),
+        hint=_cut(hint or _HINTS.get(sqlstate, "mend the statement")),
         sqlstate=sqlstate,
         position=int(position) if position else None,
     )
@@ -186,6 +200,7 @@ def _refused_statement(
 _HINTS = {
     "42P01": "check the table's name and schema; a name with capitals needs double quotes",
     "42703": "check the column's name; a name with capitals needs double quotes",
+    "42P02": "write %(name)s in the statement and give params={'name': value}",
     "42501": "ask the table's owner for the right (GRANT ...), or use another user",
     "25006": "the server takes no writes now (a standby, or default_transaction_read_only): "
     "use the primary",

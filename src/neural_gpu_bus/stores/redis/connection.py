@@ -118,8 +118,8 @@ def failure_from(error: redis.RedisError, address: str) -> NeuralGpuBusError:
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)):
         return ServerUnreachableError(
             f"cannot talk to {SERVER} at {address}: {text}",
-            hint="check that it runs and that the NGB_..._REDIS_URL settings name it; "
-            "`ngb status` shows which servers are used",
+            hint="see with `ngb status` which servers are used and whether they run; existing ones "
+            "are named by the NGB_..._REDIS_URL settings",
             server=SERVER,
             address=address,
         )

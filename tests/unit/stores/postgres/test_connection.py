@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from neural_gpu_bus.errors import (
@@ -14,6 +15,7 @@ from neural_gpu_bus.errors import (
     ServerFullError,
     ServerUnreachableError,
 )
+from neural_gpu_bus.stores.postgres import connection
 from neural_gpu_bus.stores.postgres.connection import connect, failure_from
 
 
@@ -56,3 +58,30 @@ def test_a_closed_port_is_unreachable() -> None:
         ServerUnreachableError, match=r"cannot talk to PostgreSQL at 127\.0\.0\.1:1/x"
     ):
         connect("postgresql://me:secret@127.0.0.1:1/x", timeout_s=2)
+
+
+def test_a_full_disk_is_no_unreachable_server() -> None:
+    """A backend that starts writes a file; the refusal has no SQLSTATE."""
+    refusal = psycopg.OperationalError(
+        'connection to server on socket "/h/.s.PGSQL.5" failed: FATAL:  could not write init file: '
+        "No space left on device"
+    )
+
+    error = connection._connect_failure(refusal, "/h:5/ngb")
+
+    assert type(error) is ServerFullError
+    assert "PostgreSQL at /h:5/ngb has no room left: " in error.what
+
+
+def test_the_hint_is_right_for_a_private_server_too() -> None:
+    hint = failure_from(None, "why", "/home/run:5432/ngb").hint
+
+    assert "an existing one is named by NGB_POSTGRES_DSN" in hint
+
+
+@pytest.mark.parametrize("sqlstate", [None, "22P02", "53100"])
+def test_a_long_text_is_cut(sqlstate: str | None) -> None:
+    error = failure_from(sqlstate, "why" + "x" * 3_000_000, "db", detail="y" * 3_000_000)
+
+    assert len(str(error)) < 5_000
+    assert "(3000003 characters)" in error.what
