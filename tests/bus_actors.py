@@ -35,7 +35,7 @@ class Gate(msgspec.Struct):
 
 
 def open_queue(redis_url: str, prefix: str, name: str) -> RedisJobQueue:
-    client = redis.Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0))
+    client = redis.Redis.from_url(redis_url, protocol=2, retry=Retry(NoBackoff(), 0))
     return RedisJobQueue(client, lease_s=LEASE_S, deliveries_max=3, worker_name=name, prefix=prefix)
 
 
@@ -52,7 +52,7 @@ def _engine(name: str) -> Any:
 def work(redis_url: str, prefix: str, folder: Path, name: str) -> None:
     """A worker until SIGTERM; it stores into Redis, once a job id, and counts the stores."""
     queue = open_queue(redis_url, prefix, name)
-    client = redis.Redis.from_url(redis_url)
+    client = redis.Redis.from_url(redis_url, protocol=2)
     dying: list[str] = []
 
     def store(table: str, columns: pa.Table, job_id: str) -> StoreReceipt:

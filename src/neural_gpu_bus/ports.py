@@ -325,6 +325,3 @@ class Progress(Protocol):
     """Told how far a long action has come; the command line draws it."""
 
     def __call__(self, done: int, total: int | None) -> None: ...
-
-
-Batches = Iterator["pa.RecordBatch"]

@@ -205,11 +205,9 @@ class TestPlainJobQueue(QueueContract):
         )
 
 
-@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
-def client(request: pytest.FixtureRequest, redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(
-        redis_url, protocol=request.param, retry=Retry(NoBackoff(), 0)
-    ) as opened:
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, protocol=2, retry=Retry(NoBackoff(), 0)) as opened:
         yield opened
 
 

@@ -28,7 +28,7 @@ WAIT_S = 30
 def prefix(redis_url: str) -> Iterator[str]:
     chosen = f"ngb:{{test-{uuid.uuid4().hex}}}:"
     yield chosen
-    with redis.Redis.from_url(redis_url) as client:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
         for key in client.scan_iter(chosen + "*", count=10_000):
             client.delete(key)
 
@@ -120,7 +120,7 @@ def test_a_job_whose_worker_dies_between_storing_and_answering_is_stored_once(
 
     assert job.wait_result()["y"].tolist() == [2, 4]
     assert (job.record.stored_rows, job.record.deliveries) == (0, 2)
-    with redis.Redis.from_url(redis_url) as client:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
         assert client.get(f"{prefix}stored:a") == b"first"
 
 

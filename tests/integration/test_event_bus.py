@@ -15,7 +15,7 @@ from neural_gpu_bus.traditional.event_bus import STREAM_PREFIX
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
         yield client
 
 

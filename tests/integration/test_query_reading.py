@@ -127,19 +127,6 @@ def test_rows_returned_by_a_change_are_read_and_kept(
             connection.execute("DROP TABLE ngb_test_returning")
 
 
-def test_progress_tells_rows(reader: PostgresReader) -> None:
-    told: list[tuple[int, int | None]] = []
-
-    reader.query(
-        "SELECT i FROM generate_series(1, 200000) AS i",
-        progress=lambda done, total: told.append((done, total)),
-    )
-
-    assert told
-    assert sorted(told) == told
-    assert {total for _, total in told} == {None}
-
-
 def test_threads_share_a_pool_and_get_their_own_replies(postgres_dsn: str) -> None:
     wrong: list[object] = []
     with open_reader(postgres_dsn, connections_max=3) as reader:
@@ -200,7 +187,7 @@ def test_a_column_cannot_change_its_type_between_describing_and_copying(
             other.execute("SET lock_timeout = '100ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
-            scan = exchange.copy(statement, [source_column("x", 23, {})], lambda rows: None)
+            scan = exchange.copy(statement, [source_column("x", 23, {})])
             exchange.close()
 
             table: Any = write_columns(buffer.bytes, scan, reserve).seal()  # type: ignore[arg-type]

@@ -66,7 +66,8 @@ def worker_identity() -> str:
 
 
 class RedisJobQueue:
-    """See ``ports.JobQueue``. ``client`` decodes nothing and does not retry by itself.
+    """See ``ports.JobQueue``. ``client`` speaks RESP2, decodes nothing and does not retry by
+    itself.
 
     ``lease_s``: silence after which another worker takes a job over. ``deliveries_max``: workers
     that may lose one job. ``translated``: turns redis-py's errors into this package's. Safe for
@@ -227,8 +228,9 @@ class RedisJobQueue:
                     raise
                 found = None
                 self._run(scripts.ENSURE_GROUP, self._keys("jobs"))
-        for entry, fields in _entries(found):
-            return self._lease(entry, fields, 1)
+        for _stream, entries in found or ():
+            for entry, fields in entries:
+                return self._lease(entry, fields, 1)
         return None
 
     def _lease(
@@ -287,13 +289,6 @@ def _timed_out(job_id: str, timeout_s: float, state: JobState, where: str) -> Jo
         timeout_s=timeout_s,
         state=str(state),
     )
-
-
-def _entries(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """Entries of the one stream read; RESP3 answers with a map of batches, RESP2 with a list."""
-    if isinstance(found, dict):
-        return [entry for batches in found.values() for batch in batches for entry in batch]
-    return [entry for _, batch in found or () for entry in batch]
 
 
 def _response_error() -> type[Exception]:

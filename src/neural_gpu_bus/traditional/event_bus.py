@@ -67,18 +67,15 @@ class EventBus:
             found: Any = self._client.xread(
                 {STREAM_PREFIX + topic: after}, count=READ_EVENTS_MAX, block=block_ms
             )
-        return [_event(topic, entry_id, fields) for entry_id, fields in _entries(found)]
+        return [
+            _event(topic, entry_id, fields)
+            for _stream, entries in found or ()
+            for entry_id, fields in entries
+        ]
 
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
-
-
-def _entries(found: Any) -> list[tuple[bytes, Mapping[bytes, bytes]]]:
-    """The entries of the one stream read; RESP3 answers with a map, RESP2 with a list."""
-    if isinstance(found, dict):
-        return [entry for batches in found.values() for batch in batches for entry in batch]
-    return [entry for _, batch in found or () for entry in batch]
 
 
 def _event(topic: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:

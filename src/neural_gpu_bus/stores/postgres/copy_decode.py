@@ -60,10 +60,6 @@ class CopyScan:
         """First byte not looked at."""
         return int(self._state[kernels.POSITION])
 
-    def skip_to(self, position: int) -> None:
-        """Go on behind a message that is no data."""
-        self._state[kernels.POSITION] = position
-
     def feed(self, buffer: Bytes, stop: int) -> bool:
         """Count what is whole in ``buffer[:stop]``; True when another kind of message stands at
         ``position``. Raises ProtocolError.
@@ -116,22 +112,6 @@ class CopyScan:
             hint="run the query again; if it happens again, report the statement",
             position=position,
         )
-
-
-def decode_copy(
-    stream: bytes | bytearray, columns: Sequence[SourceColumn], reserve: Reserve, *, framed: bool
-) -> Reservation:
-    """One whole stream to a filled reservation. Raises ProtocolError, BadValueError."""
-    buffer = np.frombuffer(bytearray(stream), np.uint8)
-    scan = CopyScan(columns, framed=framed)
-    if scan.feed(buffer, buffer.size) or (framed and scan.position != buffer.size):
-        raise ProtocolError(
-            f"no CopyData message at byte {scan.position}",
-            hint="hand over CopyData messages alone, each whole",
-            position=scan.position,
-        )
-    scan.finish(buffer, buffer.size)
-    return write_columns(buffer, scan, reserve)
 
 
 def write_columns(buffer: Bytes, scan: CopyScan, reserve: Reserve) -> Reservation:

@@ -15,7 +15,7 @@ import math
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError
 from neural_gpu_bus.stores.postgres import wire_messages as wire
@@ -79,15 +79,13 @@ class DirectCopy:
             pass
         self._finish()
 
-    def copy(
-        self, sql: bytes, columns: Sequence[SourceColumn], progress: Callable[[int], None]
-    ) -> CopyScan:
+    def copy(self, sql: bytes, columns: Sequence[SourceColumn]) -> CopyScan:
         """Receive the rows into the buffer, which then holds CopyData messages alone."""
         limit_ms = math.ceil(self._deadline.left_s() * 1000)
         prefix = b"SET LOCAL statement_timeout = %d; " % limit_ms
         self._send(wire.query(prefix + b"COPY (" + sql + b"\n) TO STDOUT (FORMAT BINARY)"))
         scan = CopyScan(columns, framed=True)
-        rows = self._receive(scan, progress)
+        rows = self._receive(scan)
         self._finish()
         if scan.position != self._buffer.stop:
             raise ProtocolError(
@@ -104,7 +102,7 @@ class DirectCopy:
             )
         return scan
 
-    def _receive(self, scan: CopyScan, progress: Callable[[int], None]) -> int | None:
+    def _receive(self, scan: CopyScan) -> int | None:
         """Up to ReadyForQuery; the number of rows the server says it sent."""
         rows = None
         while True:
@@ -119,7 +117,6 @@ class DirectCopy:
                 elif tag == wire.READY:
                     return rows
             self._deadline.left_s()
-            progress(scan.rows)
 
     def _next_message(self) -> tuple[int, bytes]:
         while (message := self._take_message(0)) is None:
@@ -132,7 +129,7 @@ class DirectCopy:
         if len(view) < 5:
             return None
         tag, size = view[0], int.from_bytes(view[1:5])
-        if not 4 <= size <= MESSAGE_BYTES_MAX or chr(tag) not in _KNOWN_TAGS:
+        if not 4 <= size <= MESSAGE_BYTES_MAX or tag not in wire.KNOWN:
             raise ProtocolError(
                 f"byte {position} of the reply begins no message: tag {chr(tag)!r}, {size} bytes",
                 hint="check what stands between this machine and the server",
@@ -205,7 +202,3 @@ class DirectCopy:
         if self._refusal is not None:
             return self._failure(self._refusal)
         return failure_from(None, text, self._address)
-
-
-#: Tags that may stand between CopyData messages and around them.
-_KNOWN_TAGS = frozenset("1tNAcHCEZTnSG")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import psycopg
 from psycopg.pq import ExecStatus
@@ -74,16 +74,14 @@ class LibpqCopy:
             self._connection.execute("ROLLBACK")
         self.finished = True
 
-    def copy(
-        self, sql: bytes, columns: Sequence[SourceColumn], progress: Callable[[int], None]
-    ) -> CopyScan:
+    def copy(self, sql: bytes, columns: Sequence[SourceColumn]) -> CopyScan:
         """Receive the rows into the buffer, as one stream."""
         scan = CopyScan(columns, framed=False)
         limit_ms = math.ceil(self._deadline.left_s() * 1000)
         with translated(self._address, timeout_s=self._deadline.timeout_s):
             self._connection.execute(f"SET LOCAL statement_timeout = {limit_ms}")
             try:
-                self._receive(b"COPY (" + sql + b"\n) TO STDOUT (FORMAT BINARY)", progress)
+                self._receive(b"COPY (" + sql + b"\n) TO STDOUT (FORMAT BINARY)")
             except psycopg.Error:
                 if not self._connection.broken:
                     self.leave()
@@ -94,7 +92,7 @@ class LibpqCopy:
         scan.finish(self._buffer.bytes, self._buffer.stop)
         return scan
 
-    def _receive(self, command: bytes, progress: Callable[[int], None]) -> None:
+    def _receive(self, command: bytes) -> None:
         self._pgconn.send_query(command)
         self._wait_result()
         rows = 0
@@ -109,8 +107,6 @@ class LibpqCopy:
             rows += 1
             if rows % ROWS_BETWEEN_LOOKS == 0:
                 self._deadline.left_s()
-                progress(rows)
-        progress(rows)
         self._results()
 
     def _append(self, row: memoryview) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from neural_gpu_bus.errors import BadParameterError, QueryError
-from neural_gpu_bus.ports import Columns, Progress, Reserve
+from neural_gpu_bus.ports import Columns, Reserve
 from neural_gpu_bus.stores.postgres.column_types import (
     SourceColumn,
     is_built_in,
@@ -76,7 +76,6 @@ class PostgresReader:
         *,
         timeout_s: float | None = None,
         name: str | None = None,
-        progress: Progress | None = None,
     ) -> Columns:
         """The statement's rows as sealed columns, named ``name`` where given.
 
@@ -96,7 +95,7 @@ class PostgresReader:
                 deadline = Deadline(limit_s, self._address)
                 statement = _bound(connection, sql, params)
                 try:
-                    scan = self._receive(connection, buffer, deadline, statement, progress)
+                    scan = self._receive(connection, buffer, deadline, statement)
                 except QueryError as error:
                     raise with_near_tables(connection, error) from error.__cause__
             reservation = write_columns(buffer.bytes, scan, self._reserve)
@@ -112,12 +111,7 @@ class PostgresReader:
         buffer: ReceiveBuffer,
         deadline: Deadline,
         statement: bytes,
-        progress: Progress | None,
     ) -> CopyScan:
-        def report(rows: int) -> None:
-            if progress is not None:
-                progress(rows, None)
-
         with self._exchange(connection, buffer, deadline) as exchange:
             fields = exchange.describe(statement)
             while fields and self._learn_types(connection, exchange, fields):
@@ -128,7 +122,7 @@ class PostgresReader:
                 exchange.leave()
                 raise
             try:
-                return exchange.copy(statement, columns, report)
+                return exchange.copy(statement, columns)
             except QueryError as error:
                 raise _not_copyable(error) from error.__cause__
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.addresses import postgres_address
+from neural_gpu_bus.ports import Database
 from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.loads import FileLoader, LoadReport
 from neural_gpu_bus.stores.postgres.pool import Pool
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.writing import Mode
 
 
-class PostgresStore:
+class PostgresStore(Database):
     """The ``Database`` port on PostgreSQL 14 to 18. Connections open on first use.
 
     ``reserve`` gives the memory that results are read into; ``result_bytes_max`` bounds one reply.

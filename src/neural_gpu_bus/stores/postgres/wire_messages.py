@@ -16,16 +16,24 @@ SYNC = b"S\x00\x00\x00\x04"
 DESCRIBE = b"D\x00\x00\x00\x06S\x00"
 
 #: Tags of the server's messages.
-COPY_DONE = ord("c")
-COPY_OUT = ord("H")
 COMMAND_COMPLETE = ord("C")
 ERROR = ord("E")
 READY = ord("Z")
 ROW_DESCRIPTION = ord("T")
 NO_DATA = ord("n")
 PARAMETER_STATUS = ord("S")
-#: Say nothing that reading needs: ParseComplete, ParameterDescription, notices, notifications.
-UNINTERESTING = frozenset(b"1tNA")
+#: Say nothing that reading needs: ParseComplete, ParameterDescription, notices, notifications,
+#: and where COPY begins and ends.
+UNINTERESTING = frozenset(b"1tNAGHc")
+#: All that may stand between CopyData messages and around them.
+KNOWN = UNINTERESTING | {
+    COMMAND_COMPLETE,
+    ERROR,
+    READY,
+    ROW_DESCRIPTION,
+    NO_DATA,
+    PARAMETER_STATUS,
+}
 
 _FIELD = struct.Struct("!IhIhih")
 

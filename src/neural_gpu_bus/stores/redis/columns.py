@@ -12,6 +12,7 @@ import redis
 
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, ProtocolError
+from neural_gpu_bus.ports import ColumnStore
 from neural_gpu_bus.stores.redis.connection import translated
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ ATTEMPTS_MAX = 2
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
-class RedisColumns:
+class RedisColumns(ColumnStore):
     """The ``ColumnStore`` on Redis or Valkey. ``client`` as ``connection.connect`` makes it; it is
     closed with this. ``address`` stands in messages.
     """

@@ -14,10 +14,24 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from neural_gpu_bus.errors import BadValueError, ProtocolError
+from neural_gpu_bus.ports import Reservation, Reserve
 from neural_gpu_bus.stores.postgres.column_types import SourceColumn, source_column
-from neural_gpu_bus.stores.postgres.copy_decode import CopyScan, decode_copy
+from neural_gpu_bus.stores.postgres.copy_decode import CopyScan, write_columns
 from plain_copy_decode import NotReadableError, decode, framed, joined
 from plain_reservation import PlainReservation, reserve
+
+
+def decode_copy(
+    stream: bytes | bytearray, columns: Sequence[SourceColumn], reserve: Reserve, *, framed: bool
+) -> Reservation:
+    """One whole stream to a filled reservation."""
+    buffer = np.frombuffer(bytearray(stream), np.uint8)
+    scan = CopyScan(columns, framed=framed)
+    if scan.feed(buffer, buffer.size) or (framed and scan.position != buffer.size):
+        raise ProtocolError(f"no CopyData message at byte {scan.position}", position=scan.position)
+    scan.finish(buffer, buffer.size)
+    return write_columns(buffer, scan, reserve)
+
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
