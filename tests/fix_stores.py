@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.stores.postgres.connection import connect
@@ -61,14 +62,30 @@ def open_playground(postgres_dsn: str) -> Iterator[Playground]:
         pool.close()
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(name))
         for ledger in ("stored_jobs", "loaded_files"):
-            there = connection.execute("SELECT to_regclass(%s)", (f"ngb.{ledger}",)).fetchone()
+            there = connection.execute(
+                "SELECT to_regclass(%s)", (f"ngb_ledger.{ledger}",)
+            ).fetchone()
             if there != (None,):
                 connection.execute(
-                    sql.SQL("DELETE FROM ngb.{} WHERE table_name LIKE %s").format(
+                    sql.SQL("DELETE FROM ngb_ledger.{} WHERE table_name LIKE %s").format(
                         sql.Identifier(ledger)
                     ),
                     (f"{schema}.%",),
                 )
+
+
+@contextmanager
+def own_database(postgres_dsn: str) -> Iterator[psycopg.Connection]:
+    """A database that has nothing in it, for what belongs to a whole database."""
+    name = f"ngb_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            own_dsn = make_conninfo(postgres_dsn, dbname=name)
+            with psycopg.connect(own_dsn, autocommit=True) as connection:
+                yield connection
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from fix_stores import Playground
+from fix_stores import Playground, own_database
 from neural_gpu_bus.errors import (
     BadParameterError,
     BadValueError,
@@ -25,6 +25,7 @@ from neural_gpu_bus.errors import (
     UnsupportedTypeError,
 )
 from neural_gpu_bus.stores.postgres.connection import connect
+from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers
 from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.writer import PostgresWriter
 
@@ -319,6 +320,36 @@ def test_a_job_stored_before_stores_nothing(playground: Playground) -> None:
     assert playground.rows("SELECT count(*) FROM t") == [(1,)]
 
 
+def test_one_job_stores_to_several_tables(playground: Playground) -> None:
+    job = uuid.uuid4().hex
+
+    receipts = [
+        playground.writer.store(playground.table(name), {"k": [1]}, job_id=job)
+        for name in ("t", "u", "t")
+    ]
+
+    assert [receipt.repeated for receipt in receipts] == [False, False, True]
+    assert playground.rows("SELECT count(*) FROM t, u") == [(1,)]
+
+
+def test_a_ledger_of_an_older_version_keeps_its_jobs_and_takes_several_tables(
+    postgres_dsn: str,
+) -> None:
+    with own_database(postgres_dsn) as connection:
+        connection.execute("CREATE SCHEMA ngb_ledger")
+        connection.execute(
+            "CREATE TABLE ngb_ledger.stored_jobs (job_id text PRIMARY KEY, "
+            "table_name text NOT NULL, rows bigint NOT NULL, "
+            "stored_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("INSERT INTO ngb_ledger.stored_jobs VALUES ('j', 't', 1)")
+
+        for _ in range(2):
+            ensure_ledgers(connection)
+
+        assert [claim_job(connection, "j", table, 1) for table in ("t", "u")] == [False, True]
+
+
 def test_a_job_stored_from_many_threads_at_once_stores_once(playground: Playground) -> None:
     name, job, threads = playground.table("t"), uuid.uuid4().hex, 4
     together = threading.Barrier(threads)
@@ -411,6 +442,18 @@ def test_an_existing_older_server_takes_all_of_it(
 
     rows = existing_playground.rows("SELECT * FROM t ORDER BY k")
     assert rows == [(1, "a"), (2, "B"), (3, "c"), (4, "d")]
+
+
+def test_ledgers_that_somebody_dropped_are_made_again(existing_playground: Playground) -> None:
+    store, name = existing_playground.writer.store, existing_playground.table("t")
+    store(name, {"k": [1]}, job_id=uuid.uuid4().hex)
+    existing_playground.run("DROP SCHEMA ngb_ledger CASCADE")
+
+    again = store(name, {"k": [2]}, job_id=uuid.uuid4().hex)
+
+    assert (again.rows, again.repeated) == (1, False)
+    assert existing_playground.rows("SELECT rows FROM ngb_ledger.stored_jobs") == [(1,)]
+    assert existing_playground.rows("SELECT k FROM t ORDER BY k") == [(1,), (2,)]
 
 
 def test_a_user_with_few_rights_stores_and_is_told_what_a_job_needs(

@@ -1,7 +1,8 @@
 """What was stored before: two small tables in schema ``ngb_ledger``, written in the store's own
 transaction, so that a repeated job or file is told from a new one.
 
-``ngb_ledger.stored_jobs`` forgets jobs after ``JOBS_KEPT_DAYS``: no queue hands one out so late.
+``ngb_ledger.stored_jobs`` has one row for each table that a job stored to, and forgets jobs after
+``JOBS_KEPT_DAYS``: no queue hands one out so late.
 The schema is not called ``ngb``: that is a likely user, and a user's own schema comes first in his
 search path.
 ``ngb_ledger.loaded_files`` has one row for each file of a table and goes with the table.
@@ -22,35 +23,51 @@ _LOCK = 0x6E6762
 _CREATE = (
     "CREATE SCHEMA IF NOT EXISTS ngb_ledger",
     """CREATE TABLE IF NOT EXISTS ngb_ledger.stored_jobs (
-        job_id text PRIMARY KEY, table_name text NOT NULL, rows bigint NOT NULL,
-        stored_at timestamptz NOT NULL DEFAULT now())""",
+        job_id text, table_name text, rows bigint NOT NULL,
+        stored_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (job_id, table_name))""",
     """CREATE TABLE IF NOT EXISTS ngb_ledger.loaded_files (
         table_oid oid, sha256 text, table_name text NOT NULL, rows bigint NOT NULL,
         loaded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (table_oid, sha256))""",
 )
 
+#: Columns in the key of ``stored_jobs``, where both ledgers are there; it was ``job_id`` alone.
+_READ_KEY_SIZE = """
+SELECT indnkeyatts FROM pg_index
+WHERE indrelid = to_regclass('ngb_ledger.stored_jobs') AND indisprimary
+AND to_regclass('ngb_ledger.loaded_files') IS NOT NULL
+"""
+_KEY_SIZE = 2
+
+_WIDEN_KEY = (
+    "ALTER TABLE ngb_ledger.stored_jobs DROP CONSTRAINT stored_jobs_pkey, "
+    "ADD PRIMARY KEY (job_id, table_name)"
+)
+
 
 def ensure_ledgers(connection: psycopg.Connection) -> None:
-    """Make both tables where they are missing. Safe when several sessions do it at once: IF NOT
-    EXISTS alone is not, two of them collide in the catalog.
+    """Make both tables where they are missing, and bring older ones to this form. Safe when several
+    sessions do it at once: IF NOT EXISTS alone is not, two of them collide in the catalog.
     """
-    there = connection.execute(
-        "SELECT to_regclass('ngb_ledger.stored_jobs') IS NOT NULL "
-        "AND to_regclass('ngb_ledger.loaded_files') IS NOT NULL"
-    ).fetchone()
-    if there == (True,):
+    if _are_as_wanted(connection):
         return
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             for statement in _CREATE:
                 connection.execute(statement)
+            if not _are_as_wanted(connection):
+                connection.execute(_WIDEN_KEY)
     except psycopg.errors.InsufficientPrivilege as error:
         raise QueryError(
             f"the ledgers of schema ngb_ledger cannot be made: {error.diag.message_primary}",
-            hint="let an administrator run: CREATE SCHEMA ngb_ledger AUTHORIZATION your_user",
+            hint="let an administrator run: CREATE SCHEMA ngb_ledger AUTHORIZATION your_user (or, where it is "
+            "there, ALTER TABLE ... OWNER TO your_user for its tables)",
             sqlstate=error.sqlstate,
         ) from None
+
+
+def _are_as_wanted(connection: psycopg.Connection) -> bool:
+    return connection.execute(_READ_KEY_SIZE).fetchone() == (_KEY_SIZE,)
 
 
 def forget_old(connection: psycopg.Connection) -> None:
@@ -66,7 +83,9 @@ def forget_old(connection: psycopg.Connection) -> None:
 
 
 def claim_job(connection: psycopg.Connection, job_id: str, table: str, rows: int) -> bool:
-    """True when this transaction is the first to store that job; waits for one that is at it."""
+    """True when this transaction is the first to store that job to that table; waits for one that
+    is at it.
+    """
     cursor = connection.execute(
         "INSERT INTO ngb_ledger.stored_jobs (job_id, table_name, rows) VALUES (%s, %s, %s) "
         "ON CONFLICT DO NOTHING",
