@@ -60,8 +60,8 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         raise QueryError(
             f"the ledgers of schema ngb_ledger cannot be made: {error.diag.message_primary}",
-            hint="let an administrator run: CREATE SCHEMA ngb_ledger AUTHORIZATION your_user (or, where it is "
-            "there, ALTER TABLE ... OWNER TO your_user for its tables)",
+            hint="let an administrator run: CREATE SCHEMA ngb_ledger AUTHORIZATION your_user, or make "
+            "your_user the owner of the tables that are in it",
             sqlstate=error.sqlstate,
         ) from None
 
