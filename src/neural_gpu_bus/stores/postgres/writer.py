@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.descriptors import StoreReceipt
@@ -17,7 +18,6 @@ from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_nam
 from neural_gpu_bus.stores.postgres.writing import Mode, Rows, open_table, write_rows
 
 if TYPE_CHECKING:
-    import psycopg
     import pyarrow as pa
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
@@ -65,8 +65,7 @@ class PostgresWriter:
     def __init__(self, lend: Lend, address: str) -> None:
         self._lend = lend
         self._address = address
-        self._old_jobs_forgotten = False
-        self._lock = threading.Lock()
+        self._ledgers_ready = False
 
     def store(
         self,
@@ -95,16 +94,27 @@ class PostgresWriter:
         data = as_table(columns)
         write = _Write(name, data, tuple(key or ()), mode, job_id)
         with translated(self._address), self._lend() as connection:
-            if job_id is not None:
-                self._prepare_ledger(connection)
-            with connection.transaction():
-                count = write.run(connection)
+            count = self._run(connection, write)
             lsn = connection.execute(_LSN).fetchall()[0][0]
         return StoreReceipt(rows=count or 0, lsn=lsn, repeated=count is None)
 
-    def _prepare_ledger(self, connection: psycopg.Connection) -> None:
+    def _run(self, connection: psycopg.Connection, write: _Write) -> int | None:
+        """The write in a transaction. The ledgers are looked at once, not in every store (0.1 of
+        2 ms); when somebody dropped them since, the write did nothing and runs again.
+        """
+        if write.job_id is not None and not self._ledgers_ready:
+            self._prepare_ledgers(connection)
+        try:
+            with connection.transaction():
+                return write.run(connection)
+        except psycopg.errors.UndefinedTable:
+            if write.job_id is None:
+                raise
+        self._prepare_ledgers(connection)
+        with connection.transaction():
+            return write.run(connection)
+
+    def _prepare_ledgers(self, connection: psycopg.Connection) -> None:
         ensure_ledgers(connection)
-        with self._lock:
-            first, self._old_jobs_forgotten = not self._old_jobs_forgotten, True
-        if first:
-            forget_old(connection)
+        forget_old(connection)
+        self._ledgers_ready = True
