@@ -8,7 +8,6 @@ repr shows them.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadSettingError
 from neural_gpu_bus.machine_memory import usable_memory_bytes
 
@@ -233,10 +233,9 @@ def _check_names() -> None:
     known = {f"NGB_{name.upper()}" for name in Settings.model_fields} | {"NGB_CONFIG"}
     for name in os.environ:
         if name.startswith("NGB_") and not name.startswith("NGB_TEST_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
             raise BadSettingError(
                 f"there is no setting {name}",
-                hint=f"did you mean {near[0]}?" if near else "unset it; see `ngb config`",
+                hint=did_you_mean(name, known, "unset it; see `ngb config`"),
                 setting=name,
             )
 

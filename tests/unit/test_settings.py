@@ -88,7 +88,7 @@ def test_a_mistyped_variable_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(BadSettingError, match="no setting NGB_POSTGRES_DNS") as caught:
         load_settings()
-    assert "did you mean NGB_POSTGRES_DSN?" in caught.value.hint
+    assert "did you mean 'NGB_POSTGRES_DSN'?" in caught.value.hint
 
 
 def test_a_named_file_that_is_missing_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

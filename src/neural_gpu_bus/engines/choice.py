@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, get_args
 
+from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.ports import EngineName
 
@@ -24,10 +24,9 @@ def check_engine(workload: Workload, engine: str | None) -> None:
         return
     kernels = workload.kernels
     if engine not in ENGINE_NAMES:
-        near = difflib.get_close_matches(engine, ENGINE_NAMES, n=1)
         raise BadParameterError(
             f"there is no engine {engine!r}; there are {', '.join(ENGINE_NAMES)}",
-            hint=f"did you mean {near[0]!r}?" if near else "leave it out: the planner chooses",
+            hint=did_you_mean(engine, ENGINE_NAMES, "leave it out: the planner chooses"),
             parameter="engine",
         )
     kernel_of = {"cpu": kernels.cpu, "gpu": kernels.array, "neural": kernels.neural}

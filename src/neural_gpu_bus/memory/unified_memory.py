@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from neural_gpu_bus.descriptors import BlockDescriptor, ColumnDescriptor, MemoryStatistics
+from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.memory import folder as folders
 from neural_gpu_bus.memory.arrow_layout import BlockLayout, plan_block
@@ -307,12 +308,9 @@ class UnifiedMemory:
             folders.remove(self._folder / block.path)
 
     def _not_found(self, name: str) -> DatasetNotFoundError:
-        import difflib
-
-        close = difflib.get_close_matches(name, self.names(), n=3)
         return DatasetNotFoundError(
             f"no dataset {name!r} in memory",
-            hint=f"did you mean {close}?" if close else "`ngb memory` lists what there is",
+            hint=did_you_mean(name, self.names(), "`ngb memory` lists what there is"),
             name=name,
         )
 

@@ -5,13 +5,13 @@ Rows are counted from 1 in messages. Nothing is copied unless the type has to ch
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neural_gpu_bus.did_you_mean import nearest
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.workloads.workload import labels
 
@@ -176,8 +176,8 @@ class Input:
     def missing(self, column: str) -> BadParameterError:
         """The error for a column that is not there."""
         known = list(self.columns.keys())
-        near = difflib.get_close_matches(column, known, n=1)
-        hint = f"did you mean {near[0]!r}? Name it so: SELECT {near[0]} AS {column}" if near else ""
+        near = nearest(column, known)
+        hint = f"did you mean {near!r}? Name it so: SELECT {near} AS {column}" if near else ""
         return BadParameterError(
             f"input {self.name!r} has no column {column!r}; it has {', '.join(known) or 'none'}",
             hint=hint or f"select it, or name one of these so: SELECT ... AS {column}",

@@ -8,7 +8,6 @@ can hide it). Infinite values are refused.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.workloads.columns import (
     FLOAT_TYPES,
@@ -68,10 +68,9 @@ def _names(frame: Input, params: FactorCorrelationParams) -> list[str]:
     twice = {name for name in names if names.count(name) > 1}
     unknown = [name for name in names if name not in present]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], present, n=1)
         raise BadParameterError(
             f"parameter 'columns' names {unknown[0]!r}, which input 'factors' does not have",
-            hint=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(present)}",
+            hint=did_you_mean(unknown[0], present, f"it has {', '.join(present)}"),
             parameter="columns",
         )
     if not names or twice or len(names) > FACTORS_MAX:
@@ -84,7 +83,7 @@ def _names(frame: Input, params: FactorCorrelationParams) -> list[str]:
     if LABELS in names:
         raise BadParameterError(
             f"a factor is named {LABELS!r}, the name of the result's column of labels",
-            hint=f"rename it in the query: SELECT {LABELS} AS ...; or name the others: columns=[...]",
+            hint=f"rename it in the query: SELECT {LABELS} AS ..., or name others by columns=[...]",
             parameter="columns",
         )
     return names

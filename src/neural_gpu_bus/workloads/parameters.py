@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
+from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.workloads.columns import Input
 
@@ -80,9 +80,8 @@ def _words(message: str, kind: Any) -> str:
 
 
 def _unknown(workload: Workload, name: str, known: list[str]) -> BadParameterError:
-    near = difflib.get_close_matches(name, known + list(workload.inputs), n=1)
     return BadParameterError(
         f"{workload.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}",
-        hint=f"did you mean {near[0]!r}?" if near else "leave it out",
+        hint=did_you_mean(name, [*known, *workload.inputs], "leave it out"),
         parameter=name,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import UnknownWorkloadError
 from neural_gpu_bus.workloads import (
     factor_correlation,
@@ -60,10 +60,9 @@ def find(name: str) -> Workload:
     """The workload of that name; UnknownWorkloadError names the nearest ones."""
     if name in WORKLOADS:
         return WORKLOADS[name]
-    near = difflib.get_close_matches(name, WORKLOADS, n=2, cutoff=0.4)
     raise UnknownWorkloadError(
         f"there is no workload {name!r}; there are {', '.join(WORKLOADS)}",
-        hint=f"did you mean {' or '.join(map(repr, near))}?" if near else "use one of these",
+        hint=did_you_mean(name, WORKLOADS, "use one of these"),
         workload=name,
         known=tuple(WORKLOADS),
     )

@@ -33,7 +33,7 @@ def test_an_unknown_workload_names_the_nearest() -> None:
     with pytest.raises(UnknownWorkloadError, match=r"there is no workload 'vpin.trade'") as caught:
         find("vpin.trade")
 
-    assert caught.value.hint == "did you mean 'vpin.trades' or 'vpin.bars'?"
+    assert caught.value.hint == "did you mean 'vpin.trades'?"
     assert caught.value.known == tuple(WORKLOADS)
 
 

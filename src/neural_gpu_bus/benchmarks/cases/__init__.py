@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from neural_gpu_bus.benchmarks.case import CaseMaker
 from neural_gpu_bus.benchmarks.cases import jobs, memory, reading, redis_columns, writing
+from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError
 
 CASES: Mapping[str, CaseMaker] = MappingProxyType(
@@ -27,10 +27,9 @@ def chosen(names: Sequence[str]) -> Mapping[str, CaseMaker]:
     """The cases of these names, all for none; BadParameterError names the nearest."""
     for name in names:
         if name not in CASES:
-            near = difflib.get_close_matches(name, CASES, n=1, cutoff=0.4)
             raise BadParameterError(
                 f"there is no case {name!r}; there are {', '.join(CASES)}",
-                hint=f"did you mean {near[0]!r}?" if near else "use one of these",
+                hint=did_you_mean(name, CASES, "use one of these"),
                 parameter="only",
             )
     return {name: maker for name, maker in CASES.items() if not names or name in names}

@@ -1,0 +1,22 @@
+"""A mistyped name's hint: the known name nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+#: ``vpin`` has this much in common with ``vpin.trades``.
+SIMILARITY_MIN = 0.5
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The hint; ``otherwise`` where nothing known is near."""
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else otherwise
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one; None where none is."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=SIMILARITY_MIN)
+    return near[0] if near else None
