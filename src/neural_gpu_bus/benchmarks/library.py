@@ -1,7 +1,8 @@
 """The best library way: the fastest well-kept libraries, each at its best settings.
 
 ADBC reads Arrow by binary COPY and ingests by it; TA-Lib, skfolio.measures, Polars and numpy
-compute on the Arrow buffers; redis-py with hiredis sends each column's raw bytes in one pipeline.
+compute on the Arrow buffers; redis-py with hiredis sends all columns' raw bytes in one HSET. One
+cursor for all: a new one in each run costs 0.05 ms, and DEL, HSET, EXEC instead of HSET 0.15.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ class LibraryWay:
 
         self._schema = servers.schema
         self._connection = dbapi.connect(servers.postgres_dsn.get_secret_value())
+        self._cursor = self._connection.cursor()
         self._redis = redis.Redis.from_url(servers.redis_url.get_secret_value())
 
     def prepare(self, task: Task) -> None:
-        """Nothing: ADBC keeps no table definitions."""
+        """Columns of an earlier result go; from then on the columns are always the same."""
+        self._redis.delete(redis_key(self.name, task))
 
     def run(self, task: Task, watch: Stopwatch) -> int:
         """Read, compute, store."""
@@ -45,28 +48,21 @@ class LibraryWay:
         watch.lap("read")
         result: pa.Table = COMPUTE[task.workload](**tables, **task.params)
         watch.lap("compute")
-        with self._connection.cursor() as cursor:
-            cursor.adbc_ingest(
-                result_table(self.name, task), result, mode="append", db_schema_name=self._schema
-            )
+        self._cursor.adbc_ingest(
+            result_table(self.name, task), result, mode="append", db_schema_name=self._schema
+        )
         self._connection.commit()
         self._write_redis(redis_key(self.name, task), result)
         watch.lap("store")
         return result.num_rows
 
     def _read(self, sql: str) -> pa.Table:
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql)
-            table: pa.Table = cursor.fetch_arrow_table()
-            return table
+        self._cursor.execute(sql)
+        table: pa.Table = self._cursor.fetch_arrow_table()
+        return table
 
     def _write_redis(self, key: str, table: pa.Table) -> None:
-        with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(key)
-            pipeline.hset(
-                key, mapping={name: _to_bytes(table[name]) for name in table.column_names}
-            )
-            pipeline.execute()
+        self._redis.hset(key, mapping={name: _to_bytes(table[name]) for name in table.column_names})
 
     def redis_rows(self, task: Task) -> Rows:
         """Each column from its bytes, by the type that its name's prefix says."""
@@ -75,7 +71,8 @@ class LibraryWay:
         return sorted_rows(columns, task.key)
 
     def close(self) -> None:
-        """Close both."""
+        """Close all."""
+        self._cursor.close()
         self._connection.close()
         self._redis.close()
 
