@@ -231,8 +231,8 @@ class DataPlane:
 
         ``columns``: a Frame, a mapping, or any Arrow, Polars or pandas table. ``mode``: ``append``,
         ``upsert`` by ``key`` (else the primary key), or ``replace`` all rows. A ``job_id`` that
-        was stored before makes the call a no-op. Raises BadParameterError, BadValueError naming
-        column and row, UnsupportedTypeError, and ServerError's kinds.
+        was stored to this table before makes the call a no-op. Raises BadParameterError,
+        BadValueError naming column and row, UnsupportedTypeError, and ServerError's kinds.
         """
         return self.database.store(table, columns, key=key, mode=mode, job_id=job_id)
 
@@ -243,16 +243,21 @@ class DataPlane:
         *,
         key: Sequence[str] | None = None,
         text: Sequence[str] = (),
+        again: bool = False,
         progress: Progress | None = None,
     ) -> list[LoadReport]:
         """Bring Parquet, Arrow or CSV files into a table, each in one transaction.
 
-        The same bytes again change nothing. ``key``: columns that tell rows apart; known market
-        data has its own. ``text``: columns of a CSV that are text whatever they look like.
-        ``progress`` is told rows done and, where known, all rows. The market-data bus hears of
-        each file. Raises BadFileError naming file, row and column.
+        The same bytes again add nothing; with a key they bring back rows that were deleted or
+        changed since. ``key``: columns that tell rows apart; known market data has its own.
+        ``text``: columns of a CSV that are text whatever they look like. ``again``: append also
+        what was loaded before, where the table has no key. ``progress`` is told rows done and,
+        where known, all rows. The market-data bus hears of each file. Raises BadFileError naming
+        file, row and column.
         """
-        reports = self.database.load(files, table, key=key, text=text, progress=progress)
+        reports = self.database.load(
+            files, table, key=key, text=text, again=again, progress=progress
+        )
         for report in reports:
             if report.rows:
                 self._announce_rows(report)

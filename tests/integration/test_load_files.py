@@ -147,6 +147,38 @@ def test_an_overlapping_file_corrects_rows_of_the_same_key(
     assert playground.rows("SELECT * FROM t ORDER BY k") == [(1, "a"), (2, "B"), (3, "c")]
 
 
+@pytest.mark.parametrize(
+    ("how", "mended"),
+    [("DELETE FROM t WHERE k < 3", 2), ("UPDATE t SET v = 'z' WHERE k = 2", 1), ("SELECT 1", 0)],
+)
+def test_the_same_file_again_brings_back_rows_of_a_table_with_a_key(
+    playground: Playground, tmp_path: Path, how: str, mended: int
+) -> None:
+    file, table = csv(tmp_path, "k,v\n1,a\n2,b\n3,c\n"), playground.table("t")
+    playground.loader.load([file], table, key=["k"])
+    playground.run(how)
+
+    (report,) = playground.loader.load([file], table)
+
+    assert (report.rows, report.repeated, report.missing_rows) == (mended, not mended, 0)
+    assert playground.rows("SELECT * FROM t ORDER BY k") == [(1, "a"), (2, "b"), (3, "c")]
+
+
+def test_rows_missing_from_a_table_without_a_key_are_told_and_loaded_again_when_asked(
+    playground: Playground, tmp_path: Path
+) -> None:
+    files = [csv(tmp_path, "a,b\n1,x\n2,y\n"), csv(tmp_path, "a,b\n3,z\n", "more.csv")]
+    playground.loader.load(files, playground.table("t"))
+    playground.run("DELETE FROM t WHERE a = 1")
+
+    (told,) = playground.loader.load([files[0]], playground.table("t"))
+    (loaded,) = playground.loader.load([files[0]], playground.table("t"), again=True)
+
+    assert (told.rows, told.repeated, told.missing_rows) == (0, True, 1)
+    assert (loaded.rows, loaded.repeated, loaded.missing_rows) == (2, False, 0)
+    assert playground.rows("SELECT a FROM t ORDER BY a") == [(1,), (2,), (2,), (3,)]
+
+
 def test_a_column_declared_text_is_text(playground: Playground, tmp_path: Path) -> None:
     file = csv(tmp_path, "code,v\n1,2\n")
 
@@ -177,7 +209,7 @@ def test_a_bad_row_far_in_leaves_nothing_and_is_named(
     file = large_parquet(tmp_path)
     playground.run("CREATE TABLE t (k int)")
 
-    with pytest.raises(BadFileError) as caught:
+    with pytest.raises(BadFileError, match="does not fit into integer") as caught:
         playground.loader.load([file], playground.table("t"))
 
     assert caught.value.what == (

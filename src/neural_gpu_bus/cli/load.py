@@ -42,8 +42,16 @@ def load(
         str | None,
         typer.Option(help="CSV columns that are text whatever they look like: a,b."),
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Without a key: append files also when they were loaded before."
+        ),
+    ] = False,
 ) -> None:
-    """Bring files into a PostgreSQL table. The same file again changes nothing."""
+    """Bring files into a PostgreSQL table. The same file again adds nothing, and with a key brings
+    back rows that were deleted or changed.
+    """
     reports: list[LoadReport] = []
     try:
         with ngb.open() as plane, _bar() as bar:
@@ -54,12 +62,19 @@ def load(
                     bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
 
                 reports += plane.load(
-                    [file], table, key=_names(key), text=_names(text) or (), progress=tell
+                    [file],
+                    table,
+                    key=_names(key),
+                    text=_names(text) or (),
+                    again=again,
+                    progress=tell,
                 )
                 bar.remove_task(task)
     finally:
         if reports:
             out.print(_summary(reports))
+            for note in _notes(reports):
+                err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -109,5 +124,17 @@ def _summary(reports: list[LoadReport]) -> Table:
 
 def _remark(report: LoadReport) -> str:
     if report.repeated:
-        return "loaded before, nothing changed"
+        return "loaded before" if report.missing_rows else "loaded before, nothing changed"
     return "new table" if report.created else ""
+
+
+def _notes(reports: list[LoadReport]) -> list[str]:
+    """What deserves a sentence of its own, each once."""
+    notes = [note for report in reports for note in report.notes]
+    notes += [
+        f"table {report.table} is {report.missing_rows:,} rows shorter than the files loaded into "
+        "it; --again loads a file once more"
+        for report in reports
+        if report.missing_rows
+    ]
+    return list(dict.fromkeys(notes))

@@ -19,6 +19,7 @@ class FakePlane:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.report: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +35,9 @@ class FakePlane:
         repeated = bool(self.asked)
         self.asked.append({"table": table, **options})
         rows = 0 if repeated else 1000
-        return [LoadReport(str(file), table, rows, 3 << 20, 0.5, not repeated, repeated)]
+        return [
+            LoadReport(str(file), table, rows, 3 << 20, 0.5, not repeated, repeated, **self.report)
+        ]
 
 
 @pytest.fixture
@@ -58,7 +61,20 @@ def test_prints_one_line_a_file(plane: FakePlane, app: typer.Typer) -> None:
     first, second = result.stdout.splitlines()[1:3]
     assert first.split() == ["a.csv", "t", "1,000", "3.0", "0.50", "2,000", "new", "table"]
     assert "loaded before, nothing changed" in second
-    assert plane.asked[0] == {"table": "t", "key": ["k", "ts"], "text": ()}
+    assert plane.asked[0] == {"table": "t", "key": ["k", "ts"], "text": (), "again": False}
+
+
+def test_missing_rows_and_notes_are_told_below(plane: FakePlane, app: typer.Typer) -> None:
+    plane.report = {"missing_rows": 1234, "notes": ("[bold] numbers",)}
+
+    result = CliRunner().invoke(app, ["a.csv", "b.csv", "--table", "t", "--again"])
+
+    assert plane.asked[0]["again"] is True
+    assert result.stderr.splitlines()[-2:] == [
+        "note: [bold] numbers",
+        "note: table t is 1,234 rows shorter than the files loaded into it; --again loads a file "
+        "once more",
+    ]
 
 
 def test_files_before_a_bad_one_are_still_reported(plane: FakePlane, app: typer.Typer) -> None:

@@ -60,8 +60,8 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         raise QueryError(
             f"the ledgers of schema ngb_ledger cannot be made: {error.diag.message_primary}",
-            hint="let an administrator run: CREATE SCHEMA ngb_ledger AUTHORIZATION your_user, or make "
-            "your_user the owner of the tables that are in it",
+            hint="let an administrator run: CREATE SCHEMA ngb_ledger AUTHORIZATION your_user, or "
+            "make your_user the owner of the tables that are in it",
             sqlstate=error.sqlstate,
         ) from None
 
@@ -110,6 +110,13 @@ def note_file_rows(connection: psycopg.Connection, table_oid: int, sha256: str, 
         "UPDATE ngb_ledger.loaded_files SET rows = %s WHERE table_oid = %s AND sha256 = %s",
         (rows, table_oid, sha256),
     )
+
+
+def loaded_rows(connection: psycopg.Connection, table_oid: int) -> int:
+    """Rows of all files that were loaded into the table."""
+    query = "SELECT coalesce(sum(rows), 0)::int8 FROM ngb_ledger.loaded_files WHERE table_oid = %s"
+    (count,) = connection.execute(query, (table_oid,)).fetchall()[0]
+    return int(count)
 
 
 def forget_files(connection: psycopg.Connection, table_oid: int) -> None:

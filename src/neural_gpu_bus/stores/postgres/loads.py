@@ -1,9 +1,10 @@
 """Files into tables: one transaction a file, safe to repeat, nothing half-done left behind.
 
 The bytes of each file are known by their hash in ``ngb_ledger.loaded_files``, written in the same
-transaction as the rows: loading the same bytes into the same table again does nothing. Tables
+transaction as the rows: loading the same bytes into the same table again adds nothing. Tables
 with a key take a file by upsert, so that an overlapping file corrects rows instead of doubling
-them.
+them, and the same file again brings back what was deleted or changed since. A table without a key
+cannot tell which rows those are: the report says how many are missing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from neural_gpu_bus.stores.postgres.ledgers import (
     claim_file,
     ensure_ledgers,
     forget_files,
+    loaded_rows,
     note_file_rows,
 )
 from neural_gpu_bus.stores.postgres.read_ahead import read_ahead
@@ -44,7 +46,14 @@ from neural_gpu_bus.stores.postgres.table_definition import (
     read_table,
 )
 from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_name
-from neural_gpu_bus.stores.postgres.writing import Rows, is_empty, open_table, write_rows
+from neural_gpu_bus.stores.postgres.writing import (
+    Rows,
+    count_rows,
+    is_empty,
+    mend_rows,
+    open_table,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     import psycopg
@@ -72,7 +81,8 @@ class LoadReport(msgspec.Struct, frozen=True):
 
     file: str
     table: str
-    #: Rows written by this call; 0 when these bytes had been loaded before.
+    #: Rows of the file; when these bytes had been loaded before, those of them that were missing or
+    #: different and are now as in the file.
     rows: int
     #: Size of the file.
     nbytes: int
@@ -81,6 +91,11 @@ class LoadReport(msgspec.Struct, frozen=True):
     created: bool
     #: True when an earlier load of the same bytes made this one a no-op.
     repeated: bool
+    #: After a no-op on a table without a key: by how many rows the table is shorter than the files
+    #: loaded into it; ``again=True`` loads this one once more.
+    missing_rows: int = 0
+    #: What is worth a look, in sentences: columns of numbers that were read as text.
+    notes: tuple[str, ...] = ()
 
     @property
     def rows_per_second(self) -> float:
@@ -107,13 +122,15 @@ class FileLoader:
         *,
         key: Sequence[str] | None = None,
         text: Sequence[str] = (),
+        again: bool = False,
         progress: Progress | None = None,
     ) -> list[LoadReport]:
         """Load each file into ``table``, in order, each in a transaction of its own.
 
         ``key``: columns that tell rows apart; left out, the known schemas have theirs and an
         existing table its primary key. ``text``: columns of a CSV that are text whatever they
-        look like. ``progress`` is told rows done and, where known, all rows of the file.
+        look like. ``again``: append also what was loaded before, where the table has no key.
+        ``progress`` is told rows done and, where known, all rows of the file.
 
         Raises BadFileError naming the file and, where there is one, row and column;
         BadParameterError when columns or key do not fit the table. Files before the bad one stay
@@ -122,7 +139,8 @@ class FileLoader:
         name = parse_table_name(table)
         wanted_key = None if key is None else tuple(key)
         loads = [
-            _Load(open_file(Path(file)), name, wanted_key, tuple(text), progress) for file in files
+            _Load(open_file(Path(file)), name, wanted_key, tuple(text), again, progress)
+            for file in files
         ]
         return [self._run(load) for load in loads]
 
@@ -131,16 +149,27 @@ class FileLoader:
         nbytes = load.file.path.stat().st_size
         with translated(self._address), self._lend() as connection:
             ensure_ledgers(connection)
-            count, created = load.run(connection)
+            outcome = load.run(connection)
         return LoadReport(
             file=str(load.file.path),
             table=str(load.table),
-            rows=count or 0,
+            rows=outcome.rows,
             nbytes=nbytes,
             seconds=self._clock_s() - start_s,
-            created=created,
-            repeated=count is None,
+            created=outcome.created,
+            repeated=outcome.repeated,
+            missing_rows=outcome.missing_rows,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one file; see ``LoadReport``."""
+
+    rows: int = 0
+    created: bool = False
+    repeated: bool = False
+    missing_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,51 +181,66 @@ class _Load:
     #: None: the known schema's, or the existing table's own.
     key: tuple[str, ...] | None
     text: tuple[str, ...]
+    again: bool
     progress: Progress | None
 
-    def run(self, connection: psycopg.Connection) -> tuple[int | None, bool]:
-        """Rows written (None: these bytes were there already) and whether the table is new."""
+    def run(self, connection: psycopg.Connection) -> _Outcome:
+        """The whole of it."""
         self._check_text()
         before = _state(self.file.path)
         digest = _sha256(self.file.path)
         found = read_table(connection, self.table)
-        if _loaded_before(connection, found, digest):
-            return None, False
+        if found is not None and self._is_no_work(connection, found, digest):
+            return _nothing_done(connection, found)
         data = self.file.read(self._types(connection, found))
         with _names_file(self.file, data), connection.transaction():
-            count, created = self._write(connection, data, digest)
+            outcome = self._write(connection, data, digest)
             if _state(self.file.path) != before:
                 raise bad_file(
                     self.file.path,
                     "changed while it was being loaded",
                     "load it again when nothing writes to it; nothing was stored",
                 )
-        if count:
+        if outcome.rows:
             connection.execute(sql.SQL("ANALYZE {}").format(self.table.identifier))
-        return count, created
+        return outcome
 
-    def _write(
-        self, connection: psycopg.Connection, data: FileRows, digest: str
-    ) -> tuple[int | None, bool]:
+    def _is_no_work(
+        self, connection: psycopg.Connection, table: TableDefinition, digest: str
+    ) -> bool:
+        """True when these bytes would only be appended to what has them. It saves reading the
+        file; ``claim_file`` is what decides.
+        """
+        may_skip = not self.again and not self._existing_key(table)
+        return may_skip and _loaded_before(connection, table, digest)
+
+    def _write(self, connection: psycopg.Connection, data: FileRows, digest: str) -> _Outcome:
         known = recognise(self.file.column_names)
         wanted_key = known.key if self.key is None else self.key
         table = open_table(connection, self.table, data.schema, wanted_key)
         definition = table.definition
         if not table.created and is_empty(connection, definition):
             forget_files(connection, definition.oid)
-        if not claim_file(connection, definition.oid, str(self.table), digest):
-            return None, False
         key = wanted_key if table.created else self._existing_key(definition)
+        rows = Rows(
+            data.schema, lambda: _told(read_ahead(data.batches()), data.rows, self.progress)
+        )
+        if not claim_file(connection, definition.oid, str(self.table), digest):
+            if key:
+                mended = mend_rows(connection, definition, rows, key)
+                return _Outcome(mended, repeated=mended == 0)
+            if not self.again:
+                return _nothing_done(connection, definition)
         count = write_rows(
             connection,
             table,
-            Rows(data.schema, lambda: _told(read_ahead(data.batches()), data.rows, self.progress)),
+            rows,
             key=key,
             mode="upsert" if key else "append",
             index=() if wanted_key else known.index,
         )
         note_file_rows(connection, definition.oid, digest, count)
-        return count, table.created
+        return _Outcome(count, created=table.created)
 
     def _types(
         self, connection: psycopg.Connection, table: TableDefinition | None
@@ -232,19 +276,25 @@ class _Load:
         return table.primary_key if has_it else ()
 
 
-def _loaded_before(
-    connection: psycopg.Connection, table: TableDefinition | None, digest: str
-) -> bool:
-    """True when these bytes were loaded into this table, unless it was emptied since. It saves
-    reading the file; ``claim_file`` is what decides.
-    """
-    if table is None or is_empty(connection, table):
+def _loaded_before(connection: psycopg.Connection, table: TableDefinition, digest: str) -> bool:
+    """True when these bytes were loaded into this table, unless it was emptied since."""
+    if is_empty(connection, table):
         return False
     found = connection.execute(
         "SELECT FROM ngb_ledger.loaded_files WHERE table_oid = %s AND sha256 = %s",
         (table.oid, digest),
     ).fetchone()
     return found is not None
+
+
+def _nothing_done(connection: psycopg.Connection, table: TableDefinition) -> _Outcome:
+    """The bytes were there before. Counting tells rows that went only where no file wrote over
+    another's.
+    """
+    if table.unique_keys:
+        return _Outcome(repeated=True)
+    missing = loaded_rows(connection, table.oid) - count_rows(connection, table)
+    return _Outcome(repeated=True, missing_rows=max(0, missing))
 
 
 def _told(

@@ -83,10 +83,11 @@ class PostgresStore(Database):
         *,
         key: Sequence[str] | None = None,
         text: Sequence[str] = (),
+        again: bool = False,
         progress: Progress | None = None,
     ) -> list[LoadReport]:
         """Files into a table, safe to repeat; see ``FileLoader.load``."""
-        return self._loader.load(files, table, key=key, text=text, progress=progress)
+        return self._loader.load(files, table, key=key, text=text, again=again, progress=progress)
 
     def close(self) -> None:
         """Close the connections and give the receive buffer back."""

@@ -109,7 +109,7 @@ def write_rows(
     if mode == "upsert":
         key = _conflict_key(definition, rows.schema, key)
         if not _lock_if_empty(connection, definition):
-            return _merge(connection, definition, rows, plans, key)
+            return _merge(connection, definition, rows, plans, key)[0]
     if mode == "replace":
         _lock_writers_out(connection, definition)
         connection.execute(sql.SQL("DELETE FROM {}").format(definition.name.identifier))
@@ -117,10 +117,28 @@ def write_rows(
     return _copy_explained(connection, definition, rows, plans)
 
 
+def mend_rows(
+    connection: psycopg.Connection, definition: TableDefinition, rows: Rows, key: Sequence[str]
+) -> int:
+    """Upsert into a table that is there; the number of rows that were missing or different. Raises
+    what ``write_rows`` raises.
+    """
+    plans = match_columns(definition, rows.schema)
+    key = _conflict_key(definition, rows.schema, key)
+    return _merge(connection, definition, rows, plans, key)[1]
+
+
 def is_empty(connection: psycopg.Connection, definition: TableDefinition) -> bool:
     """True when no row is visible."""
     query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(definition.name.identifier)
     return connection.execute(query).fetchone() == (False,)
+
+
+def count_rows(connection: psycopg.Connection, definition: TableDefinition) -> int:
+    """Rows that are visible, all of them looked at."""
+    query = sql.SQL("SELECT count(*) FROM {}").format(definition.name.identifier)
+    (count,) = connection.execute(query).fetchall()[0]
+    return int(count)
 
 
 def _lock_writers_out(connection: psycopg.Connection, definition: TableDefinition) -> None:
@@ -182,7 +200,8 @@ def _merge(
     rows: Rows,
     plans: Sequence[ColumnPlan],
     key: Sequence[str],
-) -> int:
+) -> tuple[int, int]:
+    """Rows given, and rows that were added or changed."""
     names = [plan.target.name for plan in plans]
     connection.execute(
         sql.SQL(
@@ -192,10 +211,10 @@ def _merge(
     count = _copy(connection, _STAGING, rows, plans)
     try:
         with connection.transaction():
-            connection.execute(_merge_statement(definition, names, key))
+            written = connection.execute(_merge_statement(definition, names, key)).rowcount
     except psycopg.errors.CardinalityViolation:
         raise row_refusals.repeated_key(connection, _STAGING, key) from None
-    return count
+    return count, written
 
 
 def _merge_statement(
