@@ -34,7 +34,7 @@ def every_engine_of(workload_name: str) -> pytest.MarkDecorator:
 
 @cache
 def _open(name: str) -> Engine:
-    engine: Engine = ENGINES[name]()  # type: ignore[operator]
+    engine: Engine = ENGINES[name]()
     return engine
 
 

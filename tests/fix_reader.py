@@ -24,7 +24,7 @@ def open_reader(
     )
     reader = PostgresReader(
         pool,
-        reserve,  # type: ignore[arg-type]
+        reserve,
         address=postgres_address(dsn),
         timeout_s=30,
         received_bytes_max=received_bytes_max,

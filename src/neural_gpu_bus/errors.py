@@ -1,9 +1,8 @@
 """One root, branches by whose fault it was, and one leaf for each thing a caller may want to catch.
 
 A message is one sentence that says what happened with the values, and a hint that says what to
-do. The facts behind
-it are attributes, so that code never parses a message. Every error survives pickling: workers
-send theirs home.
+do. The facts behind it are attributes, so that code never parses a message. Every error survives
+pickling, and ``error_records`` takes it from a worker to whoever waits.
 """
 
 from __future__ import annotations
@@ -197,7 +196,9 @@ class JobTimeoutError(JobError, TimeoutError):
 
 
 class JobFailedError(JobError):
-    """The job ran and failed, or failed too often. Facts: ``job_id``, ``deliveries``."""
+    """The job ran and failed, or failed too often. Facts: ``job_id``, where known
+    ``deliveries``.
+    """
 
 
 class JobLostError(JobError):

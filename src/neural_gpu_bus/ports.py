@@ -99,8 +99,7 @@ class Reserve(Protocol):
         """Reserve for real (a full memory is an error here, never a signal later).
 
         ``text_bytes``: bytes of each variable-width column. ``null_counts``: NULLs of each column
-        that has any; a
-        column not named gets no bitmap.
+        that has any; a column not named gets no bitmap.
         """
 
 

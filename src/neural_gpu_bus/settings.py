@@ -1,9 +1,8 @@
 """Every setting once: name with its unit, default, limit, and one sentence.
 
-Read, later ones winning, from ``ngb.toml`` (in the working folder, or the file that
-``NGB_CONFIG`` names), from
-environment variables ``NGB_<NAME>``, and from arguments. Addresses with passwords are secrets: no
-repr shows them.
+Read, later ones winning, from ``ngb.toml`` (in the working folder, or the file that ``NGB_CONFIG``
+names), from environment variables ``NGB_<NAME>``, and from arguments. Addresses with passwords are
+secrets: no repr shows them.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ def test_stored_rows_equal_inserted_rows(
             tuple(_plain(value, kind) for value, kind in zip(row.values(), kinds, strict=True))
             for row in batch.to_pylist()
         ]
-        cursor.executemany(sql.SQL(f"INSERT INTO inserted VALUES ({places})"), rows)  # type: ignore[arg-type]
+        cursor.executemany(sql.SQL(f"INSERT INTO inserted VALUES ({places})"), rows)
 
-    playground.writer.store(playground.table("stored"), batch, mode=mode)  # type: ignore[arg-type]
+    playground.writer.store(playground.table("stored"), batch, mode=mode)
 
     different = playground.rows(
         "(SELECT * FROM stored EXCEPT ALL SELECT * FROM inserted) UNION ALL "

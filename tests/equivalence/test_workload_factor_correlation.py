@@ -28,7 +28,7 @@ def factors(seed: int, rows: int, count: int, gaps: float) -> dict[str, np.ndarr
 
 
 def matrix(engine: object, columns: dict[str, np.ndarray]) -> np.ndarray:
-    table = compute(engine, "factor.correlation", {"factors": PlainColumns(**columns)})  # type: ignore[arg-type]
+    table = compute(engine, "factor.correlation", {"factors": PlainColumns(**columns)})
     assert list(columns) == table["factor"].to_pylist()
     return np.stack([table[name].to_numpy() for name in columns], axis=1)
 

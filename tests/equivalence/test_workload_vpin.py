@@ -30,7 +30,7 @@ def trades(seed: int, count: int) -> dict[str, list[object]]:
         "price": price,
         "size": size,
         "side": [rng.choice(["BUY", "SELL", None]) for _ in price],
-    }  # type: ignore[dict-item]
+    }
 
 
 def stamps(count: int) -> np.ndarray:
@@ -40,9 +40,9 @@ def stamps(count: int) -> np.ndarray:
 def assert_equal(
     table: object, expected: list[tuple[float, float, float, int]], count: int
 ) -> None:
-    rows = table.to_pylist()  # type: ignore[attr-defined]
+    rows = table.to_pylist()
     assert list(range(len(expected))) == [row["bucket"] for row in rows]
-    ends = table["ts"].to_numpy()  # type: ignore[index]
+    ends = table["ts"].to_numpy()
     assert np.array_equal(stamps(count)[[row for *_, row in expected]], ends)
     for row, (bought, sold, imbalance, _) in zip(rows, expected, strict=True):
         assert bought == pytest.approx(row["buy_volume"], rel=1e-10, abs=1e-8)
@@ -62,9 +62,9 @@ def test_trades_equal_the_plain_twin(engine_name: str, with_side: bool) -> None:
             ts=stamps(300), price=columns["price"], size=columns["size"], **given_side
         )
         table = compute(engine, "vpin.trades", {"trades": frame}, bucket_volume=7.5, window=3)
-        shares = trade_shares(columns["price"], side)  # type: ignore[arg-type]
+        shares = trade_shares(columns["price"], side)
 
-        assert_equal(table, vpin(columns["size"], shares, 7.5, 3), 300)  # type: ignore[arg-type]
+        assert_equal(table, vpin(columns["size"], shares, 7.5, 3), 300)
 
 
 @given(

@@ -112,7 +112,7 @@ def test_sudden_death_at_each_step_of_a_put(memory: UnifiedMemory, start: Start,
         memory.put("uniform", actors.uniform(value))
     process, pipe = start(actors.die_while_putting, memory.folder, step)
     process.join()
-    with pytest.raises(EOFError):
+    with pytest.raises(EOFError, match=r"^$"):
         pipe.recv()
     UnifiedMemory(memory.folder, actors.BYTES_MAX).close()
 

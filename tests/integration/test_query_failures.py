@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -37,6 +38,12 @@ def assert_answers(reader: PostgresReader) -> None:
     ("statement", "kind", "message"),
     [
         ("SELECT nope FROM pg_class", QueryError, r'column "nope" does not exist.*character 8'),
+        (
+            "SELECT $1::int AS a",
+            QueryError,
+            r"no parameter \$1 \(at character 8 of .*\nhint: write",
+        ),
+        ("SELECT ('y' || repeat('x', 3000000))::int AS a", QueryError, r"x \.\.\. \(3000"),
         ("SELECT * FROM no_such_table", QueryError, r'relation "no_such_table" does not exist'),
         ("SELEC 1", QueryError, r'syntax error at or near "SELEC"'),
         ("SELECT 1 AS a; SELECT 2 AS b", QueryError, r"cannot insert multiple commands"),
@@ -100,6 +107,23 @@ def test_parameters_that_do_not_fit_are_refused(
     assert_answers(reader)
 
 
+@pytest.mark.parametrize(
+    ("statement", "params", "place"),
+    [
+        ("SELECT %(a)s AS a", {"a": "x\udc80"}, "parameter 'a' has"),
+        ("SELECT %s AS a, %s AS b", ["x", "\ud83d"], "parameter 2 has"),
+        ("SELECT %s AS a", [["\ud83d"]], "a parameter has"),
+        ("SELECT '\udc80' AS t, %s AS a", [1], "the statement has"),
+    ],
+)
+def test_half_a_character_is_refused_where_it_stands(
+    reader: PostgresReader, statement: str, params: Any, place: str
+) -> None:
+    with pytest.raises(BadParameterError, match=f"{place} .* and none in UTF-8"):
+        reader.query(statement, params)
+    assert_answers(reader)
+
+
 @pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf")])
 def test_a_time_that_is_none_is_refused(reader: PostgresReader, timeout_s: float) -> None:
     with pytest.raises(BadParameterError, match="timeout_s is"):
@@ -110,6 +134,16 @@ def test_a_statement_that_is_no_unicode_is_refused(reader: PostgresReader) -> No
     with pytest.raises(QueryError, match="invalid byte sequence"):
         reader.query("SELECT '\udc80' AS t")
     assert_answers(reader)
+
+
+@pytest.mark.parametrize("rest", ["", ", 1 / (random() * 0)::int AS b"])
+def test_a_lock_is_not_kept(reader: PostgresReader, postgres_dsn: str, rest: str) -> None:
+    number = os.getpid() << 32 | id(reader) & 0xFFFF_FFFF
+    with suppress(QueryError):
+        reader.query(f"SELECT pg_try_advisory_lock({number}) AS a{rest}")
+
+    with psycopg.connect(postgres_dsn, autocommit=True) as other:
+        assert other.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone() == (True,)
 
 
 def test_a_slow_statement_is_cancelled_in_time(reader: PostgresReader) -> None:
@@ -132,7 +166,7 @@ def test_a_cancelled_statement_stops_on_the_server_too(
     reader: PostgresReader, postgres_dsn: str
 ) -> None:
     mark = f"mark_{os.getpid()}_{id(reader)}"
-    with pytest.raises(QueryTimeoutError):
+    with pytest.raises(QueryTimeoutError, match=r"0\.2 s"):
         reader.query(f"SELECT pg_sleep(20)::text AS {mark}", timeout_s=0.2)
     running = (
         "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
@@ -159,7 +193,7 @@ def test_ctrl_c_in_the_middle_stops_at_once(reader: PostgresReader, statement: s
     timer.start()
     started = time.monotonic()
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
             reader.query(statement, timeout_s=20)
     finally:
         timer.join()

@@ -13,7 +13,7 @@ import pytest
 from fix_reader import open_reader
 from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.stores.postgres.column_types import source_column
-from neural_gpu_bus.stores.postgres.connection import connect
+from neural_gpu_bus.stores.postgres.connection import APPLICATION_NAME, connect
 from neural_gpu_bus.stores.postgres.copy_decode import write_columns
 from neural_gpu_bus.stores.postgres.deadline import Deadline
 from neural_gpu_bus.stores.postgres.direct_copy import DirectCopy
@@ -73,7 +73,16 @@ def test_without_parameters_a_percent_sign_is_itself(reader: PostgresReader) -> 
 
 @pytest.mark.parametrize(
     "statement",
-    ["SELECT 1 AS x;", "SELECT 1 AS x -- said", "SELECT 1 AS x ;\n\n", "VALUES (1)", "TABLE one"],
+    [
+        *(
+            "SELECT 1 AS x;",
+            "SELECT 1 AS x -- said",
+            "SELECT 1 AS x ;\n\n",
+            "VALUES (1)",
+            "TABLE one",
+        ),
+        *("SELECT 1 AS x; -- said", "SELECT 1 AS x;  ;", "SELECT 1 AS x; /* ; /* it's */ */ ;"),
+    ],
 )
 def test_statements_may_end_as_people_write_them(reader: PostgresReader, statement: str) -> None:
     prefix = "WITH one AS (SELECT 1 AS x) " if statement == "TABLE one" else ""
@@ -97,10 +106,25 @@ def test_notices_between_rows_are_not_data(reader: PostgresReader, postgres_dsn:
     assert table["i"].to_pylist() == list(range(1, 3001))
 
 
-def test_a_session_changed_by_its_statement_is_not_used_again(reader: PostgresReader) -> None:
-    rows(reader, "SELECT set_config('TimeZone', 'Asia/Tokyo', false) AS zone")
+def test_what_a_statement_changes_in_its_session_ends_with_it(reader: PostgresReader) -> None:
+    names = ["TimeZone", "extra_float_digits", "application_name", "search_path", "role"]
+    statement = "SELECT pg_backend_pid() AS pid" + "".join(
+        f", current_setting('{name}') AS {name}" for name in names
+    )
+    before = rows(reader, statement)
 
-    assert rows(reader, "SELECT current_setting('TimeZone') AS zone") == [{"zone": "UTC"}]
+    rows(
+        reader,
+        "SELECT set_config('TimeZone', 'Asia/Tokyo', false) AS a, "
+        "set_config('extra_float_digits', '-10', false) AS b, "
+        "set_config('search_path', 'nowhere', false) AS c, "
+        "set_config('application_name', 'x', false) AS d, "
+        "set_config('role', current_user, false) AS e",
+    )
+
+    assert rows(reader, statement) == before
+    assert (before[0]["timezone"], before[0]["application_name"]) == ("UTC", APPLICATION_NAME)
+    assert rows(reader, "SELECT (1 / 3.0)::float8::text AS x") == [{"x": "0.3333333333333333"}]
 
 
 def test_statement_timeout_does_not_outlive_its_statement(reader: PostgresReader) -> None:
@@ -185,12 +209,12 @@ def test_a_column_cannot_change_its_type_between_describing_and_copying(
             fields = exchange.describe(statement)
             assert fields == [("x", 23)]
             other.execute("SET lock_timeout = '100ms'")
-            with pytest.raises(psycopg.errors.LockNotAvailable):
+            with pytest.raises(psycopg.errors.LockNotAvailable, match="lock timeout"):
                 other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
             scan = exchange.copy(statement, [source_column("x", 23, {})])
             exchange.close()
 
-            table: Any = write_columns(buffer.bytes, scan, reserve).seal()  # type: ignore[arg-type]
+            table: Any = write_columns(buffer.bytes, scan, reserve).seal()
             assert table.to_pydict() == {"x": [7]}
             other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
         finally:

@@ -145,11 +145,11 @@ def test_upsert_leaves_rows_alone_that_are_there_as_they_are(playground: Playgro
     name = playground.table("t")
     first = {"k": [1, 2, 3], "v": np.array([0.5, math.nan, 0.0]), "w": ["a", None, "c"]}
     playground.writer.store(name, first, key=["k"])
-    before = dict(playground.rows("SELECT k, xmin::text FROM t"))  # type: ignore[arg-type]
+    before = dict(playground.rows("SELECT k, xmin::text FROM t"))
 
     playground.writer.store(name, first | {"v": np.array([0.5, math.nan, -0.0])}, mode="upsert")
 
-    after = dict(playground.rows("SELECT k, xmin::text FROM t"))  # type: ignore[arg-type]
+    after = dict(playground.rows("SELECT k, xmin::text FROM t"))
     assert [key for key in before if before[key] != after[key]] == [3]
     assert playground.rows("SELECT v::text FROM t WHERE k = 3") == [("-0",)]
 
@@ -192,7 +192,7 @@ def test_a_key_twice_in_the_batch_is_named_by_its_rows(
         playground.run("INSERT INTO t VALUES (1, 1)")
 
     with pytest.raises(BadValueError, match=r"rows 1 and 3 have the same key \(k\) = \(5\)"):
-        playground.writer.store(playground.table("t"), REPEATED, key=["k"], mode=mode)  # type: ignore[arg-type]
+        playground.writer.store(playground.table("t"), REPEATED, key=["k"], mode=mode)
 
     left = [] if there == "nothing" else ["t"]
     assert left == playground.tables()
@@ -287,7 +287,7 @@ def test_an_upsert_into_a_new_table_needs_a_key(playground: Playground) -> None:
 
 def test_an_unknown_mode_is_refused(playground: Playground) -> None:
     with pytest.raises(BadParameterError, match="mode 'merge' is none of append, upsert, replace"):
-        playground.writer.store(playground.table("t"), {"k": [1]}, mode="merge")  # type: ignore[arg-type]
+        playground.writer.store(playground.table("t"), {"k": [1]}, mode="merge")
 
 
 def test_a_full_disk_stores_nothing_and_says_what_to_do(playground: Playground) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,27 @@ def test_an_error_is_also_the_builtin_that_fits(
     kind: type[errors.NeuralGpuBusError], builtin: type[Exception]
 ) -> None:
     assert issubclass(kind, builtin)
+
+
+SOURCE = Path(errors.__file__).parent
+
+
+def promised_facts(kind: type[errors.NeuralGpuBusError]) -> set[str]:
+    """Those that its docstring names without "where known" before them."""
+    said = re.search(r"Facts: (.*?)\.", " ".join((kind.__doc__ or "").split()))
+    sure = said[1].split("where")[0] if said else ""
+    return set(re.findall(r"``(\w+)``", sure))
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.stem)
+def test_every_error_has_the_facts_that_its_docstring_names(path: Path) -> None:
+    lacking = []
+    for call in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(call, ast.Call):
+            continue
+        kind = getattr(errors, ast.unparse(call.func).removeprefix("errors."), None)
+        given = {keyword.arg for keyword in call.keywords}
+        if isinstance(kind, type) and None not in given and (lacks := promised_facts(kind) - given):
+            lacking.append(f"line {call.lineno}: {kind.__name__} lacks {sorted(lacks)}")
+
+    assert lacking == []

@@ -90,3 +90,20 @@ def test_unit_tests_do_not_sleep() -> None:
     ]
 
     assert sleepers == []
+
+
+TESTS = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.name)
+def test_every_expected_error_is_matched_by_its_message(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+
+    unmatched = [
+        call.lineno
+        for call in calls
+        if ast.unparse(call.func) == "pytest.raises"
+        and "match" not in {keyword.arg for keyword in call.keywords}
+    ]
+
+    assert unmatched == []

@@ -62,8 +62,8 @@ def test_any_other_error_is_answered_too(queue: PlainJobQueue) -> None:
 
 
 def test_a_worker_that_is_stopped_hard_answers_nothing(queue: PlainJobQueue) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        work_once(queue, _raising(KeyboardInterrupt()), lambda lease: None)
+    with pytest.raises(KeyboardInterrupt, match="stopped hard"):
+        work_once(queue, _raising(KeyboardInterrupt("stopped hard")), lambda lease: None)
 
     assert queue.statistics().running == 1
 

@@ -64,7 +64,7 @@ def clock() -> Clock:
 @pytest.fixture
 def planner(clock: Clock) -> MeasuringPlanner:
     engines = [FakeEngine("cpu", clock, 0.02), FakeEngine("gpu", clock, 0.005)]
-    return MeasuringPlanner([*engines, FakeEngine("neural", clock, 1, "not installed")], clock)  # type: ignore[list-item]
+    return MeasuringPlanner([*engines, FakeEngine("neural", clock, 1, "not installed")], clock)
 
 
 def run(planner: MeasuringPlanner, work: Any, asked: str | None = None) -> Any:
@@ -120,7 +120,7 @@ def test_every_able_engine_is_tried_and_the_fastest_wins(planner: MeasuringPlann
 
 def test_runs_that_warm_up_do_not_count(clock: Clock) -> None:
     slow_start = FakeEngine("gpu", clock, 60.0)
-    planner = MeasuringPlanner([FakeEngine("cpu", clock, 0.02), slow_start], clock)  # type: ignore[list-item]
+    planner = MeasuringPlanner([FakeEngine("cpu", clock, 0.02), slow_start], clock)
     for _ in range(2 * (WARM_RUNS + TRIED_RUNS)):
         choice = run(planner, workload())
         if choice.engine == "gpu":
@@ -131,7 +131,7 @@ def test_runs_that_warm_up_do_not_count(clock: Clock) -> None:
 
 def test_an_engine_far_behind_is_not_tried_again(clock: Clock) -> None:
     engines = [FakeEngine("cpu", clock, 0.001), FakeEngine("gpu", clock, 0.1)]
-    planner = MeasuringPlanner(engines, clock)  # type: ignore[arg-type]
+    planner = MeasuringPlanner(engines, clock)
     chosen = [run(planner, workload()).engine for _ in range(7)]
 
     assert chosen == ["cpu"] * 3 + ["gpu"] * (WARM_RUNS + 1) + ["cpu"] * 2
@@ -148,7 +148,7 @@ def test_sizes_and_workloads_are_measured_apart(planner: MeasuringPlanner) -> No
 
 def test_a_failed_run_tells_nothing(planner: MeasuringPlanner, clock: Clock) -> None:
     engine, _ = planner.choose(workload(), {}, None, None)
-    engine._engine.run = _fail  # type: ignore[attr-defined]
+    engine._engine.run = _fail
     with pytest.raises(RuntimeError, match="broken"):
         engine.run(workload(), {}, None)
 
@@ -168,7 +168,7 @@ def test_what_is_remembered_is_bounded(planner: MeasuringPlanner) -> None:
 
 
 def test_no_engine_at_all_is_an_error(clock: Clock) -> None:
-    planner = MeasuringPlanner([FakeEngine("neural", clock, 1, "not installed")], clock)  # type: ignore[list-item]
+    planner = MeasuringPlanner([FakeEngine("neural", clock, 1, "not installed")], clock)
     with pytest.raises(EngineUnavailableError, match=r"no engine can run test\.work here"):
         planner.choose(workload(), {}, None, None)
 
@@ -184,7 +184,7 @@ def test_choices_repeat_exactly() -> None:
     def story(make: Callable[[], Clock]) -> list[str]:
         clock = make()
         engines = [FakeEngine("cpu", clock, 0.02), FakeEngine("gpu", clock, 0.005)]
-        planner = MeasuringPlanner(engines, clock)  # type: ignore[arg-type]
+        planner = MeasuringPlanner(engines, clock)
         return [run(planner, workload()).reason for _ in range(9)]
 
     assert story(Clock) == story(Clock)

@@ -50,7 +50,7 @@ def test_timestamps_of_numpy_and_read_only_columns_are_taken() -> None:
     for column in (ts, price):
         column.flags.writeable = False
 
-    assert build_time_bars(ts, price, price, 60_000_000_000)["close"].tolist() == [2, 3]  # type: ignore[arg-type]
+    assert build_time_bars(ts, price, price, 60_000_000_000)["close"].tolist() == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_rebuilds_the_exchanges_own_minutes(market_data_folder: Path) -> None:
         filters=pick & (pc.field("bar_type") == "1-MINUTE-LAST"),
     )
     built = build_time_bars(
-        trades["ts"].to_numpy().astype("datetime64[ns]").view(np.int64),  # type: ignore[arg-type]
+        trades["ts"].to_numpy().astype("datetime64[ns]").view(np.int64),
         trades["price"].to_numpy(),
         trades["size"].to_numpy(),
         60_000_000_000,

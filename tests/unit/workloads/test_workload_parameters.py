@@ -39,7 +39,7 @@ def test_an_unknown_workload_names_the_nearest() -> None:
 
 def test_the_registry_cannot_be_written() -> None:
     with pytest.raises(TypeError, match="does not support item assignment"):
-        WORKLOADS["mine"] = find("risk.portfolio")  # type: ignore[index]
+        WORKLOADS["mine"] = find("risk.portfolio")
 
 
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=list(WORKLOADS))

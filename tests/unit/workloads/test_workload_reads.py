@@ -40,6 +40,6 @@ def test_texts_are_read_as_codes_alone() -> None:
 
 def test_sides_that_are_all_null_are_not_encoded() -> None:
     trades = Watched(ts=np.arange(3), price=[1.0, 2, 3], size=[1.0] * 3, aggressor_side=[None] * 3)
-    trades.codes = [].index  # type: ignore[method-assign,assignment,arg-type]
+    trades.codes = [].index
 
     assert compute(CpuEngine(), "vpin.trades", {"trades": trades}).num_rows == 50

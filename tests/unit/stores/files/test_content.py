@@ -54,7 +54,7 @@ def test_every_format_is_known_by_its_content_and_read(
     tmp_path: Path, write: object, format_: str
 ) -> None:
     path = tmp_path / "suffix-says.nothing"
-    write(path)  # type: ignore[operator]
+    write(path)
 
     assert identify(path) == format_
     rows = open_file(path).read({})
@@ -122,7 +122,7 @@ def test_a_file_cut_anywhere_is_an_error_and_never_fewer_rows(
     tmp_path: Path, write: object
 ) -> None:
     path = tmp_path / "whole"
-    write(path)  # type: ignore[operator]
+    write(path)
     whole = path.read_bytes()
     for length in range(1, len(whole)):
         path.write_bytes(whole[:length])

@@ -84,7 +84,7 @@ def test_a_bad_value_is_named_wherever_it_stands(tmp_path: Path, row: int, gzipp
     path = tmp_path / ("p.csv.gz" if gzipped else "p.csv")
     path.write_bytes(gzip.compress(content, 1) if gzipped else content)
 
-    with pytest.raises(BadFileError) as caught:
+    with pytest.raises(BadFileError, match="is not a number") as caught:
         read(path)
 
     assert caught.value.what == (

@@ -108,7 +108,7 @@ def same(left: object, right: object) -> bool:
 
 
 def compiled(stream: bytes, columns: Sequence[SourceColumn], in_messages: bool) -> pa.Table:
-    return decode_copy(stream, columns, reserve, framed=in_messages).seal()  # type: ignore[return-value]
+    return decode_copy(stream, columns, reserve, framed=in_messages).seal()
 
 
 @pytest.mark.parametrize("chance_of_null", [0.0, 0.3, 1.0])
@@ -153,7 +153,7 @@ def test_null_slots_hold_nan_in_floats_and_zero_elsewhere() -> None:
             assert np.isnan(filled.values(column.name).view(dtype)).all()
         else:
             assert not filled.values(column.name).any()
-        assert filled.validity(column.name).tolist() == [0]  # type: ignore[union-attr]
+        assert filled.validity(column.name).tolist() == [0]
 
 
 @pytest.mark.parametrize("in_messages", [False, True])
@@ -250,7 +250,7 @@ def test_a_value_that_arrow_cannot_hold_names_column_and_row(
     given: list[PlainReservation] = []
 
     def remember(schema: pa.Schema, rows: int, **sizes: dict[str, int]) -> PlainReservation:
-        given.append(reserve(schema, rows, **sizes))  # type: ignore[arg-type]
+        given.append(reserve(schema, rows, **sizes))
         return given[0]
 
     with pytest.raises(BadValueError, match=f"column 'x', {message}") as caught:

@@ -14,7 +14,7 @@ from neural_gpu_bus.stores.postgres.pool import Pool
 
 
 @pytest.fixture
-def pool(postgres_dsn: str):  # type: ignore[no-untyped-def]
+def pool(postgres_dsn: str):
     made = Pool(lambda: connect(postgres_dsn, timeout_s=5), connections_max=1, wait_timeout_s=0.05)
     yield made
     made.close()

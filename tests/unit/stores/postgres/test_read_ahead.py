@@ -40,6 +40,6 @@ def test_closing_ends_the_reading_thread() -> None:
 
     batches = read_ahead(endless())
     next(batches)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
 
     assert not read[0].is_alive()

@@ -8,13 +8,15 @@ import pytest
 
 from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
 from neural_gpu_bus.stores.postgres.wire_columns import plan_column, wire_columns
+from neural_gpu_bus.stores.postgres.wire_source import WireColumn
 from neural_gpu_bus.stores.postgres.wire_types import PostgresType, TargetColumn
 
 
-def convert(array: pa.Array, kind: str, *, not_null: bool = False) -> None:
+def convert(array: pa.Array, kind: str, *, not_null: bool = False) -> WireColumn:
     target = TargetColumn("price", PostgresType(kind, kind), not_null)
     plan = plan_column(array.type, target)
-    wire_columns(pa.RecordBatch.from_arrays([array], ["price"]), [plan], 1)
+    (column,) = wire_columns(pa.RecordBatch.from_arrays([array], ["price"]), [plan], 1)
+    return column
 
 
 BAD_VALUES = [
@@ -51,7 +53,7 @@ def test_what_lies_under_null_is_no_bad_value() -> None:
         pa.int64(), 2, [pa.py_buffer(b"\x01"), pa.py_buffer(np.array([1, 2**40]).tobytes())]
     )
 
-    convert(array, "int2")
+    assert convert(array, "int2").valid.tolist() == [True, False]
 
 
 def test_null_is_refused_where_the_column_forbids_it() -> None:
