@@ -205,6 +205,10 @@ class JobLostError(JobError):
     """The compute Redis knows nothing of the job any more. Facts: ``job_id``."""
 
 
+class ResultDroppedError(JobError):
+    """The job is done, and its result is no longer in shared memory. Facts: ``job_id``."""
+
+
 class JobQueueFullError(JobError):
     """More jobs wait than the limit allows. Facts: ``waiting``, ``waiting_max``."""
 

@@ -199,6 +199,7 @@ class DataPlane:
             store=self._store_result,
             write_redis=self._write_result,
             announce=self._announce_result,
+            results_ttl_s=self.settings.job_answer_ttl_s,
         )
         try:
             run_worker(self.queue, runner, stop=stop)

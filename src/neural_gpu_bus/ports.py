@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 EngineName = Literal["cpu", "gpu", "neural"]
 
+#: Names of jobs' results begin so, and no others: workers make and drop them.
+RESULT_NAMES = "jobs/"
+
 
 class Columns(Protocol):
     """Named columns of one length, read-only, whose bytes lie in shared memory."""
@@ -110,6 +113,12 @@ class Memory(Protocol):
     def reserve(self) -> Reserve: ...
 
     def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Columns: ...
+
+    def put_result(self, job_id: str, columns: pa.Table) -> Columns:
+        """Publish a job's result, named ``RESULT_NAMES`` and its id."""
+
+    def blocks(self, prefix: str) -> Sequence[BlockDescriptor]:
+        """Newest blocks of all names that begin so; nothing is attached."""
 
     def get(self, name: str, version: int | None = None) -> Columns: ...
 

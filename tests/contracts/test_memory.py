@@ -2,9 +2,11 @@
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import (
@@ -29,6 +31,35 @@ class TestMemory:
         assert memory.get("a")["x"].tolist() == list(range(10))
         assert (put.descriptor.name, put.descriptor.version, put.rows) == ("a", 1, 10)
         assert memory.names() == ["a"]
+
+    def test_names_of_results_are_not_for_users(self, memory: UnifiedMemory) -> None:
+        """A worker drops old results: whatever is named so would be lost with them."""
+        memory.put_result("a", A)
+        reservation = memory.reserve(pa.schema([("x", pa.int64())]), 1)
+        for seal in (lambda: memory.put("jobs/a", B), lambda: reservation.seal("jobs/b")):
+            with pytest.raises(BadParameterError, match="a name for the result of a job"):
+                seal()
+
+        assert reservation.seal("b").rows == 1
+        assert memory.get("jobs/a").rows == 10
+        assert memory.names() == ["b", "jobs/a"]
+
+    def test_blocks_are_listed_by_the_beginning_of_their_names(self, memory: UnifiedMemory) -> None:
+        for name in ("a", "b/1", "b/2", "c"):
+            memory.put(name, A)
+        new = memory.put("b/1", B)
+
+        assert [block.name for block in memory.blocks("b/")] == ["b/1", "b/2"]
+        assert memory.blocks("b/")[0] == new.descriptor
+        assert memory.blocks("d") == []
+
+    @pytest.mark.parametrize("name", [5, None, b"a", "", "\ud800"])
+    def test_what_is_no_name_is_refused_everywhere(self, memory: UnifiedMemory, name: Any) -> None:
+        for use in (lambda: memory.put(name, A), lambda: memory.drop(name)):
+            with pytest.raises(BadParameterError, match="is no name for a dataset"):
+                use()
+        with pytest.raises((BadParameterError, DatasetNotFoundError), match="dataset"):
+            memory.get(name)
 
     def test_getting_again_is_the_same_frame(self, memory: UnifiedMemory) -> None:
         memory.put("a", A)

@@ -12,7 +12,12 @@ from neural_gpu_bus.descriptors import (
     JobRecord,
 )
 from neural_gpu_bus.error_records import from_record
-from neural_gpu_bus.errors import JobError, JobFailedError
+from neural_gpu_bus.errors import (
+    DatasetEvictedError,
+    JobError,
+    JobFailedError,
+    ResultDroppedError,
+)
 
 if TYPE_CHECKING:
     from neural_gpu_bus.ports import JobQueue
@@ -70,7 +75,7 @@ class Job(Generic[Frame_co]):
         """The result's frame.
 
         Raises JobTimeoutError (it may still finish; wait again), JobLostError, the job's own error,
-        or JobFailedError.
+        JobFailedError, or ResultDroppedError.
         """
         if self._answer is None:
             wait_s = self._timeout_s if timeout_s is None else timeout_s
@@ -84,7 +89,16 @@ class Job(Generic[Frame_co]):
                 hint="submit again",
                 job_id=self.id,
             )
-        return self._memory.attach(self._answer.block)
+        try:
+            return self._memory.attach(self._answer.block)
+        except DatasetEvictedError as error:
+            raise ResultDroppedError(
+                f"job {self.id!r} is done, but its result cannot be had any more: {error.what}",
+                hint="results stay as long as answers (NGB_JOB_ANSWER_TTL_S), the newest within a "
+                "quarter of NGB_MEMORY_BYTES_MAX: store them (table=, redis_key=), or submit again "
+                "under another id",
+                job_id=self.id,
+            ) from None
 
     def __repr__(self) -> str:
         state = "waiting" if self._answer is None else self._answer.status

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
 import structlog
 
+from neural_gpu_bus.bus.results import KeptResults
 from neural_gpu_bus.descriptors import (
     EngineChoice,
     JobAnswer,
@@ -23,20 +22,18 @@ from neural_gpu_bus.descriptors import (
 )
 from neural_gpu_bus.errors import (
     BadParameterError,
-    DatasetEvictedError,
-    DatasetNotFoundError,
     ServerError,
     UnknownWorkloadError,
 )
+from neural_gpu_bus.ports import RESULT_NAMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from neural_gpu_bus.ports import Columns, Memory, Planner, Workload
 
-#: Results that stay in memory; older ones go. An answer outlives its result if nobody asks in time.
-RESULTS_KEPT_MAX = 256
-RESULT_NAME = "jobs/"
+#: As of the setting ``job_answer_ttl_s``.
+RESULTS_TTL_S = 3600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +52,8 @@ class JobRunner:
     """Runs one job after the other in one process.
 
     ``store(table, columns, job_id)`` puts the job id into the same transaction, so a job run twice
-    stores once. ``announce(kind, facts)`` tells the engine-logic bus.
+    stores once. ``announce(kind, facts)`` tells the engine-logic bus. ``results_ttl_s``: how long
+    results stay in memory where there is room.
     """
 
     def __init__(
@@ -67,6 +65,7 @@ class JobRunner:
         store: Store | None = None,
         write_redis: WriteRedis | None = None,
         announce: Announce | None = None,
+        results_ttl_s: float = RESULTS_TTL_S,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._memory = memory
@@ -77,7 +76,7 @@ class JobRunner:
         self._announce = announce
         self._clock_ns = clock_ns
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
-        self._results: deque[str] | None = None
+        self._results = KeptResults(memory, ttl_s=results_ttl_s)
 
     def __call__(self, job: JobDescriptor, deliveries: int) -> JobAnswer:
         """Attach, compute, publish, store, answer. Raises what goes wrong.
@@ -92,7 +91,7 @@ class JobRunner:
         attached_ns = self._clock_ns()
         table, choice = self._compute(workload, inputs, params, job.engine)
         computed_ns = self._clock_ns()
-        frame = self._publish(job.id, table)
+        frame = self._results.publish(job.id, table)
         published_ns = self._clock_ns()
         receipt = self._stored(job, table)
         record = JobRecord(
@@ -131,26 +130,6 @@ class JobRunner:
         engine, choice = self._planner.choose(workload, arrays, params, asked)
         return workload.table(engine.run(workload, arrays, params), params), choice
 
-    def _publish(self, job_id: str, table: pa.Table) -> Columns:
-        if self._results is None:
-            self._results = deque(self._earlier_results())
-        name = RESULT_NAME + job_id
-        frame = self._memory.put(name, table)
-        self._results.append(name)
-        while len(self._results) > RESULTS_KEPT_MAX:
-            with suppress(DatasetNotFoundError):  # another worker counts it too, and was first
-                self._memory.drop(self._results.popleft())
-        return frame
-
-    def _earlier_results(self) -> list[str]:
-        """Results of workers before this one, oldest first, so that they go in their turn."""
-        created = []
-        for name in self._memory.names():
-            if name.startswith(RESULT_NAME):
-                with suppress(DatasetNotFoundError, DatasetEvictedError):
-                    created.append((self._memory.get(name).descriptor.created_ns, name))
-        return [name for _, name in sorted(created)]
-
     def _stored(self, job: JobDescriptor, table: pa.Table) -> StoreReceipt:
         receipt = _NOTHING_STORED
         if job.store.table is not None:
@@ -164,7 +143,7 @@ class JobRunner:
             facts = {
                 "job_id": job.id,
                 "workload": job.workload,
-                "dataset": RESULT_NAME + job.id,
+                "dataset": RESULT_NAMES + job.id,
                 "rows": rows,
                 "engine": record.choice.engine,
                 "table": job.store.table,

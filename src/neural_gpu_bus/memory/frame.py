@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ class Frame(Mapping[str, "Array"]):
     Pickling sends the descriptor; the other side, on this host, attaches the same bytes.
     """
 
-    __slots__ = ("__weakref__", "_bytes", "_columns", "_folder", "_shown", "descriptor")
+    __slots__ = ("__weakref__", "_bytes", "_columns", "_digest", "_folder", "_shown", "descriptor")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Frame(Mapping[str, "Array"]):
         self._bytes = block
         self._columns = {column.name: column for column in columns}
         self._shown: dict[str, Array] = {}
+        self._digest = ""
 
     @property
     def rows(self) -> int:
@@ -115,6 +117,15 @@ class Frame(Mapping[str, "Array"]):
         self._kind(name)
         column = self._columns[name]
         return self._bits(column.validity) if column.nulls else None
+
+    def digest(self) -> str:
+        """32 hex digits of names, types and values: equal for equal columns in whatever block.
+
+        Reads every byte, once a frame, at 1 to 2 GB/s.
+        """
+        if not self._digest:
+            self._digest = self._summed()
+        return self._digest
 
     def codes(self, name: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         """A text column as numbers: int32 code a row (-1 for NULL), and the text of each code.
@@ -197,6 +208,14 @@ class Frame(Mapping[str, "Array"]):
                 hint=f"it has {list(self._columns)}",
                 column=name,
             ) from None
+
+    def _summed(self) -> str:
+        total = hashlib.sha256(f"{self.rows}".encode())
+        for column in self._columns.values():
+            total.update(f"\0{column.name}\0{column.type}\0{column.nulls}\0".encode())
+            for span in (column.validity, column.values, column.data):
+                total.update(self._view(span, "u1"))  # type: ignore[arg-type]  # as above
+        return total.hexdigest()[:32]
 
     def _view(self, span: Span, dtype: str) -> Array:
         return self._bytes[span.offset : span.offset + span.nbytes].view(dtype)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from neural_gpu_bus.memory.frame import Frame
 
 COLUMNS_SHOWN_MAX = 30
 VALUES_SHOWN = 3
 _VALUE_CHARACTERS_MAX = 24
+_NAME_CHARACTERS_MAX = 64
+
+#: Zeros behind a time's seconds.
+_EMPTY_FRACTION = re.compile(r"(\.|(?<=\.\d{3})|(?<=\.\d{6}))0+$")
 
 
 def describe(frame: Frame) -> str:
@@ -19,10 +26,10 @@ def describe(frame: Frame) -> str:
     first = frame.arrow().slice(0, VALUES_SHOWN)
     lines = [
         [
-            column.name,
+            _short(column.name, _NAME_CHARACTERS_MAX),
             column.type,
             f"{column.nulls:,} NULL" if column.nulls else "",
-            ", ".join(_short(value) for value in first[column.name].to_pylist()),
+            ", ".join(_texts(first[column.name])),
         ]
         for column in block.columns[:COLUMNS_SHOWN_MAX]
     ]
@@ -39,11 +46,26 @@ def describe(frame: Frame) -> str:
     return "\n  ".join([head, *(line.rstrip() for line in table)])
 
 
-def _short(value: Any) -> str:
+def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
+    import pyarrow as pa
+
+    kind: Any = column.type
+    temporal: bool = pa.types.is_temporal(kind)
+    if not temporal:
+        return [_short(value, _VALUE_CHARACTERS_MAX) for value in column.to_pylist()]
+    # By Arrow: Python's dates end at the years 1 and 9999. In UTC: no table of zones is needed.
+    zone = "Z" if pa.types.is_timestamp(kind) and kind.tz else ""
+    plain: Any = column.cast(pa.timestamp(kind.unit)) if zone else column
+    shown = plain.cast(pa.string()).to_pylist()
+    return ["NULL" if text is None else _EMPTY_FRACTION.sub("", text) + zone for text in shown]
+
+
+def _short(value: Any, characters_max: int) -> str:
+    """Cut, and without control characters: a terminal would obey them."""
     text = "NULL" if value is None else str(value)
-    if len(text) > _VALUE_CHARACTERS_MAX:
-        return text[: _VALUE_CHARACTERS_MAX - 3] + "..."
-    return text
+    if len(text) > characters_max:
+        text = text[: characters_max - 3] + "..."
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _size(nbytes: float) -> str:

@@ -19,6 +19,7 @@ import msgspec
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.errors import BadParameterError, HostError
 from neural_gpu_bus.memory.folder import memory_full
+from neural_gpu_bus.ports import RESULT_NAMES
 
 #: Room for the index: about 400,000 datasets of ten columns. The file grows only as it is used.
 INDEX_BYTES_MAX = 256 << 20
@@ -57,14 +58,27 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def checked_name(name: str) -> bytes:
     """The name as a key; BadParameterError where it cannot be one."""
-    key = name.encode()
-    if not key or len(key) > NAME_BYTES_MAX or not name.isprintable():
+    printable = isinstance(name, str) and name.isprintable()
+    key = name.encode() if printable else b""
+    if not key or len(key) > NAME_BYTES_MAX:
         raise BadParameterError(
             f"{name!r} is no name for a dataset",
             hint=f"use 1 to {NAME_BYTES_MAX} bytes of printable text, e.g. 'bars/AAPL'",
             parameter="name",
         )
     return key
+
+
+def check_given_name(name: str) -> None:
+    """BadParameterError for what is no name, or one of a job's result, which a worker may drop."""
+    checked_name(name)
+    if name.startswith(RESULT_NAMES):
+        raise BadParameterError(
+            f"{name!r} is a name for the result of a job: names in {RESULT_NAMES!r} are dropped by "
+            "workers",
+            hint="choose another beginning",
+            parameter="name",
+        )
 
 
 class Index:
@@ -81,8 +95,12 @@ class Index:
     def newest(self, name: str) -> bytes | None:
         """The newest block of a name, still encoded: cheap to compare with what is mapped."""
         try:
+            key = name.encode()
+        except (AttributeError, UnicodeEncodeError):
+            key = checked_name(name)
+        try:
             transaction = self._environment.begin(self._newest)
-            found: bytes | None = transaction.get(name.encode())
+            found: bytes | None = transaction.get(key)
             transaction.abort()
         except lmdb.BadValsizeError:
             return None  # no key can be that long or empty, so there is no such dataset
@@ -138,6 +156,18 @@ class Index:
         """All names, sorted."""
         with self._translated(), self._environment.begin(self._newest) as transaction:
             return [key.decode() for key in transaction.cursor().iternext(values=False)]
+
+    def blocks(self, prefix: str) -> list[BlockDescriptor]:
+        """The newest block of each name that begins so, by name."""
+        found, start = [], prefix.encode()
+        with self._translated(), self._environment.begin(self._newest) as transaction:
+            cursor = transaction.cursor()
+            if cursor.set_range(start):
+                for key, raw in cursor.iternext():
+                    if not key.startswith(start):
+                        break
+                    found.append(_decode(raw))
+        return found
 
     def totals(self) -> tuple[int, int, int]:
         """Names, blocks (all versions) and bytes in the index."""

@@ -12,7 +12,9 @@ from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFou
 from neural_gpu_bus.memory.arrow_layout import BlockLayout, ColumnSpans, Span
 from neural_gpu_bus.memory.column_types import column_type
 from neural_gpu_bus.memory.folder import remove
+from neural_gpu_bus.memory.index import check_given_name
 from neural_gpu_bus.memory.mapping import FileMapping
+from neural_gpu_bus.ports import RESULT_NAMES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,8 +85,18 @@ class BlockReservation:
         """Make it immutable; with a name also publish it as that dataset's newest version.
 
         The arrays handed out become read-only; keep no slice of them for writing. Raises
-        BadValueError where the NULLs are not those that were reserved, or text offsets run outside.
+        BadValueError where the NULLs are not those that were reserved, or text offsets run outside;
+        BadParameterError for a name that cannot be given.
         """
+        if name is not None:
+            check_given_name(name)
+        return self._sealed(name)
+
+    def seal_result(self, job_id: str) -> Frame:
+        """Seal it as the result of a job."""
+        return self._sealed(RESULT_NAMES + job_id)
+
+    def _sealed(self, name: str | None) -> Frame:
         if self._seal is None:
             raise _over(self.path)
         for column in self.layout.columns:

@@ -21,7 +21,7 @@ from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.memory import folder as folders
 from neural_gpu_bus.memory.arrow_layout import BlockLayout, plan_block
 from neural_gpu_bus.memory.frame import Frame, attach_frame
-from neural_gpu_bus.memory.index import Index
+from neural_gpu_bus.memory.index import Index, check_given_name
 from neural_gpu_bus.memory.mapping import FileMapping, allocate
 from neural_gpu_bus.memory.reservation import BlockReservation
 
@@ -96,7 +96,12 @@ class UnifiedMemory:
 
     def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Frame:
         """Copy columns once and publish them as the newest version of ``name``."""
+        check_given_name(name)
         return self._copied(columns).seal(name)
+
+    def put_result(self, job_id: str, columns: pa.Table) -> Frame:
+        """Publish a job's result; see ``ports.Memory``."""
+        return self._copied(columns).seal_result(job_id)
 
     def share(self, columns: Mapping[str, Any] | pa.Table) -> Frame:
         """Copy columns once into a block without a name; it goes with its last reference here."""
@@ -145,8 +150,8 @@ class UnifiedMemory:
 
     def drop(self, name: str) -> None:
         """Forget all versions of a dataset; views live on. DatasetNotFoundError if unknown."""
-        self._kept.pop(name, None)
         gone = self._index.drop(name)
+        self._kept.pop(name, None)
         if not gone:
             raise self._not_found(name)
         self._remove(gone)
@@ -154,6 +159,10 @@ class UnifiedMemory:
     def names(self) -> list[str]:
         """Names of all datasets, sorted."""
         return self._index.names()
+
+    def blocks(self, prefix: str) -> list[BlockDescriptor]:
+        """Newest blocks of all names that begin so; nothing is attached."""
+        return self._index.blocks(prefix)
 
     def statistics(self) -> MemoryStatistics:
         """All processes together, at this moment."""

@@ -4,6 +4,7 @@ import gc
 import weakref
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.bus import Job
@@ -19,6 +20,7 @@ from neural_gpu_bus.errors import (
     JobError,
     JobFailedError,
     JobTimeoutError,
+    ResultDroppedError,
 )
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from plain_job_queue import PlainJobQueue, Shared
@@ -44,7 +46,7 @@ def _fail(queue: PlainJobQueue, kind: str) -> None:
 
 
 def test_a_result_is_attached(queue: PlainJobQueue, memory: UnifiedMemory) -> None:
-    frame = memory.put("jobs/a", {"x": [1]})
+    frame = memory.put_result("a", pa.table({"x": [1]}))
     job = Job(queue, memory, DESCRIPTOR)
     _answer(queue, block=frame.descriptor, record=RECORD)
     result: Frame = job.wait_result(0)
@@ -65,7 +67,7 @@ def test_inputs_are_held_until_the_answer(queue: PlainJobQueue, memory: UnifiedM
     gc.collect()
     assert held() is not None
 
-    _answer(queue, block=memory.put("jobs/a", {"x": [1]}).descriptor)
+    _answer(queue, block=memory.put_result("a", pa.table({"x": [1]})).descriptor)
     job.wait_result()
     gc.collect()
     assert held() is None
@@ -95,6 +97,18 @@ def test_any_other_name_is_a_failed_job(
     _fail(queue, kind)
     with pytest.raises(JobFailedError, match="window is 0"):
         Job(queue, memory, DESCRIPTOR).wait_result(0)
+
+
+def test_a_result_that_was_dropped_is_an_error_of_the_job(
+    queue: PlainJobQueue, memory: UnifiedMemory
+) -> None:
+    _answer(queue, block=memory.put_result("a", pa.table({"x": [1]})).descriptor, record=RECORD)
+    memory.drop("jobs/a")
+    with pytest.raises(ResultDroppedError, match="job 'a' is done, but its result") as caught:
+        Job(queue, memory, DESCRIPTOR).wait_result(0)
+
+    assert caught.value.job_id == "a"
+    assert "store them (table=, redis_key=)" in caught.value.hint
 
 
 def test_there_is_no_record_before_the_answer(queue: PlainJobQueue, memory: UnifiedMemory) -> None:

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.bus import JobRunner
-from neural_gpu_bus.bus import runner as runner_module
 from neural_gpu_bus.descriptors import (
     EngineChoice,
     JobAnswer,
@@ -148,24 +147,3 @@ def test_bad_jobs_are_refused_by_name(memory: UnifiedMemory, runner: JobRunner) 
         runner(job, 1)
 
 
-def test_old_results_go_and_those_of_earlier_workers_go_first(
-    memory: UnifiedMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_module, "RESULTS_KEPT_MAX", 3)
-    for start in (0, 2, 4):
-        runner = JobRunner(memory, {"test.scale": SCALE}, PLANNER)
-        for number in range(start, start + 2):
-            runner(_job(memory, str(number)), 1)
-
-    assert memory.names() == ["jobs/3", "jobs/4", "jobs/5", "numbers"]
-
-
-def test_a_result_that_is_gone_already_is_no_trouble(
-    memory: UnifiedMemory, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_module, "RESULTS_KEPT_MAX", 1)
-    runner(_job(memory, "a"), 1)
-    memory.drop("jobs/a")
-    runner(_job(memory, "b"), 1)
-
-    assert memory.names() == ["jobs/b", "numbers"]

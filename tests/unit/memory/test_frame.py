@@ -202,6 +202,51 @@ def test_the_repr_tells_a_person_what_it_is(memory: UnifiedMemory) -> None:
     assert lines[2] == "  who    large_string  1 NULL  aaaaaaaaaaaaaaaaaaaaa..., NULL, b, ..."
 
 
+def test_the_repr_shows_times_that_python_has_no_dates_for(memory: UnifiedMemory) -> None:
+    times = [-(2**62), 0, 1_500]
+    columns = {
+        "ts": pa.array(times, pa.timestamp("us", "UTC")),
+        "ms": pa.array([None, 0, 1_500], pa.timestamp("ms", "Mars/Base")),
+        "day": pa.array([2**31 - 1, 0, None], pa.int32()).view(pa.date32()),
+        "clock": pa.array([86_400_000_000, 0, 5_000_000]).view(pa.time64("us")),
+        "wait": pa.array(times, pa.duration("s")),
+    }
+    lines = [line.split(maxsplit=1) for line in repr(memory.share(columns)).splitlines()[1:]]
+    shown = {name: text.split("  ")[-1].strip() for name, text in lines}
+
+    assert shown["ts"].endswith("Z, 1970-01-01 00:00:00Z, 1970-01-01 00:00:00.001500Z")
+    assert shown["ms"] == "NULL, 1970-01-01 00:00:00Z, 1970-01-01 00:00:01.500Z"
+    assert shown["day"] == "<value out of range: 2147483647>, 1970-01-01, NULL"
+    assert shown["clock"] == "<value out of range: 86400000000>, 00:00:00, 00:00:05"
+    assert shown["wait"] == "-4611686018427387904, 0, 1500"
+
+
+def test_the_repr_gives_a_terminal_no_orders(memory: UnifiedMemory) -> None:
+    text = repr(memory.share({"a\x1b[2J" + "b" * 100: ["\x1b[31m\n\u202e" + "c" * 100_000]}))
+
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "a\\x1b[2Jbbb" in text
+    assert r"\x1b[31m\n\u202eccc" in text
+    assert max(len(line) for line in text.splitlines()) < 150
+
+
+def test_equal_columns_have_one_digest_in_whatever_block(memory: UnifiedMemory) -> None:
+    holed = {name: _with_nulls(array) for name, array in COLUMNS.items()}
+    digests = [memory.share(columns).digest() for columns in (COLUMNS, holed, COLUMNS, holed)]
+
+    assert digests[:2] == digests[2:]
+    assert digests[0] != digests[1]
+    assert memory.put("named", COLUMNS).digest() == digests[0]
+
+
+@pytest.mark.parametrize(
+    "other", [{"a": [1.0, 3.0]}, {"b": [1.0, 2.0]}, {"a": [1, 2]}, {"a": [1.0, 2.0, 0.0]}]
+)
+def test_other_columns_have_another_digest(memory: UnifiedMemory, other: dict[str, Any]) -> None:
+    assert memory.share(other).digest() != memory.share({"a": [1.0, 2.0]}).digest()
+
+
 def test_the_repr_of_many_columns_and_of_no_rows_is_short(memory: UnifiedMemory) -> None:
     frame = memory.share({f"c{index}": np.empty(0) for index in range(100)})
     lines = repr(frame).splitlines()
