@@ -301,17 +301,20 @@ def test_progress_tells_rows_and_their_total(playground: Playground, tmp_path: P
     assert len(told) > 1
 
 
-KILLED_PROGRAM = """
+LOADING_PROGRAM = """
 import sys
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.loads import FileLoader
 from neural_gpu_bus.stores.postgres.pool import Pool
 
-dsn, file, table = sys.argv[1:]
+dsn, table, *files = sys.argv[1:]
 pool = Pool(lambda: connect(dsn, timeout_s=5), connections_max=1, wait_timeout_s=5)
 loader = FileLoader(pool.lend, postgres_address(dsn))
-loader.load([file], table, progress=lambda done, total: print(done, flush=True))
+for number, file in enumerate(files):
+    loader.load([file], f"{table}{number}", progress=lambda done, total: print(done, flush=True))
+pool.close()
+print("pandas" in sys.modules)
 """
 
 
@@ -322,7 +325,7 @@ def test_a_load_that_is_killed_leaves_nothing(
 ) -> None:
     file = parquet(tmp_path, pa.table({"k": np.arange(2_000_000)}))
     program = subprocess.Popen(
-        [sys.executable, "-c", KILLED_PROGRAM, postgres_dsn, file, playground.table("t")],
+        [sys.executable, "-c", LOADING_PROGRAM, postgres_dsn, playground.table("t"), file],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONDEVMODE": ""},
@@ -341,6 +344,28 @@ def test_a_load_that_is_killed_leaves_nothing(
     assert playground.tables() == []
     (report,) = playground.loader.load([file], playground.table("t"))
     assert report.rows == 2_000_000
+
+
+def test_a_load_does_not_import_pandas(
+    playground: Playground, tmp_path: Path, postgres_dsn: str
+) -> None:
+    """pyarrow does so inside its conversions, where a Ctrl-C that comes meanwhile is lost."""
+    text = "k,f,b,t,z,w\n1,1.5,true,2024-01-31T09:30:00Z,01,0\n-,NA,,,2,12345678901234567\n"
+    columns = pa.table(
+        {
+            "k": pa.array([1, None], pa.uint16()),
+            "b": [None, True],
+            "w": pa.array(["p", None]).dictionary_encode(),
+            "ts": pa.array([None, 5], pa.timestamp("ns", "UTC")),
+        }
+    )
+
+    program = [sys.executable, "-c", LOADING_PROGRAM, postgres_dsn, playground.table("t")]
+    files = [csv(tmp_path, text), parquet(tmp_path, columns)]
+    answer = subprocess.run([*program, *files], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.splitlines()[-1] == "False"
+    assert playground.tables() == ["t0", "t1"]
 
 
 # --- real market data

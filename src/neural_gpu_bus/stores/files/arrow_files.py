@@ -9,13 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neural_gpu_bus.stores.arrow_stream import END_OF_STREAM
 from neural_gpu_bus.stores.files.content import bad_file
 from neural_gpu_bus.stores.files.data_file import FileRows
 
 #: Rows in memory at once; the writer cuts them further.
 BATCH_ROWS = 1 << 16
-
-_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 def _no_line(_row: int) -> None:
@@ -105,8 +104,8 @@ class ArrowFile:
 def _check_end(source: pa.MemoryMappedFile) -> None:
     """A stream that was cut between two batches reads as a shorter one: only its mark tells."""
     end, size = source.tell(), source.size()
-    source.seek(max(0, end - len(_END_OF_STREAM)))
-    if end != size or source.read() != _END_OF_STREAM:
+    source.seek(max(0, end - len(END_OF_STREAM)))
+    if end != size or source.read() != END_OF_STREAM:
         raise pa.ArrowInvalid(f"no end of stream at byte {end} of {size}")
 
 

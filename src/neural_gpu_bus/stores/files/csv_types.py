@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from neural_gpu_bus.stores.arrow_values import first_true
 from neural_gpu_bus.stores.files.csv_values import (
     NULL_SPELLINGS,
     cast_text,
@@ -30,6 +31,7 @@ _FLOAT_EXACT_MAX = 1 << 53
 
 #: Whole numbers that may be beyond it, in RE2's words.
 _LARGE = r"^\s*[+-]?[0-9]{16,}\s*$"
+_ZERO_FIRST = "^0."
 
 _NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
@@ -117,10 +119,10 @@ class ColumnSurvey:
                 return misfit
             self._step += 1
             if self.type == pa.float64():
-                large: int = pc.index(pc.match_substring_regex(text, _LARGE), True).as_py()
-                self._beyond_float = large >= 0 or self._large_before
+                large = first_true(pc.match_substring_regex(text, _LARGE))
+                self._beyond_float = large is not None or self._large_before
                 if self._beyond_float:
-                    return large if large >= 0 else misfit
+                    return misfit if large is None else large
         return None
 
     def _choose_ladder(self, text: Any) -> None:
@@ -150,6 +152,4 @@ class ColumnSurvey:
         starts = pc.starts_with(text, "0")
         if not pc.any(starts).as_py():
             return None
-        longer: Any = pc.binary_length(text).to_numpy(zero_copy_only=False) > 1
-        index: int = pc.index(pc.and_(starts, pa.array(longer)), True).as_py()
-        return index if index >= 0 else None
+        return first_true(pc.match_substring_regex(text, _ZERO_FIRST))

@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from neural_gpu_bus.stores.arrow_values import text_array
+
 #: Besides nothing at all, what means NULL in a column that is not text. In a text column they are
 #: text: NA is a ticker, and a country.
 NULL_SPELLINGS = ("", "NULL", "null", "None", "NA", "N/A", "n/a", "<NA>", "\\N", "-")
@@ -44,8 +46,8 @@ def cast_text(text: Any, type_: pa.DataType) -> Any:
         return _cast(text, type_)
     except pa.ArrowInvalid:
         trimmed = pc.ascii_trim_whitespace(text)
-        is_null = pc.is_in(trimmed, value_set=pa.array(NULL_SPELLINGS))
-        return _cast(pc.if_else(is_null, pa.scalar(None, pa.string()), trimmed), type_)
+        is_null = pc.is_in(trimmed, value_set=text_array(NULL_SPELLINGS))
+        return _cast(pc.if_else(is_null, pa.nulls(1, pa.string())[0], trimmed), type_)
 
 
 def first_misfit(text: Any, type_: pa.DataType) -> int:
@@ -65,8 +67,8 @@ def first_misfit(text: Any, type_: pa.DataType) -> int:
 
 def _cast(text: Any, type_: pa.DataType) -> Any:
     if pa.types.is_time(type_):
-        prefix = pa.scalar("1970-01-01")
-        whole = pc.binary_join_element_wise(prefix, text, " ")
+        prefix, between = text_array(("1970-01-01", " "))
+        whole = pc.binary_join_element_wise(prefix, text, between)
         return whole.cast(pa.timestamp("us")).cast(type_)
     if pa.types.is_timestamp(type_) and type_.tz is not None:
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
+from neural_gpu_bus.stores.arrow_values import first_true
 from neural_gpu_bus.stores.postgres.wire_conversions import Converter, converter
 from neural_gpu_bus.stores.postgres.wire_source import Source, WireColumn
 from neural_gpu_bus.stores.postgres.wire_types import TargetColumn
@@ -58,7 +58,7 @@ def wire_columns(
 
 def _without_forbidden_null(source: Source) -> Source:
     if source.target.not_null and source.array.null_count:
-        index = int(np.argmin(source.array.is_valid().to_numpy(zero_copy_only=False)))
+        index = first_true(source.array.is_null()) or 0
         raise source.refusal(
             index,
             "cannot go into a NOT NULL column",

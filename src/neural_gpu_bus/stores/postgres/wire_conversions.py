@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from neural_gpu_bus.errors import BadValueError
+from neural_gpu_bus.stores.arrow_values import booleans
 from neural_gpu_bus.stores.postgres.wire_source import Array, Source, Valid, WireColumn
 from neural_gpu_bus.stores.postgres.wire_types import (
     TEXT_LIKE,
@@ -142,8 +143,7 @@ def _all_null(source: Source) -> WireColumn:
 
 
 def _boolean(source: Source) -> WireColumn:
-    values = source.array.fill_null(False).to_numpy(zero_copy_only=False)
-    return _wire(values.astype(np.uint8), source.valid)
+    return _wire(booleans(source.array).view(np.uint8), source.valid)
 
 
 def _integer(source: Source, wanted: str) -> WireColumn:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from neural_gpu_bus.errors import BadValueError
+from neural_gpu_bus.stores.arrow_values import booleans
 from neural_gpu_bus.stores.postgres.wire_types import TargetColumn
 
 Array = npt.NDArray[Any]
@@ -51,8 +52,7 @@ class Source:
         """True where not NULL; None where nothing is NULL."""
         if not self.array.null_count:
             return None
-        valid: Valid = self.array.is_valid().to_numpy(zero_copy_only=False)
-        return valid
+        return booleans(self.array.is_valid())
 
     def fixed(self, dtype: Any) -> Array:
         """The values as numpy sees Arrow's buffer; what lies under a NULL is anything."""
