@@ -180,6 +180,12 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def remove_own(path: Path, pid: int) -> None:
+    """Unlink in the process of that id alone: in a child made by fork the file is the parent's."""
+    if os.getpid() == pid:
+        remove(path)
+
+
 def session_blocks(folder: Path) -> tuple[int, int]:
     """Number and bytes of the blocks without a name (or not yet sealed) of all processes.
 

@@ -171,7 +171,7 @@ class Frame(Mapping[str, "Array"]):
         try:
             import pandas as pd  # noqa: F401  pyarrow imports it itself
         except ImportError:
-            raise _missing("pandas", "bench") from None
+            raise _missing("pandas") from None
         return self.arrow().to_pandas()
 
     def duckdb(self) -> duckdb.DuckDBPyRelation:
@@ -291,10 +291,11 @@ def _evicted(descriptor: BlockDescriptor, why: str, way_out: str) -> DatasetEvic
     )
 
 
-def _missing(library: str, extra: str) -> MissingDependencyError:
+def _missing(library: str, extra: str = "") -> MissingDependencyError:
+    package = f"'neural-gpu-bus[{extra}]'" if extra else library
     return MissingDependencyError(
         f"{library} is not installed",
-        hint=f"install neural-gpu-bus[{extra}], or use frame.arrow()",
+        hint=f"pip install {package}, or use frame.arrow()",
         library=library,
         extra=extra,
     )

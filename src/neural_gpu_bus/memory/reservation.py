@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFoundError
 from neural_gpu_bus.memory.arrow_layout import BlockLayout, ColumnSpans, Span
 from neural_gpu_bus.memory.column_types import column_type
-from neural_gpu_bus.memory.folder import remove
+from neural_gpu_bus.memory.folder import remove_own
 from neural_gpu_bus.memory.index import check_given_name
 from neural_gpu_bus.memory.mapping import FileMapping
 from neural_gpu_bus.ports import RESULT_NAMES
@@ -54,7 +54,7 @@ class BlockReservation:
         self._bytes: npt.NDArray[np.uint8] | None = mapping.array()
         self._columns = {column.name: column for column in layout.columns}
         self._arrays: dict[tuple[str, str], Array] = {}
-        self._cleanup = weakref.finalize(self, _remove_own, path, os.getpid())
+        self._cleanup = weakref.finalize(self, remove_own, path, os.getpid())
         self._bytes[: len(layout.head)] = _as_bytes(layout.head)
         self._bytes[layout.nbytes - len(layout.tail) :] = _as_bytes(layout.tail)
 
@@ -180,12 +180,6 @@ class BlockReservation:
             )
         if nan_below:
             self.values(column.name)[nulls] = np.nan
-
-
-def _remove_own(path: Path, pid: int) -> None:
-    """Not in a child made by fork: the file is the parent's."""
-    if os.getpid() == pid:
-        remove(path)
 
 
 def _as_bytes(data: bytes) -> npt.NDArray[np.uint8]:

@@ -143,7 +143,7 @@ class UnifiedMemory:
         with suppress(FileNotFoundError):  # told by attaching
             (self._folder / own).hardlink_to(self._folder / frame.descriptor.path)
         pinned = attach_frame(self._folder, msgspec.structs.replace(frame.descriptor, path=own))
-        weakref.finalize(pinned, _remove_own, self._folder / own, os.getpid())
+        weakref.finalize(pinned, folders.remove_own, self._folder / own, os.getpid())
         return pinned
 
     # ---- names
@@ -254,7 +254,7 @@ class UnifiedMemory:
         finally:
             os.close(file)
         if name is None:
-            weakref.finalize(mapping, _remove_own, path, os.getpid())
+            weakref.finalize(mapping, folders.remove_own, path, os.getpid())
         else:
             descriptor = self._publish(descriptor, path)
         frame = Frame(descriptor, self._folder, mapping.array(), layout.columns)
@@ -329,12 +329,6 @@ class UnifiedMemory:
             self._session.forget()
             self._session = None
         self._index = Index(self._folder)
-
-
-def _remove_own(path: Path, pid: int) -> None:
-    """Not in a child made by fork: the file is the parent's."""
-    if os.getpid() == pid:
-        folders.remove(path)
 
 
 def _after_fork_in_child() -> None:

@@ -13,6 +13,7 @@ import redis
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, ProtocolError
 from neural_gpu_bus.ports import ColumnStore
+from neural_gpu_bus.stores.arrow_stream import END_OF_STREAM
 from neural_gpu_bus.stores.redis.connection import translated
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ VALUE_BYTES_MAX = 512 << 20
 
 #: GET and SET of a whole value may be sent again: a second time changes nothing.
 ATTEMPTS_MAX = 2
-
-#: An Arrow stream ends with this; one without it was cut.
-_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 class RedisColumns(ColumnStore):
@@ -125,7 +123,7 @@ def decode_stream(value: bytes, key: str) -> pa.Table:
     except (pa.ArrowException, OSError, EOFError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise _no_stream(key, f"is no Arrow stream ({said})", 0) from None
-    if not value.endswith(_END_OF_STREAM):
+    if not value.endswith(END_OF_STREAM):
         raise _no_stream(key, "is a cut Arrow stream", len(value))
     return table
 
