@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_gpu_bus.stores.arrow_values import booleans, first_true, text_array
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     values=st.lists(st.sampled_from([True, False, None]), max_size=40),
     start=st.integers(0, 40),
@@ -23,6 +24,7 @@ def test_booleans_of_any_slice(values: list[bool | None], start: int, length: in
     assert first_true(array) == (expected.index(True) if any(expected) else None)
 
 
+@settings(deadline=None, derandomize=True)
 @given(values=st.lists(st.text()))
 def test_texts_are_what_was_given(values: list[str]) -> None:
     array = text_array(values)
