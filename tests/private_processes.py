@@ -142,7 +142,7 @@ def assert_nothing_left(settings: Settings, processes: list[psutil.Process]) -> 
 
 
 def run_ngb(
-    settings: Settings, *arguments: str, identity: Identity | None = None
+    settings: Settings, *arguments: str, identity: Identity | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """One command of the command line, in a process of its own."""
     return subprocess.run(
@@ -151,7 +151,7 @@ def run_ngb(
         text=True,
         timeout=60,
         cwd="/",
-        env=environment_for(settings, identity) | {"COLUMNS": "200"},
+        env=environment_for(settings, identity) | {"COLUMNS": "200"} | environment,
         **(identity.options() if identity else {}),
     )
 

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 
 from fix_servers import private_settings, short_folder, wait_until
 from neural_gpu_bus import embedded
+from neural_gpu_bus.addresses import postgres_address, postgres_parts
 from neural_gpu_bus.errors import NotRunningError
 from neural_gpu_bus.settings import Settings
 from private_processes import NGB, assert_nothing_left, environment_for, family, run_ngb
@@ -21,15 +23,15 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def settings() -> Iterator[Settings]:
+def settings(postgres_dsn: str) -> Iterator[Settings]:
     """A home of its own; PostgreSQL is named, so that starts are quick."""
     with short_folder() as folder:
-        made = private_settings(folder / "home", postgres_dsn="postgresql://me:secret@host:1/x")
+        made = private_settings(folder / "home", postgres_dsn=postgres_dsn)
         yield made
         run_ngb(made, "down")
 
 
-def test_the_life_of_private_servers(settings: Settings) -> None:
+def test_the_life_of_private_servers(settings: Settings, postgres_dsn: str) -> None:
     before = run_ngb(settings, "status")
     assert (before.returncode, before.stdout.startswith("not running: ")) == (3, True)
     before = run_ngb(settings, "status", "--json")
@@ -39,7 +41,7 @@ def test_the_life_of_private_servers(settings: Settings) -> None:
     assert up.returncode == 0, up.stderr
     assert "running until `ngb down`" in up.stdout
     assert f"127.0.0.1:{settings.compute_redis_port}" in up.stdout
-    assert "secret" not in up.stdout + up.stderr
+    assert str(postgres_parts(postgres_dsn).get("password")) not in up.stdout + up.stderr
 
     again = run_ngb(settings, "up")
     assert again.returncode == 2
@@ -51,7 +53,7 @@ def test_the_life_of_private_servers(settings: Settings) -> None:
     found = json.loads(status.stdout)
     assert (status.returncode, found["running"], found["stay"]) == (0, True, True)
     assert [server["state"] for server in found["servers"]] == ["existing", *["running"] * 3]
-    assert found["servers"][0]["address"] == "host:1/x"
+    assert found["servers"][0]["address"] == postgres_address(postgres_dsn)
 
     processes = family(found["pid"])
     down = run_ngb(settings, "down")
@@ -73,7 +75,7 @@ def test_an_interrupted_first_start_leaves_nothing() -> None:
             env=environment_for(settings, None),
             start_new_session=True,
         )
-        wait_until((settings.home / "postgres.draft").exists, "the first start")
+        wait_until(lambda: any(settings.home.glob("postgres.draft*")), "the first start")
         processes = family(embedded.status(settings).pid)
         # As Ctrl-C does it: to the whole group of the terminal.
         os.killpg(starting.pid, signal.SIGINT)
@@ -81,6 +83,26 @@ def test_an_interrupted_first_start_leaves_nothing() -> None:
 
         assert starting.returncode == 130
         assert_nothing_left(settings, processes)
-        assert not (settings.home / "postgres.draft").exists()
+        assert not any(settings.home.glob("postgres.draft*"))
         with pytest.raises(NotRunningError, match="do not run"):
             embedded.status(settings)
+
+
+def test_up_meets_existing_servers_before_it_starts_anything() -> None:
+    with short_folder() as folder:
+        settings = private_settings(
+            folder / "home", postgres_dsn="postgresql://me:pw@127.0.0.1:1/x"
+        )
+        answer = run_ngb(settings, "up")
+
+        assert answer.returncode == 3
+        assert "cannot talk to PostgreSQL at 127.0.0.1:1/x" in answer.stderr
+        assert not settings.home.exists()
+
+
+def test_addresses_are_whole_in_a_pipe(settings: Settings) -> None:
+    long = "redis://a-long-name-of-a-host.in-a-long-domain.of-somebody.example.org:6379/0"
+    with embedded.attach(settings.model_copy(update={"compute_redis_url": SecretStr(long)})):
+        shown = run_ngb(settings, "status", COLUMNS="80")
+
+    assert long.removeprefix("redis://") in shown.stdout

@@ -98,6 +98,41 @@ def test_nonsense_ends_that_connection_alone() -> None:
     assert talk_to_keeper(talk) == 0
 
 
+def test_a_memory_folder_that_takes_no_folder_is_named() -> None:
+    async def talk(
+        keeper: Keeper, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(attach_to(keeper))
+        reply = await next_reply(reader)
+        assert isinstance(reply, Refused)
+        assert reply.error.what.startswith("memory folder '/proc' cannot be used: ")
+        assert "NGB_MEMORY_FOLDER" in reply.error.hint
+
+    assert talk_to_keeper(talk, memory_folder=Path("/proc")) == 2
+
+
+def test_a_client_with_other_settings_ends_a_keeper_that_nobody_needs() -> None:
+    async def talk(
+        keeper: Keeper, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        other = encode(Attach(__version__, True, {"memory_folder": "/other"}))
+        writer.write(other)
+        assert isinstance(await next_reply(reader), Refused)
+        first = await asyncio.open_unix_connection(str(keeper.home.control_socket))
+        first[1].write(attach_to(keeper))
+        assert isinstance(await next_reply(first[0]), Attached)
+        writer.write(other)
+        assert isinstance(await next_reply(reader), Refused)
+        first[1].close()
+        while not keeper.leases.idle:
+            await asyncio.sleep(0.01)
+        writer.write(other)
+        assert await reader.readline() == b""
+        assert keeper.stopping
+
+    assert talk_to_keeper(talk) == 0
+
+
 def test_a_missing_memory_folder_is_named() -> None:
     async def talk(
         keeper: Keeper, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -106,6 +141,6 @@ def test_a_missing_memory_folder_is_named() -> None:
         reply = await next_reply(reader)
         assert isinstance(reply, Refused)
         assert reply.error.kind == "BadSettingError"
-        assert "'/no/such' does not exist" in reply.error.what
+        assert "memory folder '/no/such' cannot be used: No such file" in reply.error.what
 
     assert talk_to_keeper(talk, memory_folder=Path("/no/such")) == 2

@@ -142,8 +142,7 @@ def test_a_server_that_dies_is_started_again(settings: Settings) -> None:
         embedded.stop(settings)
 
 
-def test_up_stays_without_clients_until_down(light: Settings) -> None:
-    settings = light
+def test_up_stays_without_clients_until_down(settings: Settings) -> None:
     started = run_ngb(settings, "up")
     assert started.returncode == 0, started.stderr
     processes = family(embedded.status(settings).pid)

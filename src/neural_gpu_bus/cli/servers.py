@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: As systemctl says it of a service that does not run.
 NOT_RUNNING_EXIT_CODE = 3
+#: More than any address; a table takes what it needs of it.
+PIPED_COLUMNS_MAX = 1000
 
 
 def up() -> None:
@@ -26,6 +29,7 @@ def up() -> None:
 
     settings = load_settings()
     _refuse_second(settings)
+    _meet_existing(settings)
     with (
         err.status("starting the private servers") as shown,
         embedded.attach(settings, report=shown.update) as attachment,
@@ -87,6 +91,22 @@ def _refuse_second(settings: Settings) -> None:
         )
 
 
+def _meet_existing(settings: Settings) -> None:
+    """One connection to each server that the settings name: `up` shall not call it running while
+    nothing can be done with it. Raises ServerError, and BadSettingError for an address.
+    """
+    from neural_gpu_bus.embedded.handover import existing_address
+    from neural_gpu_bus.embedded.records import SERVER_NAMES
+    from neural_gpu_bus.stores.postgres.connection import connect as connect_postgres
+    from neural_gpu_bus.stores.redis import connect as connect_redis
+
+    for name in SERVER_NAMES:
+        address = existing_address(settings, name)
+        if address is not None:
+            connect = connect_postgres if name == "postgres" else connect_redis
+            connect(address.get_secret_value(), timeout_s=settings.connect_timeout_s).close()
+
+
 def _print_json(value: object) -> None:
     out.print(msgspec.json.encode(value).decode(), markup=False, soft_wrap=True)
 
@@ -94,7 +114,8 @@ def _print_json(value: object) -> None:
 def _print_status(status: KeeperStatus) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("server", "state", "address", "version", "pid", "data", "restarts"):
-        table.add_column(name, justify="right" if name in {"pid", "data", "restarts"} else "left")
+        numeric = name in {"pid", "data", "restarts"}
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for server in status.servers:
         table.add_row(*_row(server))
     for number, worker in enumerate(status.workers, start=1):
@@ -102,7 +123,9 @@ def _print_status(status: KeeperStatus) -> None:
         table.add_row(
             f"worker {number}", state, "", "", _number(worker.pid), "", str(worker.restarts)
         )
-    out.print(table)
+    # A file or a pipe has no width; rich would take 80 columns and cut the addresses.
+    wide = out if out.is_terminal else Console(highlight=False, width=PIPED_COLUMNS_MAX)
+    wide.print(table)
     for server in status.servers:
         if server.port_holder:
             out.print(

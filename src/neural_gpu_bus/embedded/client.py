@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import psutil
 from pydantic import SecretStr
 
 from neural_gpu_bus.embedded.connection import Connection, Report
@@ -15,22 +16,24 @@ from neural_gpu_bus.embedded.control import Attach, Attached, Status, StatusRepo
 from neural_gpu_bus.embedded.handover import existing_address, existing_digests
 from neural_gpu_bus.embedded.home import (
     Home,
-    is_kept,
     memory_folder,
     named_home,
     open_home,
     read_state,
     remove_folder,
 )
+from neural_gpu_bus.embedded.lock import holder, is_kept
 from neural_gpu_bus.embedded.processes import end_leftovers
 from neural_gpu_bus.embedded.records import SERVER_NAMES, Addresses, KeeperStatus, ServerName
 from neural_gpu_bus.embedded.start import connect_or_start, start_error
-from neural_gpu_bus.errors import NotRunningError
+from neural_gpu_bus.errors import HostError, NotRunningError
 from neural_gpu_bus.settings import Settings
 from neural_gpu_bus.version import __version__
 
 #: Stopping takes as long as PostgreSQL's last checkpoint, see ``processes.STOP_S_MAX``.
 STOP_S_MAX: Final = 90.0
+#: A process that is killed is gone at once, unless it waits for a broken disk.
+KILLED_S_MAX: Final = 10.0
 #: Keepers that one client meets: the second for one that was just going, the third for luck.
 STARTS_MAX: Final = 3
 _POLL_S: Final = 0.01
@@ -110,7 +113,8 @@ def status(settings: Settings) -> KeeperStatus:
 
 
 def stop(settings: Settings, report: Report | None = None) -> None:
-    """Stop the keeper of the settings' home and all it runs; return when everything is gone.
+    """Stop the keeper of the settings' home and all it runs; return when everything is gone. A
+    keeper that is stuck is killed.
 
     Raises NotRunningError when there is none.
     """
@@ -118,16 +122,36 @@ def stop(settings: Settings, report: Report | None = None) -> None:
     if not is_kept(home):
         _remove_leftovers(settings, home)
         raise _not_running(home)
+    deadline_s = time.monotonic() + STOP_S_MAX
     with (
-        contextlib.suppress(FileNotFoundError, ConnectionError),  # it is going already
+        # It is going already, or it is stuck: then it gives no answer until the deadline.
+        contextlib.suppress(FileNotFoundError, ConnectionError, HostError),
         contextlib.closing(Connection(home, STOP_S_MAX)) as connection,
     ):
         connection.ask(Stop(), report)
-    deadline_s = time.monotonic() + STOP_S_MAX
+    if not _ends(home, deadline_s):
+        _end_stuck(settings, home)
+
+
+def _ends(home: Home, deadline_s: float) -> bool:
     while is_kept(home):
         if time.monotonic() > deadline_s:
-            raise start_error(home, f"did not stop within {STOP_S_MAX:.0f} s")
+            return False
         time.sleep(_POLL_S)
+    return True
+
+
+def _end_stuck(settings: Settings, home: Home) -> None:
+    """SIGKILL; what it ran hears of its death as of any other."""
+    stuck = holder(home)
+    if stuck is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            stuck.kill()
+    if not _ends(home, time.monotonic() + KILLED_S_MAX):
+        raise start_error(
+            home, f"did not stop within {STOP_S_MAX:.0f} s, and SIGKILL did not end it"
+        )
+    _remove_leftovers(settings, home)
 
 
 def _connect(settings: Settings, home: Home) -> Connection:

@@ -15,6 +15,7 @@ from neural_gpu_bus.embedded.control import (
     encode,
 )
 from neural_gpu_bus.embedded.home import Home
+from neural_gpu_bus.embedded.lock import holder
 from neural_gpu_bus.error_records import from_record
 from neural_gpu_bus.errors import HostError
 
@@ -59,10 +60,12 @@ class Connection:
                 report(reply.text)
 
     def _silent(self) -> HostError:
+        found = holder(self._home)
+        name = f", pid {found.pid}," if found else ""
         return HostError(
-            f"the keeper of {str(self._home.folder)!r} gave no answer for "
+            f"the keeper of {str(self._home.folder)!r}{name} gave no answer for "
             f"{self._silence_s_max:.0f} s",
-            hint=f"see {self._home.log_file('keeper')}; `ngb status` shows its process id",
+            hint=f"see {self._home.log_file('keeper')}; `ngb down` ends it, if need be by force",
             home=str(self._home.folder),
         )
 

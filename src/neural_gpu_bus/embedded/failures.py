@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from neural_gpu_bus.errors import DiskFullError, HostError, ServerStartError
 
-#: The C library's words for ENOSPC, EDQUOT, ENOMEM and EADDRINUSE (LC_ALL=C).
-NO_ROOM = ("No space left on device", "Disk quota exceeded")
+#: The C library's words for ENOSPC, EDQUOT, ENOMEM and EADDRINUSE (LC_ALL=C), and PostgreSQL's
+#: for a write that was cut short.
+NO_ROOM = ("No space left on device", "Disk quota exceeded", "Check free disk space")
 NO_MEMORY = ("Cannot allocate memory", "out of memory", "Out of memory")
 PORT_TAKEN = "Address already in use"
 
@@ -28,6 +30,18 @@ def start_failure(server: str, last_words: str, log_file: Path) -> HostError:
         f"{server} did not start. It said:\n{last_words or '(nothing)'}",
         hint=f"see {log_file}",
         **facts,
+    )
+
+
+def system_failure(error: OSError, home: Path) -> HostError:
+    """The error for what the operating system refused to the keeper itself."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return disk_full(home, "the private servers did not start")
+    place = f": {str(error.filename)!r}" if error.filename else ""
+    return HostError(
+        f"the private servers did not start: {error.strerror or error}{place}",
+        hint=f"see {home / 'log' / 'keeper.log'}; the home is {str(home)!r} (NGB_HOME)",
+        home=str(home),
     )
 
 

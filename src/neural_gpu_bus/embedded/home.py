@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,12 @@ from neural_gpu_bus.settings import Settings
 #: A socket's path has 108 bytes on Linux and 104 on macOS, its end included.
 SOCKET_PATH_BYTES_MAX = 100
 LONGEST_SOCKET = "servers/engine_logic_redis.sock"
+#: Paths that mean the same to all who read them. PostgreSQL's list of socket folders and libpq's
+#: list of hosts know commas and quotes, and have no way to write each of them.
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._ -]+")
+#: Control characters break configuration files and terminals; the last range is how Python shows
+#: bytes that are no UTF-8.
+UNUSABLE_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 #: 192 random bits: nothing to guess.
 PASSWORD_BYTES = 24
@@ -62,9 +69,12 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """Folder of the sockets; a short private one where this home's own would be too long."""
+        """Folder of the sockets; a short plain one where this home's own would be too long, or
+        has characters that an address cannot have.
+        """
         own = self.folder / "run"
-        if len(os.fsencode(own / LONGEST_SOCKET)) <= SOCKET_PATH_BYTES_MAX:
+        short = len(os.fsencode(own / LONGEST_SOCKET)) <= SOCKET_PATH_BYTES_MAX
+        if short and PLAIN_PATH.fullmatch(str(own)):
             return own
         # /tmp and not $TMPDIR: two processes of one user may have different ones.
         return Path("/tmp") / short_name(self.folder)  # noqa: S108  (owner and mode are checked)
@@ -106,23 +116,28 @@ def open_home(settings: Settings) -> Home:
     """
     home = named_home(settings)
     try:
+        # Before anything is made: a home that is refused leaves no folder.
+        _check_ways(home)
         if not home.folder.exists():
             _make_whole(home.folder, home.outer_mode)
-        _check_owner(home.folder, home)
         own_folder(home.log, 0o700)
+        if not os.access(home.folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise HostError(
             f"home {str(home.folder)!r} cannot be written: {error.strerror}",
             hint="set NGB_HOME to a folder that you may write",
             home=str(home.folder),
         ) from None
-    _check_ways(home)
     return home
 
 
 def _make_whole(folder: Path, mode: int) -> None:
-    """Make a folder that is never seen with another mode, also when two do so at once."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Make a folder, and those around it, never seen with another mode, also when two do so at
+    once.
+    """
+    if not folder.parent.exists():
+        _make_whole(folder.parent, mode)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     draft.chmod(mode)
     try:
@@ -134,22 +149,50 @@ def _make_whole(folder: Path, mode: int) -> None:
 
 
 def named_home(settings: Settings) -> Home:
-    """The home that the settings name, whether it exists or not."""
-    return Home(settings.home.expanduser().resolve(), server_account())
+    """The home that the settings name, whether it exists or not.
+
+    Raises HostError when it can be no folder, or belongs to somebody else.
+    """
+    folder = _named_folder(settings)
+    _check_owner(folder)
+    return Home(folder, server_account())
 
 
-def _check_owner(folder: Path, home: Home) -> None:
-    if folder.stat().st_uid != os.geteuid():
+def _named_folder(settings: Settings) -> Path:
+    try:
+        folder = settings.home.expanduser().resolve()
+        if UNUSABLE_CHARACTER.search(str(folder)):
+            raise ValueError("its name has control characters, or bytes that are no UTF-8")
+        existing = _existing(folder)
+        if not existing.is_dir():
+            raise ValueError(f"{str(existing)!r} is a file and no folder")
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links is a RuntimeError
+        reason = getattr(error, "strerror", None) or error
         raise HostError(
-            f"home {str(home.folder)!r} belongs to user id {folder.stat().st_uid}, "
+            f"home {str(settings.home)!r} cannot be used: {reason}",
+            hint="set NGB_HOME to a folder, or to one that can be made",
+            home=str(settings.home),
+        ) from None
+    return folder
+
+
+def _check_owner(folder: Path) -> None:
+    if folder.exists() and folder.stat().st_uid != os.geteuid():
+        raise HostError(
+            f"home {str(folder)!r} belongs to user id {folder.stat().st_uid}, "
             f"and this is user id {os.geteuid()}",
             hint="run as its owner, or set NGB_HOME to a folder of your own",
-            home=str(home.folder),
+            home=str(folder),
         )
 
 
+def _existing(folder: Path) -> Path:
+    """The folder, or the innermost around it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def _check_ways(home: Home) -> None:
-    closed = first_closed_folder(home.folder, home.account)
+    closed = first_closed_folder(_existing(home.folder), home.account)
     if closed is not None:
         raise HostError(
             f"home {str(home.folder)!r} cannot be reached by the account {home.account.name!r}, "
@@ -190,7 +233,7 @@ def memory_folder(settings: Settings) -> Path:
     parent = settings.memory_folder or (
         memory_file_system if memory_file_system.is_dir() else Path(tempfile.gettempdir())
     )
-    return parent.expanduser().resolve() / short_name(named_home(settings).folder)
+    return parent.expanduser().resolve() / short_name(_named_folder(settings))
 
 
 def write_private(path: Path, text: bytes, account: Account | None = None) -> None:
@@ -221,37 +264,22 @@ def write_state(home: Home, state: State) -> None:
 
 
 def read_passwords(home: Home) -> dict[ServerName, str]:
-    """Passwords of this home's servers, made at first use."""
+    """Passwords of this home's servers, made at first use. Raises HostError for a broken file."""
     file = home.folder / "secrets.json"
     if not file.exists():
         made = {name: secrets.token_urlsafe(PASSWORD_BYTES) for name in SERVER_NAMES}
         write_private(file, msgspec.json.encode(made))
-    return msgspec.json.decode(file.read_bytes(), type=dict[ServerName, str])
-
-
-def take_lock(home: Home) -> int | None:
-    """Descriptor that makes its holder this home's one keeper; None when another holds it.
-
-    The kernel frees it when the holder dies.
-    """
-    file = os.open(home.folder / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    return file
-
-
-def is_kept(home: Home) -> bool:
-    """Whether a keeper lives for that home, ready or not."""
-    if not (home.folder / "keeper.lock").exists():
-        return False
-    file = take_lock(home)
-    if file is None:
-        return True
-    os.close(file)
-    return False
+        found = msgspec.json.decode(file.read_bytes(), type=dict[ServerName, str])
+    except msgspec.DecodeError:
+        found = {}
+    if not all(found.get(name) for name in SERVER_NAMES):
+        raise HostError(
+            f"{str(file)!r} does not hold the passwords of the private servers",
+            hint="remove it: new ones are made at the next start, and no data is lost",
+            file=str(file),
+        )
+    return found
 
 
 def remove_folder(folder: Path) -> None:

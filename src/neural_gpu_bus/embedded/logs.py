@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 #: Of each log; one older copy is kept beside it, so a home's six logs stay under 60 MiB.
 LOG_BYTES_MAX = 5 << 20
@@ -20,6 +21,11 @@ def bound_logs(folder: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
         if file.stat().st_size > bytes_max:
             shutil.copyfile(file, file.with_suffix(".log.1"))
             os.truncate(file, 0)
+
+
+def open_log(file: Path) -> BinaryIO:
+    """A log to append to, readable by its owner alone whatever this process's umask."""
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def last_lines(file: Path, start_bytes: int = 0) -> str:

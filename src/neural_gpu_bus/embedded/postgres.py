@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from neural_gpu_bus.embedded.account import current_account
@@ -19,7 +22,12 @@ from neural_gpu_bus.embedded.records import ServerName
 from neural_gpu_bus.embedded.sizes import MIB, POSTGRES_CONNECTIONS_MAX, Sizes
 from neural_gpu_bus.errors import ServerVersionError
 
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
 USER = DATABASE = "ngb"
+#: Beginning of the name that a cluster has until it is whole.
+DRAFT = "postgres.draft"
 
 #: postmaster.pid says "ready" in its eighth line when connections are taken (as pg_ctl reads it).
 _STATUS_LINE = 7
@@ -32,6 +40,7 @@ class Postgres:
     name: ServerName = "postgres"
     #: Fast shutdown: sessions are ended, a checkpoint is written.
     stop_signal = signal.SIGINT
+    standard_input = None
 
     def __init__(self, home: Home, program: Path, sizes: Sizes, password: str) -> None:
         self._home = home
@@ -40,24 +49,26 @@ class Postgres:
         self._password = password
         self._data = home.data(self.name)
 
-    async def prepare(self) -> None:
+    async def prepare(self, on_spawn: Callable[[asyncio.subprocess.Process], None]) -> None:
         """Make the cluster when there is none. Raises ServerVersionError for one of another major
         version.
         """
         if (self._data / "PG_VERSION").exists():
             self._check_version()
             return
-        draft = self._data.with_name("postgres.draft")
-        _remove_draft(draft)
+        for left in self._data.parent.glob(f"{DRAFT}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # Each keeper's own: the initdb of one that was killed may still be removing its draft.
+        draft = self._data.with_name(f"{DRAFT}.{os.getpid()}")
         password_file = self._home.configuration / "postgres.password"
         write_private(password_file, self._password.encode(), self._home.account)
         try:
-            await self._initialise(draft, password_file)
+            await self._initialise(draft, password_file, on_spawn)
         except BaseException:
-            _remove_draft(draft)
+            shutil.rmtree(draft, ignore_errors=True)
             raise
         finally:
-            password_file.unlink()
+            password_file.unlink(missing_ok=True)
         # By renaming: a cluster under its own name is whole, whatever was interrupted.
         draft.rename(self._data)
 
@@ -95,6 +106,7 @@ class Postgres:
             )
             if await found.fetchone() is None:
                 await connection.execute(f'CREATE DATABASE "{DATABASE}"')
+            await self._set_password(connection)
             number = connection.info.server_version
         return f"{number // 10_000}.{number % 10_000}"
 
@@ -123,7 +135,12 @@ class Postgres:
                 version_min=str(POSTGRES_MAJOR),
             )
 
-    async def _initialise(self, draft: Path, password_file: Path) -> None:
+    async def _initialise(
+        self,
+        draft: Path,
+        password_file: Path,
+        on_spawn: Callable[[asyncio.subprocess.Process], None],
+    ) -> None:
         account = self._home.account
         own_folder(draft, 0o700, account)
         log_file = self._home.log_file("initdb")
@@ -134,12 +151,23 @@ class Postgres:
             log_file=log_file,
             account=account,
         )
+        on_spawn(process)
         try:
             status = await process.wait()
         finally:
             await stop(process, signal.SIGTERM)
         if status != 0:
             raise start_failure(self.name, last_lines(log_file), log_file)
+
+    async def _set_password(self, connection: AsyncConnection) -> None:
+        """Set it anew at each start: the file of the passwords may have been made anew. Without
+        waiting for the disk, and as a hash, so that no log can show it.
+        """
+        hashed = connection.pgconn.encrypt_password(
+            self._password.encode(), USER.encode(), b"scram-sha-256"
+        ).decode()
+        await connection.execute("SET synchronous_commit = off")
+        await connection.execute(f"ALTER ROLE \"{USER}\" PASSWORD '{hashed}'")
 
     def _says_ready(self, pid: int) -> bool:
         try:
@@ -220,18 +248,14 @@ def user_map(names: set[str]) -> str:
 def folder_bytes(folder: Path) -> int:
     """Bytes in all files below a folder; files that vanish meanwhile count nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        total += status.st_size
+    # Not Path.rglob, which fails when a folder vanishes; os.walk leaves it out.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118
+            except FileNotFoundError:
+                continue
     return total
-
-
-def _remove_draft(draft: Path) -> None:
-    if draft.exists():
-        shutil.rmtree(draft)
 
 
 def _mebibytes(size_bytes: int) -> str:

@@ -30,6 +30,7 @@ async def spawn(
     *,
     death_signal: signal.Signals,
     log_file: Path,
+    standard_input: Path | None = None,
     account: Account | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> asyncio.subprocess.Process:
@@ -40,12 +41,12 @@ async def spawn(
     wrapper = [sys.executable, "-I", "-S", str(_EXEC_CHILD)]
     uid, gid = (os.geteuid(), os.getegid()) if account is None else (account.uid, account.gid)
     identity = [str(number) for number in (os.getpid(), int(death_signal), uid, gid)]
-    with log_file.open("ab") as log:
+    with log_file.open("ab") as log, (standard_input or Path(os.devnull)).open("rb") as given:
         return await asyncio.create_subprocess_exec(
             *wrapper,
             *identity,
             *(str(part) for part in command),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=given,
             stdout=log,
             stderr=log,
             env=dict(SERVER_ENVIRONMENT if environment is None else environment),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +24,14 @@ class PrivateServer(Protocol):
     name: ServerName
     stop_signal: signal.Signals
 
-    async def prepare(self) -> None:
-        """Make its data folder where there is none yet."""
+    @property
+    def standard_input(self) -> Path | None:
+        """File that it reads its configuration from, written by ``command``; None for none."""
+
+    async def prepare(self, on_spawn: Callable[[asyncio.subprocess.Process], None]) -> None:
+        """Make its data folder where there is none yet; ``on_spawn`` is told of a program that
+        does so.
+        """
 
     def command(self, port: int) -> list[str | Path]:
         """Write its configuration for that port and return its command line."""

@@ -11,8 +11,9 @@ from typing import Final
 
 from neural_gpu_bus.embedded.connection import Connection
 from neural_gpu_bus.embedded.handover import to_json
-from neural_gpu_bus.embedded.home import Home, is_kept
-from neural_gpu_bus.embedded.logs import last_lines
+from neural_gpu_bus.embedded.home import Home
+from neural_gpu_bus.embedded.lock import is_kept
+from neural_gpu_bus.embedded.logs import last_lines, open_log
 from neural_gpu_bus.errors import ServerStartError
 from neural_gpu_bus.settings import Settings
 
@@ -33,15 +34,20 @@ def connect_or_start(settings: Settings, home: Home) -> Connection:
     """
     deadline_s = time.monotonic() + FIRST_ANSWER_S_MAX
     keeper: subprocess.Popen[bytes] | None = None
-    while time.monotonic() < deadline_s:
-        with contextlib.suppress(FileNotFoundError, ConnectionError):
-            return Connection(home, max(settings.connect_timeout_s, SILENCE_S_MIN))
-        if keeper is not None and keeper.poll() not in {None, 0, EXIT_KEPT_ALREADY}:
-            raise start_error(home, f"ended with status {keeper.returncode}")
-        if (keeper is None or keeper.returncode is not None) and not is_kept(home):
-            keeper = _start_keeper(settings, home)
-        time.sleep(_POLL_S)
-    raise start_error(home, f"did not answer within {FIRST_ANSWER_S_MAX:.0f} s")
+    try:
+        while time.monotonic() < deadline_s:
+            with contextlib.suppress(FileNotFoundError, ConnectionError):
+                return Connection(home, max(settings.connect_timeout_s, SILENCE_S_MIN))
+            if keeper is not None and keeper.poll() not in {None, 0, EXIT_KEPT_ALREADY}:
+                raise start_error(home, f"ended with status {keeper.returncode}")
+            if (keeper is None or keeper.returncode is not None) and not is_kept(home):
+                keeper = _start_keeper(settings, home)
+            time.sleep(_POLL_S)
+        raise start_error(home, f"did not answer within {FIRST_ANSWER_S_MAX:.0f} s")
+    except BaseException:
+        if keeper is not None:
+            _let_go(keeper)
+        raise
 
 
 def start_error(home: Home, what: str) -> ServerStartError:
@@ -56,19 +62,32 @@ def start_error(home: Home, what: str) -> ServerStartError:
 
 
 def _start_keeper(settings: Settings, home: Home) -> subprocess.Popen[bytes]:
-    with home.log_file("keeper").open("ab") as log:
+    with open_log(home.log_file("keeper")) as log:
         keeper = subprocess.Popen(
             [sys.executable, "-m", "neural_gpu_bus.keeper"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
+            bufsize=0,
             cwd="/",
             # Ctrl-C in this terminal is for us; we end orderly, and our lease ends with us.
             start_new_session=True,
         )
     assert keeper.stdin is not None  # noqa: S101  (asked for above)
-    with contextlib.suppress(BrokenPipeError), keeper.stdin as stream:
-        stream.write(to_json(settings))
-    # It may end before us, and nobody else would collect it.
-    threading.Thread(target=keeper.wait, name="ngb-keeper-reaper", daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):
+        keeper.stdin.write(to_json(settings) + b"\n")
+    threading.Thread(target=_reap, args=[keeper], name="ngb-keeper-reaper", daemon=True).start()
     return keeper
+
+
+def _reap(keeper: subprocess.Popen[bytes]) -> None:
+    """It may end before us, and nobody else would collect it. Its pipe stays open until then or
+    until our own end, which tells it that we shall not come.
+    """
+    keeper.wait()
+    _let_go(keeper)
+
+
+def _let_go(keeper: subprocess.Popen[bytes]) -> None:
+    assert keeper.stdin is not None  # noqa: S101  (asked for where it was started)
+    keeper.stdin.close()

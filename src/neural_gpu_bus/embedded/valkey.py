@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -46,18 +47,25 @@ class Valkey:
         """Its unix socket."""
         return self._home.sockets / f"{self.name}.sock"
 
-    async def prepare(self) -> None:
+    @property
+    def standard_input(self) -> Path:
+        """Its configuration. Named as an argument, Valkey takes the path as a pattern, and one
+        that matches nothing (a home with ``[1]`` in its name) is an open server without password.
+        """
+        return self._home.configuration / f"{self.name}.conf"
+
+    async def prepare(self, on_spawn: Callable[[asyncio.subprocess.Process], None]) -> None:
         """Make its data folder."""
+        del on_spawn  # that takes no program
         own_folder(self._home.data(self.name), 0o700, self._home.account)
 
     def command(self, port: int) -> list[str | Path]:
         """Write the configuration, which holds the password, and return the command line."""
-        file = self._home.configuration / f"{self.name}.conf"
         text = configuration(
             self._policy, port, self.socket, self._home.data(self.name), self._password
         )
-        write_private(file, text.encode(), self._home.account)
-        return [self._program, file]
+        write_private(self.standard_input, text.encode(), self._home.account)
+        return [self._program, "-"]
 
     async def wait_ready(self, port: int, pid: int) -> str:
         """Wait until it has loaded its data and answers; return the version."""

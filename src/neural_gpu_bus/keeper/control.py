@@ -134,8 +134,16 @@ class _Connection:
     def take(self, request: Request) -> None:
         """Begin to answer; a lease counts from here on."""
         if isinstance(request, Attach) and request.counted and not self._counted:
-            self._counted = True
-            self._keeper.leases.add()
+            if self._mismatch(request) is None:
+                self._counted = True
+                self._keeper.leases.add()
+            elif self._keeper.leases.idle:
+                # We only wait for a client of our own kind. This one finds nobody, and starts the
+                # keeper that it wants.
+                self._control.close()
+                self._keeper.stop()
+                self._writer.close()
+                return
         task = asyncio.ensure_future(self._answer(request))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import psutil
+
 from neural_gpu_bus.embedded.control import Attached
 from neural_gpu_bus.embedded.existing import existing_status
-from neural_gpu_bus.embedded.failures import disk_full
+from neural_gpu_bus.embedded.failures import disk_full, system_failure
 from neural_gpu_bus.embedded.handover import to_environment
 from neural_gpu_bus.embedded.home import (
     Home,
@@ -39,7 +41,9 @@ from neural_gpu_bus.settings import Settings
 from neural_gpu_bus.version import __version__
 
 #: A fresh cluster takes 40 MB and its first WAL files 32 MB.
-DISK_FREE_BYTES_MIN: Final = 128 << 20
+NEW_CLUSTER_BYTES_MIN: Final = 128 << 20
+#: Configuration, state and logs of a start; whoever has no more comes to delete something.
+RESERVE_BYTES_MIN: Final = 4 << 20
 #: How often logs are looked at: at the 100 MB/s of a log gone mad that is 1 GB too much.
 LOG_CHECK_S: Final = 10.0
 
@@ -56,7 +60,9 @@ class Keeper:
         *,
         worker_command: Sequence[str] = WORKER_COMMAND,
         grace_s: float = GRACE_S,
+        starter: int | None = None,
     ) -> None:
+        """``starter``: reading end of a pipe that closes when the client that started us ends."""
         self.settings = settings
         self.home = home
         self.memory_folder = memory_folder(settings)
@@ -65,6 +71,7 @@ class Keeper:
         self._environment = dict(os.environ)
         self._worker_command = worker_command
         self._grace_s = grace_s
+        self._starter = starter
         self._started_ns = time.time_ns()
         self._servers: list[KeptServer] = []
         self._workers: Workers | None = None
@@ -80,6 +87,8 @@ class Keeper:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop_on, number)
         self.leases = Leases(loop.call_later, self.stop, grace_s=self._grace_s)
+        if self._starter is not None:
+            loop.add_reader(self._starter, self._hear_starter, self._starter)
         own_folder(self.home.run, self.home.outer_mode)
         control = ControlServer(self)
         await control.open(self.home.control_socket)
@@ -147,8 +156,7 @@ class Keeper:
         state = read_state(self.home)
         await asyncio.to_thread(end_leftovers, state.processes, log.warning)
         self._check_room()
-        remove_folder(self.memory_folder)
-        own_folder(self.memory_folder, 0o700)
+        self._make_memory_folder()
         self._guard = await Guard.start(self.memory_folder)
         self._record_processes()
         asked = {name: asked_port(self.settings, name) for name in private_names(self.settings)}
@@ -179,27 +187,38 @@ class Keeper:
     def _keep(self, coroutine: Any) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
 
-    def _check_room(self) -> None:
-        if not self.memory_folder.parent.is_dir():
+    def _make_memory_folder(self) -> None:
+        parent = self.memory_folder.parent
+        try:
+            if not parent.is_dir():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            remove_folder(self.memory_folder)
+            own_folder(self.memory_folder, 0o700)
+        except OSError as error:
             raise BadSettingError(
-                f"memory folder {str(self.memory_folder.parent)!r} does not exist",
-                hint="make it, or unset NGB_MEMORY_FOLDER",
+                f"memory folder {str(parent)!r} cannot be used: {error.strerror}",
+                hint="set NGB_MEMORY_FOLDER to a folder that you may write, or unset it",
                 setting="memory_folder",
-            )
-        status = os.statvfs(self.home.folder)
-        if private_names(self.settings) and (
-            status.f_bavail * status.f_frsize < DISK_FREE_BYTES_MIN
-        ):
+            ) from None
+
+    def _check_room(self) -> None:
+        names = private_names(self.settings)
+        if not names:
+            return
+        new = "postgres" in names and not self.home.data("postgres").exists()
+        needed_bytes = NEW_CLUSTER_BYTES_MIN if new else RESERVE_BYTES_MIN
+        free_bytes = psutil.disk_usage(str(self.home.folder)).free
+        if free_bytes < needed_bytes:
             raise disk_full(
                 self.home.folder,
-                f"servers need {DISK_FREE_BYTES_MIN >> 20} MiB, "
-                f"{status.f_bavail * status.f_frsize >> 20} MiB are free",
+                f"servers need {needed_bytes >> 20} MiB, {free_bytes >> 20} MiB are free",
             )
 
     def _fail(self, error: Exception) -> None:
-        log.error("start failed: %s", error, exc_info=not isinstance(error, NeuralGpuBusError))
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            error = disk_full(self.home.folder, "the private servers did not start")
+        known = isinstance(error, NeuralGpuBusError | OSError)
+        log.error("start failed: %s", error, exc_info=not known)
+        if isinstance(error, OSError) and not isinstance(error, NeuralGpuBusError):
+            error = system_failure(error, self.home.folder)
         elif not isinstance(error, NeuralGpuBusError):
             error = HostError(
                 f"the private servers did not start: {error!r}",
@@ -215,6 +234,11 @@ class Keeper:
     def _stop_on(self, number: signal.Signals) -> None:
         log.info("stopping on %s", number.name)
         self.stop()
+
+    def _hear_starter(self, starter: int) -> None:
+        if not os.read(starter, 1):
+            asyncio.get_running_loop().remove_reader(starter)
+            self.leases.starter_gone()
 
     async def _stop_all(self) -> None:
         log.info("stopping")

@@ -55,7 +55,7 @@ class KeptServer:
 
     async def start(self) -> None:
         """Start it and wait until it is ready. Raises HostError with its last words."""
-        await self.server.prepare()
+        await self.server.prepare(self._run_by)
         for attempt in range(1, PORT_ATTEMPTS_MAX + 1):
             self.port = self._ports.choose(self.server.name)
             try:
@@ -110,15 +110,16 @@ class KeptServer:
 
     async def _run_once(self) -> None:
         log_start_bytes = self._log_file.stat().st_size if self._log_file.exists() else 0
-        self._process = await spawn(
+        process = await spawn(
             self.server.command(self.port),
             death_signal=self.server.stop_signal,
             log_file=self._log_file,
+            standard_input=self.server.standard_input,
             account=self._home.account,
         )
-        self._on_start()
-        ready = asyncio.ensure_future(self.server.wait_ready(self.port, self._process.pid))
-        ended = asyncio.ensure_future(self._process.wait())
+        self._run_by(process)
+        ready = asyncio.ensure_future(self.server.wait_ready(self.port, process.pid))
+        ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait(
                 {ready, ended}, timeout=START_S_MAX, return_when=asyncio.FIRST_COMPLETED
@@ -131,6 +132,10 @@ class KeptServer:
                 task.cancel()
             await asyncio.gather(ready, ended, return_exceptions=True)
         self.state = "running"
+
+    def _run_by(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._on_start()
 
     def _start_failure(self, log_start_bytes: int) -> HostError:
         last_words = last_lines(self._log_file, log_start_bytes)

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 #: From the last client's end to the stop: a script that opens again right away finds all running.
 GRACE_S: Final = 1.0
-#: From the keeper's start to its first client: whoever started it connects at once, or died.
+#: From the keeper's start to its first client: whoever started it connects at once, or is stuck;
+#: its death is known by the pipe that it holds.
 FIRST_CLIENT_S: Final = 20.0
 
 
@@ -33,6 +34,7 @@ class Leases:
         self._stop = stop
         self._grace_s = grace_s
         self._counted = 0
+        self._visited = False
         self._stays = False
         self._timer: Timer | None = call_later(first_client_s, stop)
 
@@ -46,15 +48,27 @@ class Leases:
         """Whether somebody said ``stay``."""
         return self._stays
 
+    @property
+    def idle(self) -> bool:
+        """Whether clients came, all are gone, and nobody said ``stay``."""
+        return self._visited and not self._counted and not self._stays
+
     def add(self) -> None:
         """A client came."""
+        self._visited = True
         self._counted += 1
         self._quiet()
 
     def remove(self) -> None:
         """A client went, one way or another."""
         self._counted -= 1
-        if self._counted == 0 and not self._stays:
+        if self.idle:
+            self._timer = self._call_later(self._grace_s, self._stop)
+
+    def starter_gone(self) -> None:
+        """Whoever started the keeper is gone; a request of its may still be on the way."""
+        if not self._visited and not self._stays:
+            self._quiet()
             self._timer = self._call_later(self._grace_s, self._stop)
 
     def stay(self) -> None:

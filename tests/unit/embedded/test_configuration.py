@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from neural_gpu_bus.embedded import postgres, valkey
-from neural_gpu_bus.embedded.account import Account
+from neural_gpu_bus.embedded.account import Account, current_account
 from neural_gpu_bus.embedded.home import Home
 from neural_gpu_bus.embedded.sizes import GIB, sizes_for
 from neural_gpu_bus.embedded.valkey import ValkeyPolicy
@@ -48,3 +52,32 @@ def test_the_compute_redis_forgets_and_the_others_persist() -> None:
     assert {"tcp-keepalive 60", 'save ""', "bind 127.0.0.1", "unixsocketperm 700"} <= set(compute)
     assert {"maxmemory-policy noeviction", "appendonly yes", "appendfsync everysec"} <= set(other)
     assert 'dir "/da\\"ta"' in compute
+
+
+def test_a_folder_that_vanishes_while_it_is_measured_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "gone"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"1234")
+    scan = os.scandir
+
+    def scan_late(folder: str) -> Any:
+        if Path(folder).name == "gone":
+            raise FileNotFoundError(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scan_late)
+
+    assert postgres.folder_bytes(tmp_path) == 4
+
+
+def test_no_path_is_an_argument_of_valkey(tmp_path: Path) -> None:
+    """It would be a pattern, which a home with brackets in its name does not match."""
+    home = Home(tmp_path / "x[1]", current_account())
+    home.configuration.mkdir(parents=True)
+    policy = ValkeyPolicy(1 * GIB, "noeviction", persistent=True)
+    server = valkey.Valkey("compute_redis", home, Path("/programs/valkey"), policy, "word")
+
+    assert server.command(6382) == [Path("/programs/valkey"), "-"]
+    assert "requirepass" in server.standard_input.read_text()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from neural_gpu_bus.embedded.failures import is_port_taken, start_failure
+from neural_gpu_bus.embedded.failures import is_port_taken, start_failure, system_failure
 from neural_gpu_bus.errors import DiskFullError, ServerStartError
 
 LOG = Path("/home/of/ngb/log/postgres.log")
@@ -17,6 +19,8 @@ LOG = Path("/home/of/ngb/log/postgres.log")
     [
         'FATAL:  could not write lock file "postmaster.pid": No space left on device',
         "could not extend file: Disk quota exceeded",
+        'FATAL:  could not extend file "base/1/2675": wrote only 4096 of 8192 bytes at block 0\n'
+        "HINT:  Check free disk space.",
     ],
 )
 def test_no_room(words: str) -> None:
@@ -47,3 +51,14 @@ def test_anything_else_is_quoted() -> None:
 def test_a_port_that_somebody_took_meanwhile() -> None:
     assert is_port_taken("bind: Address already in use")
     assert not is_port_taken("bind: Permission denied")
+
+
+def test_what_the_system_refuses_is_a_sentence_with_its_place() -> None:
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/home/of/ngb/run")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    error = system_failure(refused, LOG.parents[1])
+
+    assert error.what == "the private servers did not start: Permission denied: '/home/of/ngb/run'"
+    assert "NGB_HOME" in error.hint
+    assert type(system_failure(full, LOG.parents[1])) is DiskFullError

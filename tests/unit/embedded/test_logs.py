@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from neural_gpu_bus.embedded.logs import bound_logs, last_lines
+from neural_gpu_bus.embedded.logs import bound_logs, last_lines, open_log
 
 
 def test_a_writer_goes_on_in_the_same_file(tmp_path: Path) -> None:
@@ -35,3 +36,16 @@ def test_last_lines_of_this_run_only(tmp_path: Path) -> None:
     assert len(last_lines(file).splitlines()) == 8
     assert last_lines(file, start_bytes=file.stat().st_size - 8) == "line 19"
     assert last_lines(file, start_bytes=10_000).endswith("line 19")
+
+
+def test_a_log_is_its_owners_alone_and_appended_to(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        for line in (b"one\n", b"other\n"):
+            with open_log(tmp_path / "keeper.log") as log:
+                log.write(line)
+    finally:
+        os.umask(mask)
+
+    assert (tmp_path / "keeper.log").read_bytes() == b"one\nother\n"
+    assert (tmp_path / "keeper.log").stat().st_mode & 0o777 == 0o600

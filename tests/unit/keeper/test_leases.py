@@ -73,3 +73,23 @@ def test_stay_outlives_all(leases: Leases, clock: Clock) -> None:
     leases.remove()
 
     assert (leases.stays, leases.counted, clock.pending()) == (True, 0, [])
+
+
+def test_the_starters_end_shortens_the_wait_for_the_first(leases: Leases, clock: Clock) -> None:
+    leases.starter_gone()
+    assert clock.pending() == [1.0]
+
+    leases.add()
+    leases.starter_gone()
+
+    assert clock.pending() == []
+
+
+def test_idle_is_after_the_last_and_not_before_the_first(leases: Leases) -> None:
+    assert not leases.idle
+    leases.add()
+    assert not leases.idle
+    leases.remove()
+    assert leases.idle
+    leases.stay()
+    assert not leases.idle
