@@ -33,6 +33,7 @@ from neural_gpu_bus.stores.postgres.machine_words import (
     store_32,
     store_64,
 )
+from neural_gpu_bus.stores.postgres.wire_types import EPOCH_DAYS, EPOCH_US
 
 #: How the bytes of a value are laid out. These stand here, not in ``column_types``: numba's cache
 #: of compiled loops notices changes of this file alone.
@@ -79,9 +80,6 @@ SIGNATURE_BYTES = 11
 HEADER_BYTES = SIGNATURE_BYTES + 8
 JSONB_VERSION = 1
 
-#: 2000-01-01 after 1970-01-01.
-EPOCH_DAYS = 10_957
-EPOCH_US = EPOCH_DAYS * 86_400_000_000
 DAY_US = 86_400_000_000
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1

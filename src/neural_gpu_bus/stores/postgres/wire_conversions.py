@@ -18,19 +18,17 @@ from neural_gpu_bus.errors import BadValueError
 from neural_gpu_bus.stores.arrow_values import booleans
 from neural_gpu_bus.stores.postgres.wire_source import Array, Source, Valid, WireColumn
 from neural_gpu_bus.stores.postgres.wire_types import (
+    EPOCH_DAYS,
+    EPOCH_US,
     TEXT_LIKE,
     UNSIGNED_OF_WIDTH,
     PostgresType,
 )
 
-#: PostgreSQL counts days and microseconds from 2000-01-01.
-EPOCH_SHIFT_DAYS = 10_957
-EPOCH_SHIFT_US = EPOCH_SHIFT_DAYS * 86_400_000_000
-
 #: From 4713-01-01 BC, in days and microseconds since 1970 (datatype/timestamp.h, MIN_TIMESTAMP).
-DATE_MIN_DAYS = -2_451_545 + EPOCH_SHIFT_DAYS
-DATE_END_DAYS = 2_145_031_949 + EPOCH_SHIFT_DAYS
-TIMESTAMP_MIN_US = -211_813_488_000_000_000 + EPOCH_SHIFT_US
+DATE_MIN_DAYS = -2_451_545 + EPOCH_DAYS
+DATE_END_DAYS = 2_145_031_949 + EPOCH_DAYS
+TIMESTAMP_MIN_US = -211_813_488_000_000_000 + EPOCH_US
 #: An int64 of microseconds since 1970 ends before END_TIMESTAMP does.
 TIMESTAMP_MAX_US = np.iinfo(np.int64).max
 
@@ -38,6 +36,9 @@ TIMESTAMP_MAX_US = np.iinfo(np.int64).max
 VALUE_BYTES_MAX = (1 << 30) - 64
 
 UUID_BYTES = 16
+
+#: numpy's type of a PostgreSQL number, in this machine's byte order.
+_NUMBERS = {"int2": "i2", "int4": "i4", "int8": "i8", "float4": "f4", "float8": "f8"}
 
 _UNITS_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
@@ -63,7 +64,7 @@ def _from_boolean(_type: Any, kind: str) -> Converter | None:
 
 def _from_integer(_type: Any, kind: str) -> Converter | None:
     if kind in ("int2", "int4", "int8"):
-        return lambda source: _integer(source, f"i{kind[3:]}")
+        return lambda source: _integer(source, _NUMBERS[kind])
     if kind == "float8":
         return lambda source: _integer_as_float(source, "f8", 1 << 53)
     if kind == "float4":
@@ -75,7 +76,7 @@ def _from_float(type_: Any, kind: str) -> Converter | None:
     width = type_.bit_width // 8
     if kind == "float8" or (kind == "float4" and width <= 4):
         return lambda source: _wire(
-            source.fixed(f"f{width}").astype(f"f{kind[5:]}", copy=False), source.valid
+            source.fixed(f"f{width}").astype(_NUMBERS[kind], copy=False), source.valid
         )
     return None
 
@@ -189,7 +190,7 @@ def _date(source: Source) -> WireColumn:
         "is beyond PostgreSQL's dates (4713 BC to 5874897)",
         "mend the value or make it NULL",
     )
-    return _wire((days - EPOCH_SHIFT_DAYS).astype(np.int32), source.valid)
+    return _wire((days - EPOCH_DAYS).astype(np.int32), source.valid)
 
 
 def _timestamp(source: Source) -> WireColumn:
@@ -209,7 +210,7 @@ def _timestamp(source: Source) -> WireColumn:
             "mend the value or make it NULL",
         )
         values = values * scale
-    return _wire(values - EPOCH_SHIFT_US, source.valid)
+    return _wire(values - EPOCH_US, source.valid)
 
 
 def _time(source: Source) -> WireColumn:

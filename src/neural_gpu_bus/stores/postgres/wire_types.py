@@ -31,6 +31,10 @@ KINDS = {
 #: Kinds whose binary form is the text itself (jsonb: with one byte before it).
 TEXT_LIKE = frozenset({"text", "varchar", "bpchar", "name", "json", "jsonb", "xml", "enum"})
 
+#: PostgreSQL counts days and microseconds from 2000-01-01, Arrow from 1970-01-01.
+EPOCH_DAYS = 10_957
+EPOCH_US = EPOCH_DAYS * 86_400_000_000
+
 NANOSECONDS_COMMENT = "nanoseconds since 1970-01-01 UTC"
 
 UNSIGNED_OF_WIDTH = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
