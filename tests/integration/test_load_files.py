@@ -289,6 +289,26 @@ def test_a_type_without_a_column_names_the_file(playground: Playground, tmp_path
         playground.loader.load([file], playground.table("t"))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "a"], "two columns are named 'a'"),
+        (["a", ""], "column 2 has no name"),
+        (["a", "ctid"], "column 'ctid' has the name of a column that PostgreSQL keeps"),
+    ],
+)
+def test_columns_that_no_table_can_have_name_the_file(
+    playground: Playground, tmp_path: Path, names: list[str], message: str
+) -> None:
+    columns = pa.Table.from_arrays([pa.array([1])] * len(names), names=names)
+
+    with pytest.raises(BadFileError, match=f"data.parquet: {message}") as caught:
+        playground.loader.load([parquet(tmp_path, columns)], playground.table("t"))
+
+    assert caught.value.column == names[-1]
+    assert playground.tables() == []
+
+
 def test_progress_tells_rows_and_their_total(playground: Playground, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     file = parquet(tmp_path, pa.table({"a": np.arange(150_000)}))

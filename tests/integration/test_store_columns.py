@@ -285,6 +285,12 @@ def test_an_upsert_into_a_new_table_needs_a_key(playground: Playground) -> None:
     assert playground.tables() == []
 
 
+@pytest.mark.parametrize("name", ["", "ctid", "x" * 64])
+def test_a_name_that_no_column_can_have_is_refused(playground: Playground, name: str) -> None:
+    with pytest.raises(BadParameterError, match=r"^column .* name|^the name of column"):
+        playground.writer.store(playground.table("t"), {name: [1]}, job_id=uuid.uuid4().hex)
+
+
 def test_an_unknown_mode_is_refused(playground: Playground) -> None:
     with pytest.raises(BadParameterError, match="mode 'merge' is none of append, upsert, replace"):
         playground.writer.store(playground.table("t"), {"k": [1]}, mode="merge")

@@ -30,6 +30,7 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.stores.files import DataFile, FileRows, open_file
 from neural_gpu_bus.stores.files.content import bad_file
+from neural_gpu_bus.stores.postgres.column_names import first_bad_name
 from neural_gpu_bus.stores.postgres.connection import translated
 from neural_gpu_bus.stores.postgres.known_schemas import recognise
 from neural_gpu_bus.stores.postgres.ledgers import (
@@ -139,7 +140,7 @@ class FileLoader:
         name = parse_table_name(table)
         wanted_key = None if key is None else tuple(key)
         loads = [
-            _Load(open_file(Path(file)), name, wanted_key, tuple(text), again, progress)
+            _Load(_open(Path(file)), name, wanted_key, tuple(text), again, progress)
             for file in files
         ]
         return [self._run(load) for load in loads]
@@ -274,6 +275,15 @@ class _Load:
             return self.key
         has_it = set(table.primary_key) <= set(self.file.column_names)
         return table.primary_key if has_it else ()
+
+
+def _open(path: Path) -> DataFile:
+    """The file, whose columns a table can have."""
+    file = open_file(path)
+    bad = first_bad_name(file.column_names)
+    if bad is not None:
+        raise bad_file(path, bad.why, bad.hint, column=bad.column)
+    return file
 
 
 def _loaded_before(connection: psycopg.Connection, table: TableDefinition, digest: str) -> bool:

@@ -12,6 +12,7 @@ import psycopg
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.descriptors import StoreReceipt
 from neural_gpu_bus.errors import BadParameterError
+from neural_gpu_bus.stores.postgres.column_names import first_bad_name
 from neural_gpu_bus.stores.postgres.connection import translated
 from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers, forget_old
 from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_name
@@ -92,6 +93,9 @@ class PostgresWriter:
                 parameter="mode",
             )
         data = as_table(columns)
+        bad = first_bad_name(data.column_names)
+        if bad is not None:
+            raise BadParameterError(bad.why, hint=bad.hint, parameter=bad.column or "columns")
         write = _Write(name, data, tuple(key or ()), mode, job_id)
         with translated(self._address), self._lend() as connection:
             count = self._run(connection, write)
