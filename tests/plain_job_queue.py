@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 
 from neural_gpu_bus.bus.lifecycle import JobEvent, JobState, after
 from neural_gpu_bus.descriptors import BusStatistics, ErrorRecord, JobAnswer, JobDescriptor
-from neural_gpu_bus.errors import JobLostError, JobQueueFullError, JobTimeoutError
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    JobLostError,
+    JobQueueFullError,
+    JobTimeoutError,
+)
 
 
 @dataclass
@@ -51,11 +56,14 @@ class PlainJobQueue:
         with self._shared.changed:
             known = self._shared.jobs.get(job.id)
             state = JobState.LOST if known is None else known.state
+            failed = state == JobState.FAILED
+            if known is not None and not failed and known.job.fingerprint != job.fingerprint:
+                raise BadParameterError(f"job_id {job.id!r} is the id of another job")
             waiting = self.statistics().waiting
             if known is None and waiting >= self._waiting_max:
                 raise JobQueueFullError(f"{waiting} jobs wait already", waiting=waiting)
             new_state = after(state, JobEvent.SUBMIT)
-            if known is None or known.state == JobState.FAILED:
+            if known is None or failed:
                 self._shared.jobs[job.id] = Known(job, new_state)
             self._shared.changed.notify_all()
 

@@ -64,7 +64,7 @@ class StoreTarget(msgspec.Struct, frozen=True):
 class JobDescriptor(msgspec.Struct, frozen=True):
     """One job: a registered workload, its parameters, and where its columns are."""
 
-    #: Identity; two jobs of one id store once.
+    #: Identity; what it stores is stored once.
     id: str
     #: Name in the workload registry, e.g. ``risk.portfolio``.
     workload: str
@@ -77,6 +77,9 @@ class JobDescriptor(msgspec.Struct, frozen=True):
     engine: str | None = None
     store: StoreTarget = StoreTarget()
     submitted_ns: int = 0
+    #: Sum of all the others but the times, with the inputs' values for their blocks, where the id
+    #: was chosen by a person: the same id with another sum is refused.
+    fingerprint: str = ""
 
 
 class EngineChoice(msgspec.Struct, frozen=True):
@@ -109,6 +112,8 @@ class JobRecord(msgspec.Struct, frozen=True):
     #: Rows this job stored in PostgreSQL: 0 where none were to be, or another delivery had
     #: stored them.
     stored_rows: int = 0
+    #: True where an earlier job or delivery of this id had stored to that table.
+    stored_before: bool = False
     #: WAL position after the commit that stored them, in PostgreSQL's own spelling; empty for none.
     stored_lsn: str = ""
 
@@ -131,6 +136,8 @@ class JobAnswer(msgspec.Struct, frozen=True):
     block: BlockDescriptor | None = None
     record: JobRecord | None = None
     failure: ErrorRecord | None = None
+    #: As of the job, see there; the queue sets it.
+    fingerprint: str = ""
 
 
 class StoreReceipt(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from fix_servers import wait_until
 from naive import portfolio_risk
 from neural_gpu_bus import DataPlane, embedded
 from neural_gpu_bus.embedded.handover import to_environment
+from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.settings import Settings
 
 SEED = 20_261_122
@@ -107,6 +108,31 @@ def test_one_job_id_stores_once(plane: DataPlane, table: str) -> None:
         job.wait_result(30)
 
     assert plane.query(f'SELECT count(*) AS rows FROM "{table}_risk"')["rows"][0] == 2
+
+
+def test_one_id_is_one_job(plane: DataPlane) -> None:
+    factors = {"a": [1.0, 2.0, 4.0], "b": [2.0, 1.0, 0.5]}
+    job_id = uuid.uuid4().hex
+    first = plane.submit("factor.correlation", {"factors": factors}, job_id=job_id).wait_result(30)
+    again = plane.submit("factor.correlation", {"factors": factors}, job_id=job_id).wait_result(30)
+    with pytest.raises(BadParameterError, match="is the id of another job"):
+        plane.submit("factor.correlation", {"factors": factors | {"a": [3.0, 2, 4]}}, job_id=job_id)
+
+    assert again == first
+
+
+def test_arguments_of_the_wrong_type_are_refused_at_the_call(plane: DataPlane) -> None:
+    job = plane.submit("factor.correlation", {"factors": {"a": [1.0, 2.0]}})
+    for call in (
+        lambda: plane.query(None),  # type: ignore[arg-type]
+        lambda: plane.query("SELECT 1", timeout_s="x"),  # type: ignore[arg-type]
+        lambda: plane.query("SELECT 1", name=5),  # type: ignore[arg-type]
+        lambda: plane.query("SELECT 1", name="jobs/a"),
+        lambda: job.wait_result(timeout_s="x"),  # type: ignore[arg-type]
+        lambda: plane.redis.write("ngb:{bus}:jobs", pa.table({"a": [1]})),
+    ):
+        with pytest.raises(BadParameterError, match=r"expected|name|would break the bus"):
+            call()
 
 
 def test_another_process_sees_the_same_bytes_and_cannot_write(

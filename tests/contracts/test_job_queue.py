@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from redis.backoff import NoBackoff
@@ -12,7 +13,12 @@ from redis.retry import Retry
 
 from neural_gpu_bus.bus import RedisJobQueue
 from neural_gpu_bus.descriptors import ErrorRecord, JobAnswer, JobDescriptor
-from neural_gpu_bus.errors import JobLostError, JobQueueFullError, JobTimeoutError
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    JobLostError,
+    JobQueueFullError,
+    JobTimeoutError,
+)
 from plain_job_queue import PlainJobQueue, Shared
 
 LEASE_S = 0.15
@@ -91,6 +97,34 @@ class QueueContract:
 
         assert worker.take(0.01) is None
         assert (caller.statistics().waiting, caller.statistics().running) == (0, 0)
+
+    def test_an_id_stands_for_one_job_waiting_running_or_done(self, make: MakeQueue) -> None:
+        caller, worker = make("caller"), make("worker")
+        one, other = (msgspec.structs.replace(job("a"), fingerprint=mark) for mark in "12")
+
+        def refused() -> bool:
+            with pytest.raises(BadParameterError, match="job_id 'a' is the id of another job"):
+                caller.submit(other)
+            caller.submit(one)
+            return True
+
+        caller.submit(one)
+        assert refused()
+        lease = worker.take(1)
+        assert refused()
+        worker.finish(lease, done("a"))
+        assert refused()
+        assert worker.take(0.01) is None
+
+    def test_a_failed_job_may_be_mended_and_tried_again(self, make: MakeQueue) -> None:
+        caller, worker = make("caller"), make("worker")
+        caller.submit(msgspec.structs.replace(job("a"), fingerprint="1"))
+        failed = JobAnswer("a", "failed", failure=ErrorRecord("JobFailedError", "no"))
+        worker.finish(worker.take(1), failed)
+        mended = msgspec.structs.replace(job("a", window=5), fingerprint="2")
+        caller.submit(mended)
+
+        assert worker.take(1).job == mended
 
     def test_a_failed_job_may_be_tried_again(self, make: MakeQueue) -> None:
         caller, worker = make("caller"), make("worker")

@@ -57,6 +57,17 @@ def test_the_value_is_an_arrow_stream_that_anyone_can_read(
     assert pa.ipc.open_stream(value).read_all().equals(TABLE)
 
 
+@pytest.mark.parametrize("key", ["", "ngb:{bus}:jobs", 5, "\ud800"])
+def test_keys_that_would_break_something_are_refused(
+    client: redis.Redis, redis_url: str, key: str
+) -> None:
+    store = RedisColumns(client, redis_address(redis_url), reserved_prefix="ngb:{bus}:")
+    with pytest.raises(BadParameterError, match="redis_key") as caught:
+        store.write(key, TABLE)
+
+    assert caught.value.parameter == "redis_key"
+
+
 def test_many_threads_share_one_client(store: RedisColumns, client: redis.Redis, key: str) -> None:
     def write_and_read(number: int) -> None:
         mine = f"{key}:{number}"

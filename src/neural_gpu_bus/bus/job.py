@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from neural_gpu_bus.arguments import check_seconds
 from neural_gpu_bus.descriptors import (
     BlockDescriptor,
     JobAnswer,
@@ -57,7 +58,7 @@ class Job(Generic[Frame_co]):
 
     @property
     def id(self) -> str:
-        """Identity; two jobs of one id store once."""
+        """Identity; what it stores is stored once."""
         return self.descriptor.id
 
     @property
@@ -77,6 +78,8 @@ class Job(Generic[Frame_co]):
         Raises JobTimeoutError (it may still finish; wait again), JobLostError, the job's own error,
         JobFailedError, or ResultDroppedError.
         """
+        if timeout_s is not None:
+            check_seconds("timeout_s", timeout_s)
         if self._answer is None:
             wait_s = self._timeout_s if timeout_s is None else timeout_s
             self._answer = self._queue.wait_answer(self.id, wait_s)

@@ -46,7 +46,8 @@ BEATS_PER_LEASE = 3
 #: Bytes of a job's id: it is part of keys and of a dataset's name.
 ID_BYTES_MAX = 200
 
-PREFIX = "ngb:{bus}:"
+#: Whatever else were to stand under such keys would break the bus.
+KEYS_PREFIX = "ngb:{bus}:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class RedisJobQueue:
         waiting_max: int = 10_000,
         worker_name: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        prefix: str = PREFIX,
+        prefix: str = KEYS_PREFIX,
         translated: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.heartbeat_s = lease_s / BEATS_PER_LEASE
@@ -104,7 +105,10 @@ class RedisJobQueue:
     # ---- the caller's side
 
     def submit(self, job: JobDescriptor) -> None:
-        """Queue a job; no effect where its id is known, unless it failed. JobQueueFullError."""
+        """Queue a job; no effect where it is known, unless it failed.
+
+        Raises JobQueueFullError, and BadParameterError where its id is known as another job's.
+        """
         if not 0 < len(job.id.encode()) <= ID_BYTES_MAX or not job.id.isprintable():
             raise BadParameterError(
                 f"{job.id!r} is no id for a job",
@@ -113,7 +117,10 @@ class RedisJobQueue:
             )
         payload = msgspec.msgpack.encode(job)
         keys = self._keys("jobs", f"job:{job.id}", f"answer:{job.id}")
-        added = self._run(scripts.SUBMIT, keys, job.id, payload, self._waiting_max)
+        arguments = job.id, payload, self._waiting_max, job.fingerprint
+        added = self._run(scripts.SUBMIT, keys, *arguments)
+        if added == scripts.ANOTHER_JOB:
+            raise _another_job(job.id)
         if isinstance(added, list):
             raise JobQueueFullError(
                 f"{added[0]} jobs wait already, and no more than {self._waiting_max} may",
@@ -189,7 +196,8 @@ class RedisJobQueue:
         """Publish the answer; False when another worker had answered (nothing changed)."""
         job_id = lease.job.id
         keys = self._keys("jobs", f"job:{job_id}", f"answer:{job_id}")
-        payload = msgspec.msgpack.encode(answer)
+        marked = msgspec.structs.replace(answer, fingerprint=lease.job.fingerprint)
+        payload = msgspec.msgpack.encode(marked)
         return bool(self._run(scripts.FINISH, keys, lease.entry, payload, self._answer_ttl_s))
 
     def statistics(self) -> BusStatistics:
@@ -276,6 +284,15 @@ class RedisJobQueue:
 
     def _keys(self, *names: str) -> list[str]:
         return [self._prefix + name for name in names]
+
+
+def _another_job(job_id: str) -> BadParameterError:
+    return BadParameterError(
+        f"job_id {job_id!r} is the id of another job: its workload, parameters, inputs' values, "
+        "engine or targets are not these",
+        hint="choose another id, or leave job_id out; rows in another order are other values",
+        parameter="job_id",
+    )
 
 
 def _timed_out(job_id: str, timeout_s: float, state: JobState, where: str) -> JobTimeoutError:

@@ -104,6 +104,7 @@ class JobRunner:
             publish_us=(published_ns - computed_ns) / 1e3,
             store_us=(self._clock_ns() - published_ns) / 1e3 if job.store != _NOWHERE else 0.0,
             stored_rows=receipt.rows,
+            stored_before=receipt.repeated,
             stored_lsn=receipt.lsn,
         )
         self._tell(job, record, frame.rows)

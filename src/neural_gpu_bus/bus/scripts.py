@@ -24,19 +24,27 @@ local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-#: KEYS jobs, job:<id>, answer:<id>; ARGV group, id, job, waiting_max. 1 added, 0 known already,
-#: {waiting} refused. A failed job may be tried again: its old answer goes.
+#: What ``SUBMIT`` says where the id is another job's.
+ANOTHER_JOB = -1
+
+#: KEYS jobs, job:<id>, answer:<id>; ARGV group, id, job, waiting_max, fingerprint. 1 added, 0 known
+#: already, -1 known as another job, {waiting} refused. A failed job may be tried again, and mended
+#: for that: its old answer goes.
 SUBMIT = (
     _WITH_GROUP
     + """
-local answer = redis.call('LINDEX', KEYS[3], 0)
-if answer and cmsgpack.unpack(answer).status ~= 'failed' then return 0 end
+local function known_as(fingerprint) return fingerprint == ARGV[5] and 0 or -1 end
+local raw = redis.call('LINDEX', KEYS[3], 0)
+local answer = raw and cmsgpack.unpack(raw)
+if answer and answer.status ~= 'failed' then return known_as(answer.fingerprint) end
 local entry = redis.call('GET', KEYS[2])
-if entry and #redis.call('XRANGE', KEYS[1], entry, entry) > 0 then return 0 end
+local found = entry and redis.call('XRANGE', KEYS[1], entry, entry)[1]
+if found then return known_as(found[2][6]) end
 local waiting = redis.call('XLEN', KEYS[1]) - redis.call('XPENDING', KEYS[1], ARGV[1])[1]
 if waiting >= tonumber(ARGV[4]) then return {waiting} end
 redis.call('DEL', KEYS[3])
-entry = redis.call('XADD', KEYS[1], '*', 'id', ARGV[2], 'job', ARGV[3])
+entry = redis.call('XADD', KEYS[1], '*', 'id', ARGV[2], 'job', ARGV[3],
+    'fingerprint', ARGV[5])
 redis.call('SET', KEYS[2], entry)
 return 1
 """

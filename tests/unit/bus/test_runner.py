@@ -145,5 +145,3 @@ def test_bad_jobs_are_refused_by_name(memory: UnifiedMemory, runner: JobRunner) 
     memory.drop("numbers")
     with pytest.raises(DatasetEvictedError, match="'numbers' version 3 is not in this memory"):
         runner(job, 1)
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neural_gpu_bus.stores.redis.columns import RedisColumns
+from neural_gpu_bus.stores.redis.columns import RedisColumns, check_key
 from neural_gpu_bus.stores.redis.connection import connect, translated
 
-__all__ = ["RedisColumns", "connect", "translated"]
+__all__ = ["RedisColumns", "check_key", "connect", "translated"]

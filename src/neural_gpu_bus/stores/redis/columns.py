@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import redis
 
+from neural_gpu_bus.arguments import check_encodable, check_text
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, ProtocolError
 from neural_gpu_bus.ports import ColumnStore
@@ -30,18 +31,21 @@ ATTEMPTS_MAX = 2
 
 class RedisColumns(ColumnStore):
     """The ``ColumnStore`` on Redis or Valkey. ``client`` as ``connection.connect`` makes it; it is
-    closed with this. ``address`` stands in messages.
+    closed with this. ``address`` stands in messages. No key may begin with ``reserved_prefix``.
     """
 
-    def __init__(self, client: redis.Redis, address: str) -> None:
+    def __init__(self, client: redis.Redis, address: str, *, reserved_prefix: str = "") -> None:
         self._client = client
         self._address = address
+        self._reserved_prefix = reserved_prefix
 
     def write(self, key: str, columns: Mapping[str, Any] | pa.Table) -> int:
         """Store and return the bytes sent. ``columns``: see ``as_arrow.as_table``.
 
-        Raises BadParameterError above Redis's limit on one value, ServerFullError above its memory.
+        Raises BadParameterError for a key that cannot be used and above Redis's limit on one value,
+        ServerFullError above its memory.
         """
+        check_key(key, self._reserved_prefix)
         value = encode_stream(as_table(columns), key)
         with translated(self._address):
             _again(lambda: _set(self._client, key.encode(), memoryview(value).cast("B")))
@@ -71,6 +75,18 @@ class RedisColumns(ColumnStore):
     def close(self) -> None:
         """Close the client."""
         self._client.close()
+
+
+def check_key(key: str, reserved_prefix: str = "") -> None:
+    """BadParameterError for what is no key, or one of the bus's own."""
+    check_text("redis_key", key, "'risk:today'")
+    check_encodable("redis_key", key)
+    if reserved_prefix and key.startswith(reserved_prefix):
+        raise BadParameterError(
+            f"redis_key {key!r} is one of the compute bus's own: writing it would break the bus",
+            hint=f"use a key that does not begin with {reserved_prefix!r}",
+            parameter="redis_key",
+        )
 
 
 def _again(call: Callable[[], Reply]) -> Reply:
