@@ -67,7 +67,14 @@ def _from_mapping(columns: Mapping[str, Any]) -> pa.Table:
             hint="give every column one value a row",
             parameter="columns",
         )
-    return pa.table(arrays)
+    try:
+        return pa.table(arrays)
+    except UnicodeEncodeError as error:
+        raise BadParameterError(
+            f"column name {error.object!r} is no text: {error.reason}",
+            hint="rename the column",
+            parameter="columns",
+        ) from None
 
 
 def _array(name: str, values: Any) -> Any:

@@ -309,6 +309,15 @@ def test_columns_that_no_table_can_have_name_the_file(
     assert playground.tables() == []
 
 
+def test_a_row_that_fits_no_page_names_the_file(playground: Playground, tmp_path: Path) -> None:
+    file = parquet(tmp_path, pa.table({f"c{number}": [1.0] for number in range(1500)}))
+
+    with pytest.raises(
+        BadFileError, match=r"data.parquet: PostgreSQL refused it: row is too big: size"
+    ):
+        playground.loader.load([file], playground.table("t"))
+
+
 def test_progress_tells_rows_and_their_total(playground: Playground, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     file = parquet(tmp_path, pa.table({"a": np.arange(150_000)}))

@@ -291,6 +291,11 @@ def test_a_name_that_no_column_can_have_is_refused(playground: Playground, name:
         playground.writer.store(playground.table("t"), {name: [1]}, job_id=uuid.uuid4().hex)
 
 
+def test_a_name_that_is_no_text_is_refused(playground: Playground) -> None:
+    with pytest.raises(BadParameterError, match=r"column name '.ud800' is no text: surrogates"):
+        playground.writer.store(playground.table("t"), {"\ud800": [1]})
+
+
 def test_an_unknown_mode_is_refused(playground: Playground) -> None:
     with pytest.raises(BadParameterError, match="mode 'merge' is none of append, upsert, replace"):
         playground.writer.store(playground.table("t"), {"k": [1]}, mode="merge")

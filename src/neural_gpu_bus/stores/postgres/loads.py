@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
 import pyarrow as pa
 from psycopg import sql
 
@@ -57,8 +58,6 @@ from neural_gpu_bus.stores.postgres.writing import (
 )
 
 if TYPE_CHECKING:
-    import psycopg
-
     from neural_gpu_bus.ports import Progress
     from neural_gpu_bus.stores.postgres.writer import Lend
 
@@ -338,6 +337,9 @@ def _names_file(file: DataFile, data: FileRows) -> Iterator[None]:
         raise bad_file(
             file.path, error.what, error.hint, column=error.column, type=error.type
         ) from None
+    except psycopg.errors.ProgramLimitExceeded as error:  # a row of many columns fits no page
+        why = f"PostgreSQL refused it: {error.diag.message_primary}"
+        raise bad_file(file.path, why, "spread its columns over several tables") from None
 
 
 def _state(path: Path) -> tuple[int, int]:
