@@ -66,11 +66,11 @@ class PlaneStatistics(msgspec.Struct, frozen=True):
 def open_plane(*, counted: bool = True, **arguments: Any) -> DataPlane:
     """See ``neural_gpu_bus.open``."""
     settings = load_settings(**arguments)
-    _let_kernels_be_cached(settings)
+    let_kernels_be_cached(settings)
     return DataPlane(settings, embedded.attach(settings, counted=counted))
 
 
-def _let_kernels_be_cached(settings: Settings) -> None:
+def let_kernels_be_cached(settings: Settings) -> None:
     """Compiled kernels lie beside their source; where that cannot be written to, in the home.
 
     numba reads the variable when it is first imported, which is later than this.

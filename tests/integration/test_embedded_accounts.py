@@ -68,6 +68,29 @@ def test_as_an_ordinary_user_all_runs_as_that_user() -> None:
 
 
 @needs_root
+def test_what_an_ordinary_user_may_not_write_is_a_sentence() -> None:
+    nobody = pwd.getpwnam("nobody")
+    identity = Identity.of(Account("nobody", nobody.pw_uid, nobody.pw_gid))
+    with short_folder() as folder:
+        for made in (folder / "home", folder / "home" / "log"):
+            made.mkdir(mode=0o700)
+            os.chown(made, nobody.pw_uid, nobody.pw_gid)
+        settings = private_settings(folder / "home")
+        (folder / "home").chmod(0o500)
+        home = run_ngb(settings, "up", identity=identity)
+        (folder / "home").chmod(0o700)
+        memory = run_ngb(settings, "up", identity=identity, NGB_MEMORY_FOLDER="/root")
+        somebody_elses = run_ngb(settings, "status")
+
+    assert (home.returncode, memory.returncode, somebody_elses.returncode) == (4, 2, 4)
+    assert f"home '{folder / 'home'}' cannot be written: Permission denied" in home.stderr
+    assert "memory folder '/root' cannot be used: Permission denied" in memory.stderr
+    assert "NGB_MEMORY_FOLDER" in memory.stderr
+    assert "belongs to user id" in somebody_elses.stderr
+    assert "Traceback" not in home.stderr + memory.stderr + somebody_elses.stderr
+
+
+@needs_root
 def test_programs_in_a_closed_folder_are_copied_into_the_home(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

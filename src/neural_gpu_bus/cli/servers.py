@@ -15,6 +15,11 @@ from neural_gpu_bus.errors import AlreadyRunningError, NotRunningError
 from neural_gpu_bus.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+    import redis
+
     from neural_gpu_bus.embedded import KeeperStatus, ServerStatus
 
 #: As systemctl says it of a service that does not run.
@@ -97,14 +102,26 @@ def _meet_existing(settings: Settings) -> None:
     """
     from neural_gpu_bus.embedded.handover import existing_address
     from neural_gpu_bus.embedded.records import SERVER_NAMES
-    from neural_gpu_bus.stores.postgres.connection import connect as connect_postgres
-    from neural_gpu_bus.stores.redis import connect as connect_redis
+    from neural_gpu_bus.plane import let_kernels_be_cached
 
+    let_kernels_be_cached(settings)
     for name in SERVER_NAMES:
         address = existing_address(settings, name)
         if address is not None:
-            connect = connect_postgres if name == "postgres" else connect_redis
+            connect = _postgres() if name == "postgres" else _redis()
             connect(address.get_secret_value(), timeout_s=settings.connect_timeout_s).close()
+
+
+def _postgres() -> Callable[..., psycopg.Connection]:
+    from neural_gpu_bus.stores.postgres.connection import connect
+
+    return connect
+
+
+def _redis() -> Callable[..., redis.Redis]:
+    from neural_gpu_bus.stores.redis import connect
+
+    return connect
 
 
 def _print_json(value: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neural_gpu_bus import embedded
 from neural_gpu_bus.addresses import postgres_address, redis_address
 from neural_gpu_bus.errors import NeuralGpuBusError, NotRunningError
+from neural_gpu_bus.plane import let_kernels_be_cached
 from neural_gpu_bus.status.checks import Check, Verdict
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def check_servers(settings: Settings) -> list[Check]:
         addresses = _addresses(settings)
     except NeuralGpuBusError as error:
         return [Check("private servers", Verdict.BAD, error.what, error.hint)]
+    let_kernels_be_cached(settings)
     return [_check(title, getattr(addresses, name), settings) for title, name in SERVERS.items()]
 
 
