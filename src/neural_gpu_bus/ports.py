@@ -316,6 +316,9 @@ class Engine(Protocol):
     def backend(self) -> str:
         """Library and device, for the job's record."""
 
+    def float_type(self) -> str:
+        """``float64``, or ``float32`` where results have no more digits."""
+
     def run(
         self, workload: Workload, arrays: Mapping[str, Array], params: Any
     ) -> dict[str, Array]: ...

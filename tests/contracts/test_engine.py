@@ -55,6 +55,7 @@ def test_says_who_it_is(engine: Any) -> None:
     assert reason
     assert engine.name in ENGINE_NAMES
     assert engine.backend()
+    assert engine.float_type() in ("float32", "float64")
 
 
 @pytest.mark.parametrize("name", list(WORKLOADS))

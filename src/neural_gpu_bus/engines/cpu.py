@@ -29,6 +29,10 @@ class CpuEngine:
         """Library below this engine."""
         return "numba"
 
+    def float_type(self) -> str:
+        """Every kernel computes in float64."""
+        return "float64"
+
     def run(self, workload: Workload, arrays: Mapping[str, Array], params: Any) -> dict[str, Array]:
         """Outputs of the workload's compiled kernel."""
         kernel = workload.kernels.cpu

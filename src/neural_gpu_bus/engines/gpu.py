@@ -67,6 +67,10 @@ class GpuEngine:
         """Library, device and float type, e.g. ``mlx:gpu:float32``."""
         return _words(self._opened())
 
+    def float_type(self) -> str:
+        """Widest float of the device."""
+        return self._opened().float_type
+
     def run(self, workload: Workload, arrays: Mapping[str, Array], params: Any) -> dict[str, Array]:
         """Outputs of the workload's array kernel, back on the host."""
         backend, kernel = self._opened(), workload.kernels.array

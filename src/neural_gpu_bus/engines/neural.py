@@ -66,6 +66,10 @@ class NeuralEngine:
         """Provider in use, e.g. ``onnxruntime:CPUExecutionProvider``."""
         return f"onnxruntime:{self._chosen()}{self._note}"
 
+    def float_type(self) -> str:
+        """Networks compute in float32, whatever runs them."""
+        return "float32"
+
     def run(self, workload: Workload, arrays: Mapping[str, Array], params: Any) -> dict[str, Array]:  # noqa: ARG002
         """Outputs of the workload's network, batch by batch."""
         can, reason = self.available()

@@ -1,8 +1,9 @@
 """Chooses the engine of a job: the one asked for, else the one that measured best here.
 
-First use goes by rule. After that every engine that can run the workload is tried (its first run
-warms it up and does not count), and then the fastest runs of each decide, for each workload and
-size class. All in this process and bounded.
+Only engines of one precision are compared, the widest that can run the workload: else the digits
+of a result would depend on which engine was being tried. First use goes by rule. After that each
+is tried (its first run warms it up and does not count), and then the fastest runs of each decide,
+for each workload and size class. All in this process and bounded.
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class MeasuredEngine:
         """As the engine says."""
         return self._engine.backend()
 
+    def float_type(self) -> str:
+        """As the engine says."""
+        return self._engine.float_type()
+
     def run(self, workload: Workload, arrays: Mapping[str, Array], params: Any) -> dict[str, Array]:
         """Run and tell the planner how long it took; a failed run tells nothing."""
         start_s = self._clock_s()
@@ -134,15 +139,22 @@ class MeasuringPlanner:
         return engine.name
 
     def _planned(self, workload: Workload, key: Key, cost: float) -> tuple[EngineName, str]:
-        able = [name for name, engine in self._engines.items() if _can_run(engine, workload)]
-        if not able:
+        floats = {
+            name: engine.float_type()
+            for name, engine in self._engines.items()
+            if _can_run(engine, workload)
+        }
+        if not floats:
             raise EngineUnavailableError(
                 f"no engine can run {workload.name} here",
                 hint="see `ngb doctor`",
                 engine="",
             )
+        widest = max(floats.values())  # float32 < float64
+        able = [name for name, float_type in floats.items() if float_type == widest]
         if len(able) == 1:
-            return able[0], f"the only engine here that has a kernel of {workload.name}"
+            narrower = f" in {widest}" if len(floats) > 1 else ""
+            return able[0], f"the only engine here that has a kernel of {workload.name}{narrower}"
         times = self._times_of(key)
         size = f"about {cost:.1g} operations"
         if not times.runs:

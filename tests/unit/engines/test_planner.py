@@ -32,8 +32,11 @@ class Clock:
 class FakeEngine:
     """Takes as long as it is told; ``missing`` says why it cannot run."""
 
-    def __init__(self, name: str, clock: Clock, takes_s: float, missing: str = "") -> None:
+    def __init__(
+        self, name: str, clock: Clock, takes_s: float, missing: str = "", floats: str = "float64"
+    ) -> None:
         self.name, self.clock, self.takes_s, self.missing = name, clock, takes_s, missing
+        self.floats = floats
 
     def available(self) -> tuple[bool, str]:
         return not self.missing, self.missing or "it is here"
@@ -43,6 +46,9 @@ class FakeEngine:
 
     def backend(self) -> str:
         return f"fake:{self.name}"
+
+    def float_type(self) -> str:
+        return self.floats
 
     def run(self, workload: Any, arrays: Any, params: Any) -> dict[str, Any]:
         self.clock.now_s += self.takes_s
@@ -98,6 +104,23 @@ def test_one_able_engine_needs_no_measuring(planner: MeasuringPlanner) -> None:
 
     assert choice.engine == "cpu"
     assert choice.reason == "the only engine here that has a kernel of test.work"
+
+
+def test_engines_of_fewer_digits_are_for_those_who_ask(clock: Clock) -> None:
+    engines = [
+        FakeEngine("cpu", clock, 1.0),
+        FakeEngine("gpu", clock, 0.5),
+        FakeEngine("neural", clock, 0.1, floats="float32"),
+    ]
+    planner = MeasuringPlanner(engines, clock)  # type: ignore[arg-type]
+    chosen = {run(planner, workload()).engine for _ in range(10)}
+    alone = run(planner, workload(array=None))
+
+    assert chosen == {"cpu", "gpu"}
+    assert alone.engine == "cpu"
+    assert alone.reason == "the only engine here that has a kernel of test.work in float64"
+    assert run(planner, workload(), "neural").engine == "neural"
+    assert run(planner, workload(cpu=None, array=None)).engine == "neural"
 
 
 @pytest.mark.parametrize(("cost", "first"), [(1e6, "cpu"), (ACCELERATOR_COST_MIN, "gpu")])
