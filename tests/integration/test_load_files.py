@@ -179,6 +179,15 @@ def test_rows_missing_from_a_table_without_a_key_are_told_and_loaded_again_when_
     assert playground.rows("SELECT a FROM t ORDER BY a") == [(1,), (2,), (2,), (3,)]
 
 
+def test_numbers_that_became_text_are_noted(playground: Playground, tmp_path: Path) -> None:
+    file = csv(tmp_path, "asset;price\nA;1,5\nB;2,25\n")
+
+    (report,) = playground.loader.load([file], playground.table("t"))
+
+    (note,) = report.notes
+    assert "column 'price' is text; values such as '1,5'" in note
+
+
 def test_a_column_declared_text_is_text(playground: Playground, tmp_path: Path) -> None:
     file = csv(tmp_path, "code,v\n1,2\n")
 

@@ -132,8 +132,8 @@ def _notes(reports: list[LoadReport]) -> list[str]:
     """What deserves a sentence of its own, each once."""
     notes = [note for report in reports for note in report.notes]
     notes += [
-        f"table {report.table} is {report.missing_rows:,} rows shorter than the files loaded into "
-        "it; --again loads a file once more"
+        f"table {report.table} lacks {report.missing_rows:,} of the rows that were loaded into it; "
+        "--again loads a file once more"
         for report in reports
         if report.missing_rows
     ]

@@ -72,8 +72,8 @@ def test_missing_rows_and_notes_are_told_below(plane: FakePlane, app: typer.Type
     assert plane.asked[0]["again"] is True
     assert result.stderr.splitlines()[-2:] == [
         "note: [bold] numbers",
-        "note: table t is 1,234 rows shorter than the files loaded into it; --again loads a file "
-        "once more",
+        "note: table t lacks 1,234 of the rows that were loaded into it; --again loads a file once "
+        "more",
     ]
 
 

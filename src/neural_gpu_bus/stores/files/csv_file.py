@@ -45,12 +45,23 @@ class CsvFile:
     def read(self, types: Mapping[str, pa.DataType]) -> FileRows:
         """Its rows; columns without a type in ``types`` are looked at first, in every row."""
         rows: int | None = None
+        notes: tuple[str, ...] = ()
         known = {name: types[name] for name in self.column_names if name in types}
         if len(known) < len(self.column_names):
-            found, rows = self._survey(known)
-            known |= found
+            surveys, rows = self._survey(known)
+            known |= {name: survey.type for name, survey in surveys.items()}
+            notes = tuple(self._notes(surveys))
         schema = pa.schema([(name, known[name]) for name in self.column_names])
-        return FileRows(schema, rows, lambda: self._batches(schema), self._line_of)
+        return FileRows(schema, rows, lambda: self._batches(schema), self._line_of, notes)
+
+    def _notes(self, surveys: Mapping[str, csv_types.ColumnSurvey]) -> Iterator[str]:
+        for name, survey in surveys.items():
+            if survey.written_number is not None:
+                yield (
+                    f"{self.path}: column {name!r} is text; values such as "
+                    f"{survey.written_number!r} are read as numbers once they have a decimal point "
+                    "and nothing but digits beside it"
+                )
 
     def _check_header(self) -> None:
         names = self.column_names
@@ -69,8 +80,10 @@ class CsvFile:
             if names.count(name) > 1:
                 raise bad_file(self.path, f"two columns are named {name!r}", "rename one of them")
 
-    def _survey(self, known: Mapping[str, pa.DataType]) -> tuple[dict[str, pa.DataType], int]:
-        """Types of the columns that are not known, from all rows, and the number of rows."""
+    def _survey(
+        self, known: Mapping[str, pa.DataType]
+    ) -> tuple[dict[str, csv_types.ColumnSurvey], int]:
+        """The columns whose types are not known, looked at in all rows, and the number of rows."""
         surveys = {
             name: csv_types.ColumnSurvey() for name in self.column_names if name not in known
         }
@@ -93,7 +106,7 @@ class CsvFile:
                 "has a header and no rows, so that its columns have no types",
                 "load a file with rows first, or create the table",
             )
-        return {name: survey.type for name, survey in surveys.items()}, rows
+        return surveys, rows
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         rows = 0

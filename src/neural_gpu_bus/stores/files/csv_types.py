@@ -43,6 +43,11 @@ _TRUTH = re.compile(r"true|false", re.IGNORECASE)
 #: 007 is a name and not seven; more than 18 digits are an identity and not a quantity.
 _CODE = re.compile(r"[+-]?(0\d+|\d{19,})")
 
+#: Numbers as people write them and no float is read: 1.234,5 and 1,234.5 and 1,5 and 5% and $5.
+_WRITTEN_NUMBER = re.compile(
+    r"[+-]?[$€£]?(\d{1,3}([.,'\u00a0\u202f]\d{3})+([.,]\d+)?|\d+([.,]\d+)?)\s?[%$€£]?"
+)
+
 #: Types of each kind, each holding all that stand before it.
 _LADDERS: dict[str, tuple[pa.DataType, ...]] = {
     "number": (pa.int64(), pa.float64()),
@@ -84,6 +89,8 @@ class ColumnSurvey:
         self._met_code = False
         self._large_before = False
         self._beyond_float = False
+        #: A value of a text column whose values are mostly numbers to people.
+        self.written_number: str | None = None
 
     @property
     def type(self) -> pa.DataType:
@@ -133,6 +140,17 @@ class ColumnSurvey:
         kind, count = kinds.most_common(1)[0]
         is_plain = count * 2 > kinds.total() and kind in _LADDERS and not kinds["code"]
         self._ladder = _LADDERS[kind if is_plain else "text"]
+        if self.type == pa.string():
+            self._look_for_numbers(words, kinds)
+
+    def _look_for_numbers(self, words: list[str], kinds: Counter[str]) -> None:
+        written = [
+            word
+            for word in words
+            if _kind_of(word) == "text" and _WRITTEN_NUMBER.fullmatch(word) is not None
+        ]
+        if written and (len(written) + kinds["number"]) * 2 > kinds.total():
+            self.written_number = written[0]
 
     def _misfit(self, text: Any) -> int | None:
         type_ = self.type

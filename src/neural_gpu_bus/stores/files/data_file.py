@@ -23,6 +23,8 @@ class FileRows:
     batches: Callable[[], Iterator[pa.RecordBatch]]
     #: Line of the text file where a row starts (1 = first line, row 1 = first data row).
     line_of: Callable[[int], int | None]
+    #: What is worth a look though nothing is wrong, in sentences.
+    notes: tuple[str, ...] = ()
 
 
 class DataFile(Protocol):

@@ -159,6 +159,7 @@ class FileLoader:
             created=outcome.created,
             repeated=outcome.repeated,
             missing_rows=outcome.missing_rows,
+            notes=outcome.notes,
         )
 
 
@@ -170,6 +171,7 @@ class _Outcome:
     created: bool = False
     repeated: bool = False
     missing_rows: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ class _Load:
             index=() if wanted_key else known.index,
         )
         note_file_rows(connection, definition.oid, digest, count)
-        return _Outcome(count, created=table.created)
+        return _Outcome(count, created=table.created, notes=data.notes)
 
     def _types(
         self, connection: psycopg.Connection, table: TableDefinition | None

@@ -110,6 +110,36 @@ def test_a_column_declared_text_takes_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "example"),
+    [
+        (["1,5", "2", "3,25"], "1,5"),
+        (["1.234,5", "-7.000"], "1.234,5"),
+        (["$5", "£12.50"], "$5"),
+        (["5%", "7.5 %"], "5%"),
+        (["1.234,5", "AAPL", "MSFT"], None),
+        (["AAPL", "MSFT", "1.5"], None),
+        (["007", "012"], None),
+        (["31.01.2024", "1.2.3"], None),
+        (["1.5", "2"], None),
+    ],
+)
+def test_text_that_people_read_as_numbers_is_noted(
+    tmp_path: Path, values: list[str], example: str | None
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("v;w\n" + "".join(f"{value};1\n" for value in values))
+
+    notes = open_file(path).read({}).notes
+
+    if example is None:
+        assert notes == ()
+    else:
+        (note,) = notes
+        assert f"column 'v' is text; values such as {example!r}" in note
+        assert open_file(path).read({"v": pa.string()}).notes == ()
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         (["1"] * 2000 + ["0012"], r"row 2001 .*: '0012' is not a number \(with leading zeros"),
