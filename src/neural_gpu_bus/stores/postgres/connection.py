@@ -31,6 +31,21 @@ APPLICATION_NAME = "neural_gpu_compute"
 #: 14 is the oldest that is still maintained (until 2026-11) and has TID range scans.
 SERVER_VERSION_MIN = 14
 
+SET_UP = b"SET TimeZone = 'UTC'"
+#: Takes back what a statement left in its session: role, settings, locks, temporary tables, last
+#: values of sequences. DISCARD ALL does the same, and must be alone in its message: 35 us against
+#: 11 (PostgreSQL 18, one core, 2026-11-22).
+CLEAN_UP = b"; ".join(
+    [
+        b"SET SESSION AUTHORIZATION DEFAULT",
+        b"RESET ALL",
+        SET_UP,
+        b"SELECT pg_advisory_unlock_all()",
+        b"DISCARD TEMP",
+        b"DISCARD SEQUENCES",
+    ]
+)
+
 #: psycopg rounds a shorter limit up to this (psycopg/conninfo.py, timeout_from_conninfo).
 _CONNECT_TIMEOUT_S_MIN = 2
 
@@ -67,7 +82,7 @@ def connect(dsn: str, *, timeout_s: float) -> psycopg.Connection:
     try:
         _check_version(connection.info.server_version, address)
         with translated(address):
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(SET_UP)
     except BaseException:
         connection.close()
         raise
@@ -116,8 +131,12 @@ def _unreachable(text: str, address: str) -> ServerUnreachableError:
 
 
 @contextmanager
-def translated(address: str, *, timeout_s: float | None = None) -> Iterator[None]:
-    """Turn psycopg's errors into ours; ``address`` as ``addresses`` shows it."""
+def translated(
+    address: str, *, timeout_s: float | None = None, prefix_characters: int = 0
+) -> Iterator[None]:
+    """Turn psycopg's errors into ours; ``address`` as ``addresses`` shows it, positions counted
+    behind ``prefix_characters`` of our own.
+    """
     try:
         yield
     except psycopg.Error as error:
@@ -125,11 +144,17 @@ def translated(address: str, *, timeout_s: float | None = None) -> Iterator[None
             error.sqlstate,
             error.diag.message_primary or " ".join(str(error).split()),
             address,
-            position=error.diag.statement_position,
+            position=position_behind(prefix_characters, error.diag.statement_position),
             detail=error.diag.message_detail,
             hint=error.diag.message_hint,
             timeout_s=timeout_s,
         ) from error
+
+
+def position_behind(prefix_characters: int, position: str | None) -> str | None:
+    """The server's position, counted in the caller's statement alone; None outside of it."""
+    counted = int(position or 0) - prefix_characters
+    return str(counted) if counted > 0 else None
 
 
 def failure_from(

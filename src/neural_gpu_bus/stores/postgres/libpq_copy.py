@@ -11,7 +11,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from neural_gpu_bus.stores.postgres.column_types import SourceColumn
-from neural_gpu_bus.stores.postgres.connection import translated
+from neural_gpu_bus.stores.postgres.connection import CLEAN_UP, translated
 from neural_gpu_bus.stores.postgres.copy_decode import CopyScan
 from neural_gpu_bus.stores.postgres.deadline import Deadline
 from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer
@@ -19,8 +19,7 @@ from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer
 #: Rows between two looks at the clock.
 ROWS_BETWEEN_LOOKS = 4096
 
-#: What the server reports of a session, and what would change how a later statement is read.
-_REPORTED = (b"TimeZone", b"client_encoding", b"standard_conforming_strings")
+_COPY = b"COPY ("
 
 
 class LibpqCopy:
@@ -39,18 +38,9 @@ class LibpqCopy:
         self._address = address
         self._deadline = deadline
         self.finished = True
-        self._session = self._reported()
-
-    @property
-    def tainted(self) -> bool:
-        """The session was changed by the statement itself (set_config)."""
-        return self._reported() != self._session
 
     def close(self) -> None:
         """Nothing was taken from the connection."""
-
-    def _reported(self) -> list[bytes | None]:
-        return [self._pgconn.parameter_status(name) for name in _REPORTED]
 
     def describe(self, sql: bytes) -> list[tuple[str, int]] | None:
         """Names and type OIDs of the statement's columns, None where it returns no rows."""
@@ -71,26 +61,31 @@ class LibpqCopy:
     def leave(self) -> None:
         """End the transaction that ``describe`` opened."""
         with translated(self._address):
-            self._connection.execute("ROLLBACK")
-        self.finished = True
+            self._end(b"ROLLBACK")
 
     def copy(self, sql: bytes, columns: Sequence[SourceColumn]) -> CopyScan:
         """Receive the rows into the buffer, as one stream."""
         scan = CopyScan(columns, framed=False)
         limit_ms = math.ceil(self._deadline.left_s() * 1000)
-        with translated(self._address, timeout_s=self._deadline.timeout_s):
+        with translated(
+            self._address, timeout_s=self._deadline.timeout_s, prefix_characters=len(_COPY)
+        ):
             self._connection.execute(f"SET LOCAL statement_timeout = {limit_ms}")
             try:
-                self._receive(b"COPY (" + sql + b"\n) TO STDOUT (FORMAT BINARY)")
+                self._receive(_COPY + sql + b"\n) TO STDOUT (FORMAT BINARY)")
             except psycopg.Error:
                 if not self._connection.broken:
                     self.leave()
                 raise
-            self._connection.execute("COMMIT")
-        self.finished = True
+            self._end(b"COMMIT")
         scan.feed(self._buffer.bytes, self._buffer.stop)
         scan.finish(self._buffer.bytes, self._buffer.stop)
         return scan
+
+    def _end(self, command: bytes) -> None:
+        """End the transaction and clean the session up, in one round trip."""
+        self._connection.execute(command + b"; " + CLEAN_UP)
+        self.finished = True
 
     def _receive(self, command: bytes) -> None:
         self._pgconn.send_query(command)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import psycopg
 
@@ -25,8 +24,7 @@ from neural_gpu_bus.stores.postgres.libpq_copy import LibpqCopy
 from neural_gpu_bus.stores.postgres.near_names import with_near_tables
 from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer, ReceiveBuffers
-
-Params = Mapping[str, Any] | Sequence[Any] | None
+from neural_gpu_bus.stores.postgres.statement import Params, bound
 
 #: Longest wait for the server to take a cancel request; the connection is closed after it anyway.
 CANCEL_TIMEOUT_S = 2.0
@@ -93,7 +91,7 @@ class PostgresReader:
         with self._buffers.lend() as buffer:
             with self._pool.lend() as connection:
                 deadline = Deadline(limit_s, self._address)
-                statement = _bound(connection, sql, params)
+                statement = bound(connection, sql, params)
                 try:
                     scan = self._receive(connection, buffer, deadline, statement)
                 except QueryError as error:
@@ -143,7 +141,6 @@ class PostgresReader:
             if not exchange.finished:
                 with suppress(psycopg.Error):
                     connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
-            if not exchange.finished or exchange.tainted:
                 connection.close()
 
     def _learn_types(
@@ -191,26 +188,6 @@ class PostgresReader:
                 sqlstate=None,
             )
         return [source_column(name, oid, self._text_types) for name, oid in fields]
-
-
-def _bound(connection: psycopg.Connection, sql: str, params: Params) -> bytes:
-    """The statement with its parameters as literals: COPY takes no others."""
-    if params is not None:
-        try:
-            sql = psycopg.ClientCursor(connection).mogrify(sql, params)
-        except (psycopg.Error, TypeError) as error:
-            raise BadParameterError(
-                f"the statement's parameters do not fit: {error}",
-                hint="name each value as %(name)s in the statement and give a mapping, or %s "
-                "and a sequence; write % itself as %%",
-                parameter="params",
-            ) from error
-    statement = sql.rstrip().rstrip(";").encode(errors="surrogatepass")
-    if b"\x00" in statement:
-        raise QueryError(
-            "the statement has a NUL character", hint="PostgreSQL takes none", sqlstate=None
-        )
-    return statement
 
 
 def _not_copyable(error: QueryError) -> QueryError:

@@ -19,21 +19,17 @@ DESCRIBE = b"D\x00\x00\x00\x06S\x00"
 COMMAND_COMPLETE = ord("C")
 ERROR = ord("E")
 READY = ord("Z")
+READY_IDLE = b"Z\x00\x00\x00\x05I"
 ROW_DESCRIPTION = ord("T")
 NO_DATA = ord("n")
-PARAMETER_STATUS = ord("S")
-#: Say nothing that reading needs: ParseComplete, ParameterDescription, notices, notifications,
-#: and where COPY begins and ends.
-UNINTERESTING = frozenset(b"1tNAGHc")
+NOTICE = ord("N")
+#: Quote values, of any length.
+REPORTS = frozenset({ERROR, NOTICE})
+#: Say nothing that reading needs: ParseComplete, ParameterDescription, notifications, the
+#: session's parameters, where COPY begins and ends, and what cleaning up returns.
+UNINTERESTING = frozenset(b"1tASGHcD")
 #: All that may stand between CopyData messages and around them.
-KNOWN = UNINTERESTING | {
-    COMMAND_COMPLETE,
-    ERROR,
-    READY,
-    ROW_DESCRIPTION,
-    NO_DATA,
-    PARAMETER_STATUS,
-}
+KNOWN = UNINTERESTING | REPORTS | {COMMAND_COMPLETE, READY, ROW_DESCRIPTION, NO_DATA}
 
 _FIELD = struct.Struct("!IhIhih")
 
@@ -58,6 +54,11 @@ def parse(sql: bytes) -> bytes:
 def query(sql: bytes) -> bytes:
     """A simple query."""
     return _framed(b"Q", sql + b"\x00")
+
+
+def command_complete(words: bytes) -> bytes:
+    """What the server says after a statement."""
+    return _framed(b"C", words + b"\x00")
 
 
 def _framed(tag: bytes, body: bytes) -> bytes:

@@ -24,6 +24,10 @@ def test_parse_names_neither_statement_nor_types() -> None:
     assert wire.parse(b"SELECT 1") == b"P\x00\x00\x00\x10\0SELECT 1\0\0\0"
 
 
+def test_a_completed_command_is_framed_as_the_server_does() -> None:
+    assert wire.command_complete(b"SET") == b"C\x00\x00\x00\x08SET\0"
+
+
 def test_a_row_description_gives_names_and_types() -> None:
     body = description((b"ts", 1184), ("größe".encode(), 701))
 
