@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from fix_reader import open_reader
 from neural_gpu_bus.memory import UnifiedMemory
@@ -125,6 +126,15 @@ def test_what_a_statement_changes_in_its_session_ends_with_it(reader: PostgresRe
     assert rows(reader, statement) == before
     assert (before[0]["timezone"], before[0]["application_name"]) == ("UTC", APPLICATION_NAME)
     assert rows(reader, "SELECT (1 / 3.0)::float8::text AS x") == [{"x": "0.3333333333333333"}]
+
+
+def test_settings_of_the_address_stay(postgres_dsn: str) -> None:
+    dsn = make_conninfo(postgres_dsn, options="-c role=pg_monitor -c extra_float_digits=0")
+    statement = "SELECT current_user::text AS u, current_setting('extra_float_digits') AS d"
+    for direct in (True, False):
+        with open_reader(dsn, direct=direct) as reader:
+            for _ in range(2):
+                assert rows(reader, statement) == [{"u": "pg_monitor", "d": "0"}]
 
 
 def test_statement_timeout_does_not_outlive_its_statement(reader: PostgresReader) -> None:

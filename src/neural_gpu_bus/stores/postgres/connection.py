@@ -38,6 +38,8 @@ SET_UP = b"SET TimeZone = 'UTC'"
 CLEAN_UP = b"; ".join(
     [
         b"SET SESSION AUTHORIZATION DEFAULT",
+        # The line above leaves no role, this goes back to the connection's or the user's own.
+        b"RESET ROLE",
         b"RESET ALL",
         SET_UP,
         b"SELECT pg_advisory_unlock_all()",
