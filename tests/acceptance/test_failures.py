@@ -162,6 +162,14 @@ def test_a_bad_value_in_a_file(ngb: Ngb, tmp_path: Path) -> None:
     assert "2" in ngb("query", "SELECT count(*) AS rows FROM bars_for_failures").stdout
 
 
+def test_a_stray_quote_in_a_file(ngb: Ngb, tmp_path: Path) -> None:
+    (tmp_path / "stray.csv").write_text('asset,price\nA,1\n"B,2\nC,3\n')
+
+    result = ngb("load", "stray.csv", "--table", "quotes_for_failures")
+
+    assert_told(result, "A quote is missing", 2)
+
+
 def test_the_memory_budget_is_too_small(ngb: Ngb) -> None:
     rows = "SELECT g::int8 FROM generate_series(1, 300000) g"
 
