@@ -124,7 +124,10 @@ class DataPlane:
         return frame
 
     def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Frame:
-        """Copy columns, once, into shared memory as the newest version of ``name``."""
+        """Copy columns, once, into shared memory as the newest version of ``name``.
+
+        Names that begin with ``jobs/`` are for results of jobs.
+        """
         return self.memory.put(name, columns)
 
     def get(self, name: str, version: int | None = None) -> Frame:

@@ -47,7 +47,7 @@ class KeptResults:
         else:
             self._kept.append(block)
             self._kept_bytes += block.nbytes
-        self._drop_oldest(block.created_ns)
+        self._drop_oldest(block)
         return frame
 
     def _must_look(self) -> bool:
@@ -62,15 +62,16 @@ class KeptResults:
         self._kept_bytes = sum(block.nbytes for block in blocks)
         self._unseen_results = self._unseen_bytes = 0
 
-    def _drop_oldest(self, now_ns: int) -> None:
+    def _drop_oldest(self, newest: BlockDescriptor) -> None:
         """The newest stays in any case: its answer is yet to be given."""
-        oldest_ns = now_ns - self._age_ns_max
-        while len(self._kept) > 1 and (
+        oldest_ns = newest.created_ns - self._age_ns_max
+        while self._kept and self._kept[0].uuid != newest.uuid and (
             self._kept[0].created_ns < oldest_ns
             or self._kept_bytes > self._bytes_max
             or len(self._kept) > RESULTS_MAX
         ):
             gone = self._kept.popleft()
             self._kept_bytes -= gone.nbytes
-            with suppress(DatasetNotFoundError):  # another worker was first
-                self._memory.drop(gone.name)
+            if gone.name != newest.name:  # else the same job, tried again
+                with suppress(DatasetNotFoundError):  # another worker was first
+                    self._memory.drop(gone.name)

@@ -87,6 +87,17 @@ def test_one_result_above_the_share_stays_until_the_next(
     assert memory.names() == ["jobs/small"]
 
 
+def test_a_job_tried_again_keeps_its_result(memory: UnifiedMemory, clock: Clock) -> None:
+    kept = keep(memory, ttl_s=10)
+    kept.publish("a", SMALL)
+    kept.publish("b", SMALL)
+    clock.now_ns = 10**12
+    again = kept.publish("a", SMALL)
+
+    assert memory.get("jobs/a") == again
+    assert memory.names() == ["jobs/a"]
+
+
 def test_a_result_that_is_gone_already_is_no_trouble(
     memory: UnifiedMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +115,7 @@ def test_a_result_that_is_gone_already_is_no_trouble(
 def test_looking_at_all_results_is_rare() -> None:
     looks = []
     frame = SimpleNamespace(
-        descriptor=SimpleNamespace(nbytes=1000, created_ns=0, name="jobs/a"), rows=1
+        descriptor=SimpleNamespace(nbytes=1000, created_ns=0, name="jobs/a", uuid="1"), rows=1
     )
     memory = SimpleNamespace(
         put_result=lambda job_id, table: frame,
