@@ -65,10 +65,14 @@ class KeptResults:
     def _drop_oldest(self, newest: BlockDescriptor) -> None:
         """The newest stays in any case: its answer is yet to be given."""
         oldest_ns = newest.created_ns - self._age_ns_max
-        while self._kept and self._kept[0].uuid != newest.uuid and (
-            self._kept[0].created_ns < oldest_ns
-            or self._kept_bytes > self._bytes_max
-            or len(self._kept) > RESULTS_MAX
+        while (
+            self._kept
+            and self._kept[0].uuid != newest.uuid
+            and (
+                self._kept[0].created_ns < oldest_ns
+                or self._kept_bytes > self._bytes_max
+                or len(self._kept) > RESULTS_MAX
+            )
         ):
             gone = self._kept.popleft()
             self._kept_bytes -= gone.nbytes
