@@ -17,7 +17,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -193,10 +193,16 @@ def session_blocks(folder: Path) -> tuple[int, int]:
     """
     count = nbytes = 0
     for session in list(os.scandir(folder / SESSIONS)):
-        try:
-            found = [entry.stat() for entry in os.scandir(session.path) if entry.name != "lock"]
-        except FileNotFoundError:
-            continue  # that process ended while we looked
+        found = list(_block_statuses(session.path))
         count += len(found)
         nbytes += sum(status.st_size for status in found if status.st_nlink == 1)
     return count, nbytes
+
+
+def _block_statuses(session: str) -> Iterator[os.stat_result]:
+    """Of those blocks that stay while we look: any may be dropped, and its process end."""
+    with suppress(FileNotFoundError), os.scandir(session) as entries:
+        for entry in entries:
+            if entry.name != "lock":
+                with suppress(FileNotFoundError):
+                    yield entry.stat()

@@ -77,3 +77,14 @@ def test_what_an_earlier_boot_left_is_forgotten(
 )
 def test_only_block_paths_are_block_paths(path: str) -> None:
     assert not folders.BLOCK_PATH.fullmatch(path)
+
+
+def test_a_block_that_goes_while_it_is_counted_hides_no_other(memory_folder: Path) -> None:
+    """A link to nothing is listed and has no status, like a block dropped in between."""
+    session = memory_folder / "sessions" / ("a" * 32)
+    session.mkdir(parents=True)
+    for name in ("b", "c"):
+        (session / f"{name}.arrow").write_bytes(b"1234")
+        (session / f"{name}{name}.arrow").symlink_to("nothing")
+
+    assert folders.session_blocks(memory_folder) == (2, 8)
