@@ -164,6 +164,31 @@ def test_the_same_file_again_brings_back_rows_of_a_table_with_a_key(
     assert playground.rows("SELECT * FROM t ORDER BY k") == [(1, "a"), (2, "b"), (3, "c")]
 
 
+def test_an_unchanged_table_is_not_written_through_again(
+    playground: Playground, tmp_path: Path
+) -> None:
+    files = [csv(tmp_path, "k,v\n1,a\n2,b\n"), csv(tmp_path, "k,v\n3,c\n", "more.csv")]
+    told: list[int] = []
+
+    def load() -> list[int]:
+        """Rows that each file sent to the server."""
+        told.clear()
+        for file in files:
+            told.append(0)
+            playground.loader.load(
+                [file], playground.table("t"), key=["k"], progress=lambda done, _: told.append(done)
+            )
+        return told
+
+    assert load() == [0, 2, 0, 1]
+    assert load() == [0, 2, 0, 1], "the second file changed the table after the first"
+    assert load() == [0, 0]
+    playground.run("DELETE FROM t WHERE k = 3")
+    playground.run("INSERT INTO t VALUES (4, 'd')")
+    assert load() == [0, 2, 0, 1]
+    assert playground.rows("SELECT k FROM t ORDER BY k") == [(1,), (2,), (3,), (4,)]
+
+
 def test_rows_missing_from_a_table_without_a_key_are_told_and_loaded_again_when_asked(
     playground: Playground, tmp_path: Path
 ) -> None:

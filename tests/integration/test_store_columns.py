@@ -25,7 +25,7 @@ from neural_gpu_bus.errors import (
     UnsupportedTypeError,
 )
 from neural_gpu_bus.stores.postgres.connection import connect
-from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers
+from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers, loaded_file
 from neural_gpu_bus.stores.postgres.pool import Pool
 from neural_gpu_bus.stores.postgres.writer import PostgresWriter
 
@@ -354,11 +354,18 @@ def test_a_ledger_of_an_older_version_keeps_its_jobs_and_takes_several_tables(
             "stored_at timestamptz NOT NULL DEFAULT now())"
         )
         connection.execute("INSERT INTO ngb_ledger.stored_jobs VALUES ('j', 't', 1)")
+        connection.execute(
+            "CREATE TABLE ngb_ledger.loaded_files (table_oid oid, sha256 text, "
+            "table_name text NOT NULL, rows bigint NOT NULL, "
+            "loaded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (table_oid, sha256))"
+        )
+        connection.execute("INSERT INTO ngb_ledger.loaded_files VALUES (1, 'f', 't', 5)")
 
         for _ in range(2):
             ensure_ledgers(connection)
 
         assert [claim_job(connection, "j", table, 1) for table in ("t", "u")] == [False, True]
+        assert loaded_file(connection, 1, "f") == (5, None)
 
 
 def test_a_job_stored_from_many_threads_at_once_stores_once(playground: Playground) -> None:

@@ -27,20 +27,22 @@ _CREATE = (
         stored_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (job_id, table_name))""",
     """CREATE TABLE IF NOT EXISTS ngb_ledger.loaded_files (
         table_oid oid, sha256 text, table_name text NOT NULL, rows bigint NOT NULL,
-        loaded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (table_oid, sha256))""",
+        loaded_at timestamptz NOT NULL DEFAULT now(), table_state text,
+        PRIMARY KEY (table_oid, sha256))""",
 )
 
-#: Columns in the key of ``stored_jobs``, where both ledgers are there; it was ``job_id`` alone.
-_READ_KEY_SIZE = """
-SELECT indnkeyatts FROM pg_index
-WHERE indrelid = to_regclass('ngb_ledger.stored_jobs') AND indisprimary
-AND to_regclass('ngb_ledger.loaded_files') IS NOT NULL
+#: The key of ``stored_jobs`` was ``job_id`` alone, and ``loaded_files`` had no ``table_state``.
+_ARE_AS_WANTED = """
+SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = to_regclass('ngb_ledger.stored_jobs')
+               AND indisprimary AND indnkeyatts = 2)
+   AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('ngb_ledger.loaded_files')
+               AND attname = 'table_state')
 """
-_KEY_SIZE = 2
 
-_WIDEN_KEY = (
+_RENEW = (
     "ALTER TABLE ngb_ledger.stored_jobs DROP CONSTRAINT stored_jobs_pkey, "
-    "ADD PRIMARY KEY (job_id, table_name)"
+    "ADD PRIMARY KEY (job_id, table_name)",
+    "ALTER TABLE ngb_ledger.loaded_files ADD COLUMN IF NOT EXISTS table_state text",
 )
 
 
@@ -56,7 +58,8 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
             for statement in _CREATE:
                 connection.execute(statement)
             if not _are_as_wanted(connection):
-                connection.execute(_WIDEN_KEY)
+                for statement in _RENEW:
+                    connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege as error:
         raise QueryError(
             f"the ledgers of schema ngb_ledger cannot be made: {error.diag.message_primary}",
@@ -67,7 +70,7 @@ def ensure_ledgers(connection: psycopg.Connection) -> None:
 
 
 def _are_as_wanted(connection: psycopg.Connection) -> bool:
-    return connection.execute(_READ_KEY_SIZE).fetchone() == (_KEY_SIZE,)
+    return connection.execute(_ARE_AS_WANTED).fetchone() == (True,)
 
 
 def forget_old(connection: psycopg.Connection) -> None:
@@ -110,6 +113,27 @@ def note_file_rows(connection: psycopg.Connection, table_oid: int, sha256: str, 
         "UPDATE ngb_ledger.loaded_files SET rows = %s WHERE table_oid = %s AND sha256 = %s",
         (rows, table_oid, sha256),
     )
+
+
+def note_table_state(
+    connection: psycopg.Connection, table_oid: int, sha256: str, state: str | None
+) -> None:
+    """The table (see ``table_state``) as it was when it held every row of the file."""
+    connection.execute(
+        "UPDATE ngb_ledger.loaded_files SET table_state = %s WHERE table_oid = %s AND sha256 = %s",
+        (state, table_oid, sha256),
+    )
+
+
+def loaded_file(
+    connection: psycopg.Connection, table_oid: int, sha256: str
+) -> tuple[int, str | None] | None:
+    """Rows of a file that was loaded into the table, and the table's state noted for it."""
+    return connection.execute(
+        "SELECT rows, table_state FROM ngb_ledger.loaded_files "
+        "WHERE table_oid = %s AND sha256 = %s",
+        (table_oid, sha256),
+    ).fetchone()
 
 
 def loaded_rows(connection: psycopg.Connection, table_oid: int) -> int:

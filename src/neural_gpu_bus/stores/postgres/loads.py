@@ -38,8 +38,10 @@ from neural_gpu_bus.stores.postgres.ledgers import (
     claim_file,
     ensure_ledgers,
     forget_files,
+    loaded_file,
     loaded_rows,
     note_file_rows,
+    note_table_state,
 )
 from neural_gpu_bus.stores.postgres.read_ahead import read_ahead
 from neural_gpu_bus.stores.postgres.table_definition import (
@@ -48,6 +50,7 @@ from neural_gpu_bus.stores.postgres.table_definition import (
     read_table,
 )
 from neural_gpu_bus.stores.postgres.table_name import TableName, parse_table_name
+from neural_gpu_bus.stores.postgres.table_state import table_state
 from neural_gpu_bus.stores.postgres.writing import (
     Rows,
     count_rows,
@@ -210,11 +213,16 @@ class _Load:
     def _is_no_work(
         self, connection: psycopg.Connection, table: TableDefinition, digest: str
     ) -> bool:
-        """True when these bytes would only be appended to what has them. It saves reading the
-        file; ``claim_file`` is what decides.
+        """True when these bytes were loaded and would only be appended, or nothing changed since.
+        It saves reading the file; ``claim_file`` is what decides.
         """
-        may_skip = not self.again and not self._existing_key(table)
-        return may_skip and _loaded_before(connection, table, digest)
+        if self.again or is_empty(connection, table):
+            return False
+        loaded = loaded_file(connection, table.oid, digest)
+        if loaded is None or not self._existing_key(table):
+            return loaded is not None
+        rows, state = loaded
+        return state is not None and state == table_state(connection, table, rows)
 
     def _write(self, connection: psycopg.Connection, data: FileRows, digest: str) -> _Outcome:
         known = recognise(self.file.column_names)
@@ -229,8 +237,7 @@ class _Load:
         )
         if not claim_file(connection, definition.oid, str(self.table), digest):
             if key:
-                mended = mend_rows(connection, definition, rows, key)
-                return _Outcome(mended, repeated=mended == 0)
+                return _mend(connection, definition, rows, key, digest)
             if not self.again:
                 return _nothing_done(connection, definition)
         count = write_rows(
@@ -242,6 +249,9 @@ class _Load:
             index=() if wanted_key else known.index,
         )
         note_file_rows(connection, definition.oid, digest, count)
+        if table.created and key:  # nobody else has seen it yet
+            state = table_state(connection, definition, count)
+            note_table_state(connection, definition.oid, digest, state)
         return _Outcome(count, created=table.created, notes=data.notes)
 
     def _types(
@@ -287,15 +297,22 @@ def _open(path: Path) -> DataFile:
     return file
 
 
-def _loaded_before(connection: psycopg.Connection, table: TableDefinition, digest: str) -> bool:
-    """True when these bytes were loaded into this table, unless it was emptied since."""
-    if is_empty(connection, table):
-        return False
-    found = connection.execute(
-        "SELECT FROM ngb_ledger.loaded_files WHERE table_oid = %s AND sha256 = %s",
-        (table.oid, digest),
-    ).fetchone()
-    return found is not None
+def _mend(
+    connection: psycopg.Connection,
+    table: TableDefinition,
+    rows: Rows,
+    key: Sequence[str],
+    digest: str,
+) -> _Outcome:
+    """Bring back what is missing or different. The state is taken before: a row that somebody
+    changes meanwhile then differs from it.
+    """
+    loaded = loaded_file(connection, table.oid, digest)
+    state = table_state(connection, table, loaded[0]) if loaded else None
+    mended = mend_rows(connection, table, rows, key)
+    if not mended:
+        note_table_state(connection, table.oid, digest, state)
+    return _Outcome(mended, repeated=not mended)
 
 
 def _nothing_done(connection: psycopg.Connection, table: TableDefinition) -> _Outcome:
