@@ -98,14 +98,18 @@ def test_the_same_bytes_again_change_nothing(playground: Playground, tmp_path: P
     assert playground.rows("SELECT count(*) FROM t") == [(2,)]
 
 
+@pytest.mark.parametrize("key", [None, ["a"]])
 def test_the_same_bytes_from_many_threads_are_loaded_once(
-    playground: Playground, tmp_path: Path
+    playground: Playground, tmp_path: Path, key: list[str] | None
 ) -> None:
     file = csv(tmp_path, "a,b\n1,x\n2,y\n")
 
     with ThreadPoolExecutor(4) as pool:
         reports = list(
-            pool.map(lambda _: playground.loader.load([file], playground.table("t"))[0], range(4))
+            pool.map(
+                lambda _: playground.loader.load([file], playground.table("t"), key=key)[0],
+                range(4),
+            )
         )
 
     assert sorted(report.rows for report in reports) == [0, 0, 0, 2]
