@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sample_results import sample_results
 
 from neural_gpu_bus.benchmarks.results import COLD, LIBRARY, TRADITIONAL
 from neural_gpu_bus.benchmarks.wording import duration, listed, slower, span, times
+from sample_results import sample_results
 
 
 @pytest.mark.parametrize(
