@@ -57,7 +57,7 @@ class PlainJobQueue:
             known = self._shared.jobs.get(job.id)
             state = JobState.LOST if known is None else known.state
             failed = state == JobState.FAILED
-            if known is not None and not failed and known.job.fingerprint != job.fingerprint:
+            if known is not None and known.job.fingerprint != job.fingerprint:
                 raise BadParameterError(f"job_id {job.id!r} is the id of another job")
             waiting = self.statistics().waiting
             if known is None and waiting >= self._waiting_max:

@@ -28,15 +28,18 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 ANOTHER_JOB = -1
 
 #: KEYS jobs, job:<id>, answer:<id>; ARGV group, id, job, waiting_max, fingerprint. 1 added, 0 known
-#: already, -1 known as another job, {waiting} refused. A failed job may be tried again, and mended
-#: for that: its old answer goes.
+#: already, -1 known as another job, {waiting} refused. A failed job may be tried again as it was;
+#: its old answer goes. Not mended under its id: a worker taken for dead may still finish the old
+#: one, and the ledger of what was stored knows ids alone.
 SUBMIT = (
     _WITH_GROUP
     + """
 local function known_as(fingerprint) return fingerprint == ARGV[5] and 0 or -1 end
 local raw = redis.call('LINDEX', KEYS[3], 0)
 local answer = raw and cmsgpack.unpack(raw)
-if answer and answer.status ~= 'failed' then return known_as(answer.fingerprint) end
+if answer and (answer.status ~= 'failed' or known_as(answer.fingerprint) ~= 0) then
+    return known_as(answer.fingerprint)
+end
 local entry = redis.call('GET', KEYS[2])
 local found = entry and redis.call('XRANGE', KEYS[1], entry, entry)[1]
 if found then return known_as(found[2][6]) end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ from neural_gpu_bus.embedded.home import (
     read_state,
     remove_folder,
 )
-from neural_gpu_bus.embedded.lock import holder, is_kept
+from neural_gpu_bus.embedded.lock import holder, is_kept, take_lock
 from neural_gpu_bus.embedded.processes import end_leftovers
 from neural_gpu_bus.embedded.records import SERVER_NAMES, Addresses, KeeperStatus, ServerName
 from neural_gpu_bus.embedded.start import connect_or_start, start_error
@@ -170,11 +171,21 @@ def _not_running(home: Home) -> NotRunningError:
 
 
 def _remove_leftovers(settings: Settings, home: Home) -> None:
-    """What a killed keeper may have left; its children and its memory are gone with it on Linux."""
-    if home.folder.exists():
+    """What a killed keeper may have left; its children and its memory are gone with it on Linux.
+
+    Under the keeper's lock: where the next keeper has it already, all this is that one's.
+    """
+    if not home.folder.exists():
+        return
+    lock = take_lock(home)
+    if lock is None:
+        return
+    try:
         end_leftovers(read_state(home).processes)
-    remove_folder(memory_folder(settings))
-    remove_folder(home.run)
+        remove_folder(memory_folder(settings))
+        remove_folder(home.run)
+    finally:
+        os.close(lock)
 
 
 def _addresses(settings: Settings, attached: Attached) -> Addresses:

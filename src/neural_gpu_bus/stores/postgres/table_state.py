@@ -1,9 +1,8 @@
-"""Whether any row of a table was inserted, updated or deleted since: from two numbers, not from the
-rows' values.
+"""Whether any row of a table was inserted, updated or deleted since, without its values.
 
-Every row carries the transaction that wrote it (``xmin``; PostgreSQL manual, "System Columns"). As
-long as there are as many rows as before, a change has put rows of younger transactions in place of
-older ones, so that the sum of these numbers has grown.
+Every row carries the transaction that wrote it (``xmin``; PostgreSQL manual, "System Columns"), and
+a transaction that has ended writes no more: the same number of rows of each is the same rows. A
+column dropped and added anew changes no row, so the columns' numbers and types count as well.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ TIMES_FILE_MAX = 4
 
 #: Grouped first: one conversion of xmin for each transaction instead of one for each row.
 _READ_STATE = """
-SELECT coalesce(sum(rows), 0)::text || ' ' || coalesce(sum(rows * xmin::text::int8), 0)::text
+SELECT md5(coalesce(string_agg(xmin::text || ':' || rows, ' ' ORDER BY xmin::text::int8), '')
+           || (SELECT string_agg(concat_ws(':', attnum, atttypid, atttypmod), ',' ORDER BY attnum)
+               FROM pg_attribute WHERE attrelid = {} AND attnum > 0 AND NOT attisdropped))
 FROM (SELECT xmin, count(*) AS rows FROM {} GROUP BY xmin) AS written
 """
 
@@ -36,6 +37,6 @@ def table_state(
     estimate = connection.execute("SELECT reltuples FROM pg_class WHERE oid = %s", (table.oid,))
     if estimate.fetchall()[0][0] > TIMES_FILE_MAX * file_rows:
         return None
-    query = sql.SQL(_READ_STATE).format(table.name.identifier)
+    query = sql.SQL(_READ_STATE).format(sql.Literal(table.oid), table.name.identifier)
     state: str = connection.execute(query).fetchall()[0][0]
     return state
