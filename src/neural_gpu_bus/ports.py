@@ -117,6 +117,9 @@ class Memory(Protocol):
     def put_result(self, job_id: str, columns: pa.Table) -> Columns:
         """Publish a job's result, named ``RESULT_NAMES`` and its id."""
 
+    def drop_result(self, block: BlockDescriptor) -> None:
+        """Forget a job's result while that very block is its newest; else nothing happens."""
+
     def blocks(self, prefix: str) -> Sequence[BlockDescriptor]:
         """Newest blocks of all names that begin so; nothing is attached."""
 

@@ -114,6 +114,21 @@ class TestMemory:
             memory.get("a")
         assert frame["x"].tolist() == list(range(10))
 
+    def test_a_result_is_dropped_only_while_it_is_the_newest(self, memory: UnifiedMemory) -> None:
+        before = memory.statistics().bytes_used
+        old = memory.put_result("a", A).descriptor
+        new = memory.put_result("a", B)
+        used = memory.statistics().bytes_used
+        memory.drop_result(old)
+        assert memory.get("jobs/a") == new
+        assert memory.statistics().bytes_used == used
+
+        for _ in range(2):  # another was first: nothing is left to do
+            memory.drop_result(new.descriptor)
+        assert memory.names() == []
+        assert memory.statistics().bytes_used == before
+        assert list((memory.folder / "datasets").iterdir()) == []
+
     def test_dropped_memory_is_given_back(self, memory: UnifiedMemory) -> None:
         before = memory.statistics()
         memory.put("a", A)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from neural_gpu_bus.errors import DatasetNotFoundError
 from neural_gpu_bus.ports import RESULT_NAMES
 
 if TYPE_CHECKING:
@@ -76,6 +74,4 @@ class KeptResults:
         ):
             gone = self._kept.popleft()
             self._kept_bytes -= gone.nbytes
-            if gone.name != newest.name:  # else the same job, tried again
-                with suppress(DatasetNotFoundError):  # another worker was first
-                    self._memory.drop(gone.name)
+            self._memory.drop_result(gone)

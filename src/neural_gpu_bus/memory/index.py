@@ -138,14 +138,20 @@ class Index:
             move()
         return published, gone
 
-    def drop(self, name: str) -> list[BlockDescriptor]:
-        """Forget every version of a name; the blocks that are gone, none for an unknown name."""
+    def drop(self, name: str, *, newest_uuid: str = "") -> list[BlockDescriptor]:
+        """Forget every version of a name; the blocks that are gone, none for an unknown name.
+
+        With ``newest_uuid`` only while that block is the newest, else nothing.
+        """
         key = checked_name(name)
         with self._translated(), self._environment.begin(write=True) as transaction:
-            raw = transaction.pop(key, db=self._newest)
+            raw = transaction.get(key, db=self._newest)
             if raw is None:
                 return []
             gone = [_decode(raw)]
+            if newest_uuid and gone[0].uuid != newest_uuid:
+                return []
+            transaction.delete(key, db=self._newest)
             for version in range(gone[0].version - VERSIONS_KEPT + 1, gone[0].version):
                 older = transaction.pop(_versioned(name, version), db=self._older)
                 gone += [] if older is None else [_decode(older)]

@@ -156,6 +156,12 @@ class UnifiedMemory:
             raise self._not_found(name)
         self._remove(gone)
 
+    def drop_result(self, block: BlockDescriptor) -> None:
+        """Forget a job's result while that very block is its newest; see ``ports.Memory``."""
+        if gone := self._index.drop(block.name, newest_uuid=block.uuid):
+            self._kept.pop(block.name, None)
+            self._remove(gone)
+
     def names(self) -> list[str]:
         """Names of all datasets, sorted."""
         return self._index.names()

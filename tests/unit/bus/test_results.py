@@ -98,6 +98,19 @@ def test_a_job_tried_again_keeps_its_result(memory: UnifiedMemory, clock: Clock)
     assert memory.names() == ["jobs/a"]
 
 
+def test_the_same_job_run_again_later_keeps_its_result(memory: UnifiedMemory, clock: Clock) -> None:
+    """Its first result grows old, and goes without the second, of this worker or of another."""
+    kept, another = keep(memory, ttl_s=10), keep(memory, ttl_s=10)
+    kept.publish("daily", SMALL)
+    kept.publish("theirs", SMALL)
+    clock.now_ns = (10 + GRACE_S) * 10**9 - 10**6
+    again = [kept.publish("daily", SMALL), another.publish("theirs", SMALL)]
+    clock.now_ns += 10**9
+    kept.publish("other", SMALL)
+
+    assert [memory.get("jobs/daily"), memory.get("jobs/theirs")] == again
+
+
 def test_a_result_that_is_gone_already_is_no_trouble(
     memory: UnifiedMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +134,7 @@ def test_looking_at_all_results_is_rare() -> None:
         put_result=lambda job_id, table: frame,
         statistics=lambda: SimpleNamespace(bytes_max=1 << 30),
         blocks=lambda prefix: looks.append(prefix) or [],
-        drop=lambda name: None,
+        drop_result=lambda block: None,
     )
     kept = KeptResults(memory, ttl_s=1)  # type: ignore[arg-type]
     for _ in range(1000):

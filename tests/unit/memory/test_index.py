@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor, ColumnDescriptor
@@ -49,6 +50,18 @@ def test_a_dropped_name_is_gone_with_all_its_versions(index: Index) -> None:
     assert index.version("a", 2) is None
     assert index.names() == ["ab"]
     assert index.totals() == (1, 1, 100)
+
+
+def test_a_name_is_dropped_for_one_block_only_while_it_is_the_newest(index: Index) -> None:
+    first, second = (msgspec.structs.replace(_block("a"), uuid=uuid) for uuid in "12")
+    for block in (first, second):
+        index.publish(block, lambda: None)
+
+    assert index.drop("a", newest_uuid="1") == []
+    assert index.totals() == (1, 2, 200)
+    assert sorted(block.uuid for block in index.drop("a", newest_uuid="2")) == ["1", "2"]
+    assert index.totals() == (0, 0, 0)
+    assert index.drop("a", newest_uuid="2") == []
 
 
 def test_a_move_that_fails_publishes_nothing(index: Index) -> None:
