@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 def flat_table(columns: Any) -> pa.Table:
     """A table of types that a block holds; ``columns``: see ``as_arrow.as_table``.
 
-    32-bit, viewed and dictionary texts become large_string. Raises UnsupportedTypeError and
-    BadParameterError with the column's name.
+    32-bit, viewed and dictionary texts become large_string; no text lies under NULL. Raises
+    UnsupportedTypeError and BadParameterError with the column's name.
     """
     import pyarrow as pa
 
     table = as_table(columns)
     fields = [_flat_field(field) for field in table.schema]
-    arrays = [_decoded(column, field) for column, field in zip(table.columns, fields, strict=True)]
+    decoded = [_decoded(column, field) for column, field in zip(table.columns, fields, strict=True)]
+    arrays = [_without_hidden_text(column) for column in decoded]
     return pa.table(arrays, schema=pa.schema(fields).with_metadata(table.schema.metadata))
 
 
@@ -41,6 +42,29 @@ def _decoded(column: Any, field: pa.Field[Any]) -> pa.ChunkedArray[Any]:
     # Categories first: Arrow 26 cannot take from viewed strings, which Polars' categories are.
     chunks = [chunk.dictionary.cast(field.type).take(chunk.indices) for chunk in column.chunks]
     return pa.chunked_array(chunks, field.type)
+
+
+def _without_hidden_text(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """Arrow allows any text under a NULL; left in, equal columns would be different bytes."""
+    import numpy as np
+    import pyarrow as pa
+
+    if column_type(str(column.type), "").form != "text" or not column.null_count:
+        return column
+    chunks: list[Any] = list(column.chunks)
+    for at, chunk in enumerate(chunks):
+        if chunk.null_count and _hides_text(chunk):
+            # Taking every row builds the text anew, and appends nothing for NULL; Arrow's if_else
+            # and slices keep what is there.
+            chunks[at] = chunk.take(pa.array(np.arange(len(chunk))))
+    return pa.chunked_array(chunks, column.type)
+
+
+def _hides_text(chunk: Any) -> bool:
+    import numpy as np
+
+    is_null = chunk.is_null().to_numpy(zero_copy_only=False)
+    return bool(np.diff(_text_offsets(chunk))[is_null].any())
 
 
 def _flat_field(field: pa.Field[Any]) -> pa.Field[Any]:

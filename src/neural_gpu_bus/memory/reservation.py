@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFoundError
 from neural_gpu_bus.memory.arrow_layout import BlockLayout, ColumnSpans, Span
-from neural_gpu_bus.memory.column_types import column_type
+from neural_gpu_bus.memory.column_types import ColumnType, column_type
 from neural_gpu_bus.memory.folder import remove_own
 from neural_gpu_bus.memory.index import check_given_name
 from neural_gpu_bus.memory.mapping import FileMapping
@@ -32,8 +32,9 @@ Seal = Callable[["BlockReservation", str | None], "Frame"]
 class BlockReservation:
     """Writable columns in Arrow's layout; see ``ports.Reservation``.
 
-    Reserved memory reads as zeros. NULL slots of float columns get NaN when it is sealed; all other
-    fillers are the writer's. Dropped without ``seal`` it gives its memory back by itself.
+    Reserved memory reads as zeros. When it is sealed, NULL slots get NaN in float columns and 0 in
+    others of fixed width, whatever was written there: equal columns are equal bytes. Only the text
+    under a NULL is the writer's. Dropped without ``seal`` it gives its memory back by itself.
     """
 
     def __init__(
@@ -149,7 +150,8 @@ class BlockReservation:
         """What a reader would trip over: wrong NULL counts, offsets outside the data."""
         kind = column_type(column.type, column.name)
         if column.nulls:
-            self._check_nulls(column, nan_below=kind.null == "nan")
+            nulls = self._checked_nulls(column)
+            self._fill_nulls(column.name, kind, nulls)
         if kind.form == "text":
             offsets = self.offsets(column.name)
             if (
@@ -165,7 +167,8 @@ class BlockReservation:
                     row=1,
                 )
 
-    def _check_nulls(self, column: ColumnSpans, *, nan_below: bool) -> None:
+    def _checked_nulls(self, column: ColumnSpans) -> npt.NDArray[np.intp]:
+        """Rows that are NULL."""
         import numpy as np
 
         bitmap = self.validity(column.name)
@@ -178,8 +181,17 @@ class BlockReservation:
                 column=column.name,
                 row=1,
             )
-        if nan_below:
-            self.values(column.name)[nulls] = np.nan
+        return nulls
+
+    def _fill_nulls(self, name: str, kind: ColumnType, nulls: npt.NDArray[np.intp]) -> None:
+        import numpy as np
+
+        if kind.form == "bits":
+            values = self.values(name)
+            values &= self.validity(name)
+        elif kind.form == "fixed":
+            filler = np.zeros((), kind.raw)  # fixed-size binary takes no plain 0
+            self.values(name)[nulls] = np.nan if kind.null == "nan" else filler
 
 
 def _as_bytes(data: bytes) -> npt.NDArray[np.uint8]:

@@ -96,6 +96,41 @@ def test_every_slice_and_chunk_is_copied_whole(shared: UnifiedMemory, column: An
     assert frame.arrow()["c"].to_pylist() == column.to_pylist()
 
 
+NULL_MIDDLE = pa.py_buffer(b"\x05")
+HIDDEN = {
+    "int64": (pa.int64(), np.array([1, 77, 3])),
+    "double": (pa.float64(), np.array([1, 7.0, 3])),
+    "bool": (pa.bool_(), np.array([0b111], "u1")),
+    "date": (pa.date32(), np.array([1, 77, 3], "i4")),
+    "binary": (pa.binary(2), np.array([b"aa", b"bb", b"cc"])),
+}
+
+
+@pytest.mark.parametrize(("kind", "values"), HIDDEN.values(), ids=HIDDEN)
+def test_what_lies_under_null_is_no_part_of_the_values(
+    memory: UnifiedMemory, kind: Any, values: Any
+) -> None:
+    given_ = pa.Array.from_buffers(kind, 3, [NULL_MIDDLE, pa.py_buffer(values)])
+    clean = pa.array(given_.to_pylist(), kind)
+    assert given_.equals(clean)
+
+    assert memory.share({"c": given_}).digest() == memory.share({"c": clean}).digest()
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.large_binary(), pa.string()], ids=str)
+@pytest.mark.parametrize("start", [0, 1])
+def test_text_under_null_is_left_out(memory: UnifiedMemory, kind: Any, start: int) -> None:
+    width = "i4" if kind == pa.string() else "i8"
+    buffers = [NULL_MIDDLE, pa.py_buffer(np.array([0, 1, 7, 9], width)), pa.py_buffer(b"ahiddenbc")]
+    given_ = pa.Array.from_buffers(kind, 3, buffers).slice(start)
+    clean = pa.array(given_.to_pylist(), kind)
+    frame = memory.share({"c": pa.chunked_array([given_, clean])})
+
+    assert frame.arrow()["c"].to_pylist() == given_.to_pylist() * 2
+    assert b"hidden" not in frame.values("c").tobytes()
+    assert memory.share({"c": given_}).digest() == memory.share({"c": clean}).digest()
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> UnifiedMemory:
     folder = tmp_path_factory.mktemp("memory")

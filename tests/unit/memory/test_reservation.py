@@ -40,6 +40,22 @@ def test_what_is_filled_is_what_is_read(memory: UnifiedMemory) -> None:
     assert np.isnan(frame["x"][1])
 
 
+def test_what_was_written_under_null_is_gone(memory: UnifiedMemory) -> None:
+    schema = pa.schema(
+        [("n", pa.int64()), ("b", pa.bool_()), ("f", pa.binary(2)), ("d", pa.date32())]
+    )
+    reservation = memory.reserve(schema, 3, null_counts=dict.fromkeys(schema.names, 1))
+    for name in schema.names:
+        reservation.validity(name)[:] = 0b101
+        reservation.values(name).view("u1")[:] = 0xFF
+    frame = reservation.seal()
+
+    assert frame.values("n").tolist() == [-1, 0, -1]
+    assert frame.values("b").tolist() == [0b101]
+    assert frame.values("f").tolist() == [b"\xff\xff", b"\0\0", b"\xff\xff"]
+    assert frame.values("d").tolist() == [-1, 0, -1]
+
+
 def test_reserved_memory_reads_as_zeros_and_has_its_shape(memory: UnifiedMemory) -> None:
     reservation = _reserve(memory)
 
