@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from fix_servers import private_settings, short_folder
-from neural_gpu_bus import embedded
+from neural_gpu_bus import DataPlane, embedded
 from neural_gpu_bus.embedded.handover import to_environment
 from neural_gpu_bus.settings import Settings
 
@@ -55,3 +57,19 @@ def run_ngb(
         timeout=120,
         check=False,
     )
+
+
+@pytest.fixture
+def plane(home_settings: Settings) -> Iterator[DataPlane]:
+    with DataPlane(home_settings, embedded.attach(home_settings)) as plane:
+        yield plane
+
+
+@pytest.fixture
+def table(plane: DataPlane) -> Iterator[str]:
+    name = f"prices_{uuid.uuid4().hex[:12]}"
+    yield name
+    dsn = plane.addresses.postgres_dsn.get_secret_value()
+    with psycopg.connect(dsn) as connection:
+        for suffix in ("", "_risk"):
+            connection.execute(f'DROP TABLE IF EXISTS "{name}{suffix}"')
