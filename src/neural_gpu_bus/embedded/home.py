@@ -163,6 +163,7 @@ def _named_folder(settings: Settings) -> Path:
         folder = settings.home.expanduser().resolve()
         if UNUSABLE_CHARACTER.search(str(folder)):
             raise ValueError("its name has control characters, or bytes that are no UTF-8")
+        _check_no_loop(folder)
         existing = _existing(folder)
         if not existing.is_dir():
             raise ValueError(f"{str(existing)!r} is a file and no folder")
@@ -174,6 +175,15 @@ def _named_folder(settings: Settings) -> Path:
             home=str(settings.home),
         ) from None
     return folder
+
+
+def _check_no_loop(folder: Path) -> None:
+    """From Python 3.13 on ``resolve`` leaves loops of links as they are."""
+    try:
+        folder.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError("its links go round in a loop") from None
 
 
 def _check_owner(folder: Path) -> None:
