@@ -14,6 +14,9 @@ import msgspec
 #: What a fact of an error may be between processes.
 PlainFact = str | bool | int | float | list[str] | None
 
+#: Parts of the shared memory, each with a budget of its own.
+Region = Literal["neural", "gpu", "shared"]
+
 
 class ColumnDescriptor(msgspec.Struct, frozen=True):
     """One column of a block."""
@@ -50,6 +53,14 @@ class BlockDescriptor(msgspec.Struct, frozen=True):
     #: Boot identity of the host whose memory holds it; on another host attaching is refused
     #: by name.
     host: str
+    #: Where the columns' buffers lie in the file, packed by ``memory.arrow_layout``: attaching
+    #: needs no look into the file's metadata.
+    spans: bytes = b""
+    #: Where the block's uuid stands in the file; attaching looks there.
+    uuid_at: int = 0
+    region: Region = "shared"
+    #: What making it again would cost, as measured when it was made; 0 where nobody measured.
+    reload_ns: int = 0
 
 
 class StoreTarget(msgspec.Struct, frozen=True):
@@ -151,6 +162,65 @@ class StoreReceipt(msgspec.Struct, frozen=True):
     repeated: bool = False
 
 
+class RegionStatistics(msgspec.Struct, frozen=True):
+    """One region at one moment; counts are since the folder was made, of all processes."""
+
+    name: Region
+    bytes_max: int
+    #: Of named and unnamed blocks, and of what is unlinked and still mapped.
+    bytes_used: int
+    #: Names with a block there.
+    datasets: int
+    #: Finds of a dataset in memory, and looks for one that was not there.
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+    evicted_bytes: int = 0
+    #: Time that hits saved: for each, what making the dataset again would have cost.
+    saved_ns: int = 0
+
+
+class ProcessStatistics(msgspec.Struct, frozen=True):
+    """One process that has the memory open, at one moment."""
+
+    pid: int
+    #: Program and arguments, shortened.
+    command: str
+    started_ns: int
+    #: As the system has it: ``running``, ``sleeping``, ``stopped`` ...
+    state: str
+    hits: int
+    misses: int
+    #: Blocks and series files it has mapped.
+    mapped_blocks: int
+    mapped_bytes: int
+    #: Of those, what was dropped, replaced or evicted and lives on in this process alone.
+    gone_bytes: int
+    #: Since when it has held the oldest of those; 0 for none.
+    gone_since_ns: int
+    #: Blocks of its own without a name.
+    unnamed_bytes: int
+
+
+class DatasetFacts(msgspec.Struct, frozen=True):
+    """A dataset as ``find`` and ``ngb memory`` show it."""
+
+    name: str
+    version: int
+    region: Region
+    rows: int
+    nbytes: int
+    columns: tuple[ColumnDescriptor, ...]
+    created_ns: int
+    #: Last time that somebody got it; never later than true, by at most a few hundred finds.
+    used_ns: int
+    hits: int
+    reload_ns: int
+    pinned: bool
+    #: Processes that have it mapped.
+    pids: tuple[int, ...] = ()
+
+
 class MemoryStatistics(msgspec.Struct, frozen=True):
     """The unified memory at one moment."""
 
@@ -161,6 +231,27 @@ class MemoryStatistics(msgspec.Struct, frozen=True):
     bytes_free_host: int
     datasets: int
     blocks: int
+    #: Bytes of growing columns, within ``shared``.
+    series_bytes: int = 0
+    #: Name of the eviction policy.
+    policy: str = ""
+    regions: tuple[RegionStatistics, ...] = ()
+    #: Uses of blocks by jobs, by engine.
+    engine_uses: dict[str, int] = {}
+    processes: tuple[ProcessStatistics, ...] = ()
+
+
+class AsOf(msgspec.Struct, frozen=True):
+    """How fresh columns are: the moment of the source that they show."""
+
+    #: When they were published in this memory.
+    published_ns: int
+    #: Commit time of the newest change they hold; None where the source told none.
+    committed_ns: int | None = None
+    #: WAL position they show, in PostgreSQL's own spelling; empty where there is none.
+    lsn: str = ""
+    #: Steps of publication of their series; 0 for a dataset, whose steps are its versions.
+    generation: int = 0
 
 
 class BusStatistics(msgspec.Struct, frozen=True):
