@@ -43,17 +43,20 @@ class FrameSource(Protocol):
         """How a person knows it, for ``repr``: ``'bars' version 3``."""
 
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """Rows in every column."""
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory, paddings included."""
 
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """Of its name; 0 for what has no versions."""
 
     @property
-    def as_of(self) -> AsOf: ...
+    def as_of(self) -> AsOf:
+        """Which moment of its source it shows."""
 
     @property
     def columns(self) -> Sequence[tuple[str, str]]:
