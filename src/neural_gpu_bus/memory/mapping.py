@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import HostError
@@ -36,25 +37,47 @@ class FileMapping:
     """A whole file in memory, unmapped when the last thing that refers to its bytes is gone.
 
     numpy arrays made of it hold it as their base, and Arrow buffers hold the arrays. Without
-    ``writable`` the pages are PROT_READ and no array over them can be made writable.
+    ``writable`` the pages are PROT_READ and no array over them can be made writable. ``private``:
+    writable, but what is written stays in this process, on pages of its own. ``block``: uuid of
+    the block it maps. ``at_end`` is called when it is unmapped; it must not raise.
     """
 
-    __slots__ = ("__array_interface__", "__weakref__", "_address", "_unmap", "nbytes")
+    __slots__ = (
+        "__array_interface__",
+        "__weakref__",
+        "_at_end",
+        "_unmap",
+        "address",
+        "block",
+        "nbytes",
+    )
 
-    def __init__(self, descriptor: int, nbytes: int, *, writable: bool = False) -> None:
-        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        flags = mmap.MAP_SHARED | (_POPULATE if writable else 0)
+    def __init__(
+        self,
+        descriptor: int,
+        nbytes: int,
+        *,
+        writable: bool = False,
+        private: bool = False,
+        block: str = "",
+        at_end: Callable[[], object] | None = None,
+    ) -> None:
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable or private else 0)
+        sharing = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
+        flags = sharing | (_POPULATE if writable else 0)
         address = _libc.mmap(None, nbytes, protection, flags, descriptor, 0)
         if address == _FAILED:
             raise HostError(
                 f"mapping {nbytes} bytes failed: {os.strerror(ctypes.get_errno())}",
                 hint="raise vm.max_map_count, or hold fewer frames at once",
             )
-        self._address = address
-        self._unmap = _libc.munmap  # module globals may be gone when the last array dies
+        self.address = address
+        self.block = block
         self.nbytes = nbytes
+        self._at_end = at_end
+        self._unmap = _libc.munmap  # module globals may be gone when the last array dies
         self.__array_interface__: dict[str, Any] = {
-            "data": (address, not writable),
+            "data": (address, not (writable or private)),
             "shape": (nbytes,),
             "typestr": "|u1",
             "version": 3,
@@ -66,9 +89,18 @@ class FileMapping:
 
         return np.asarray(self)
 
+    def holds(self, at: int, expected: bytes) -> bool:
+        """Whether these bytes stand at that place."""
+        return (
+            0 <= at <= self.nbytes - len(expected)
+            and ctypes.string_at(self.address + at, len(expected)) == expected
+        )
+
     def __del__(self) -> None:
         if hasattr(self, "_unmap"):
-            self._unmap(self._address, self.nbytes)
+            self._unmap(self.address, self.nbytes)
+            if self._at_end is not None:
+                self._at_end()
 
 
 def allocate(descriptor: int, nbytes: int) -> None:
