@@ -1,5 +1,6 @@
 """What is planned is a file that pyarrow, Polars and DuckDB read, and that reads back the same."""
 
+import struct
 from pathlib import Path
 
 import duckdb
@@ -14,8 +15,11 @@ from neural_gpu_bus.memory.arrow_layout import (
     UUID_KEY,
     BlockLayout,
     Span,
+    column_spans,
+    pack_spans,
     plan_block,
     read_spans,
+    unpack_spans,
 )
 
 UUID = "0123456789abcdef" * 2
@@ -97,6 +101,22 @@ def test_spans_are_read_back_as_planned() -> None:
     named = [(field.name, str(field.type)) for field in SCHEMA]
 
     assert read_spans(_filled(), named) == _plan().columns
+
+
+def test_spans_go_into_a_descriptor_and_come_back() -> None:
+    columns = _plan().columns
+    named = [(column.name, column.type) for column in columns]
+    packed = pack_spans(columns)
+
+    assert len(packed) == 56 * len(columns)
+    assert unpack_spans(packed, named) == columns
+    assert column_spans(packed, 4, *named[4]) == columns[4]
+    with pytest.raises(struct.error, match="requires a buffer"):
+        column_spans(packed, 5, "beyond", "double")
+
+
+def test_the_uuid_stands_where_the_layout_says() -> None:
+    assert _filled()[_plan().uuid_at :][: len(UUID)] == UUID.encode()
 
 
 def test_a_block_of_no_rows_is_a_table_of_no_rows() -> None:
