@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from neural_gpu_bus.errors import BadParameterError, ProtocolError
+from neural_gpu_bus.errors import BadParameterError, ProtocolError, UnsupportedTypeError
 from neural_gpu_bus.memory.column_types import column_type
 
 if TYPE_CHECKING:
@@ -207,7 +207,14 @@ def _template(serialised: bytes) -> bytes:
 
     schema = pa.ipc.read_schema(pa.py_buffer(serialised))
     for field in schema:
-        column_type(str(field.type), field.name)
+        kind = column_type(str(field.type), field.name)
+        if kind.form not in ("fixed", "bits", "text") or kind.offsets == "<i4":
+            raise UnsupportedTypeError(
+                f"column {field.name!r} has type {field.type}, which a block cannot hold yet",
+                hint="cast it",
+                column=field.name,
+                type=str(field.type),
+            )
     marked = pa.schema([field.with_nullable(True) for field in schema]).with_metadata(
         {**(schema.metadata or {}), UUID_KEY: _UUID_PLACE}
     )
