@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from neural_gpu_bus.engines.capability import Capability
 from neural_gpu_bus.engines.choice import check_engine
 from neural_gpu_bus.engines.cpu import CpuEngine
+from neural_gpu_bus.engines.device_copies import DeviceCopies, DeviceCopiesStatistics
 from neural_gpu_bus.engines.gpu import GpuEngine
 from neural_gpu_bus.engines.neural import NeuralEngine
 from neural_gpu_bus.engines.planner import MeasuringPlanner
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Capability",
     "CpuEngine",
+    "DeviceCopies",
+    "DeviceCopiesStatistics",
     "GpuEngine",
     "MeasuringPlanner",
     "NeuralEngine",
@@ -36,9 +39,12 @@ def build_planner(
     gpu_backend: str | None = None,
     neural_provider: str | None = None,
     clock_s: Callable[[], float] = time.perf_counter,
+    *,
+    copies: DeviceCopies | None = None,
 ) -> MeasuringPlanner:
     """A planner over all three engines; libraries are looked for when a job needs them."""
-    engines: list[Engine] = [CpuEngine(), GpuEngine(gpu_backend), NeuralEngine(neural_provider)]
+    gpu = GpuEngine(gpu_backend, copies)
+    engines: list[Engine] = [CpuEngine(), gpu, NeuralEngine(neural_provider)]
     return MeasuringPlanner(engines, clock_s)
 
 

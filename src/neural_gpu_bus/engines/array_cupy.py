@@ -25,6 +25,8 @@ class CupyBackend:
     name = LIBRARY
     device = "cuda:0"
     accelerated = True
+    #: The card has a memory of its own, see ``device_copies``.
+    unified = False
     float_type = "float64"
 
     def __init__(self) -> None:

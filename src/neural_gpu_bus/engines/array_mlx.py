@@ -23,6 +23,8 @@ class MlxBackend:
     """Arrays of ``mlx.core`` on one of its devices."""
 
     name = LIBRARY
+    #: Metal computes in the host's memory: what is copied for a kernel goes with it.
+    unified = True
 
     def __init__(self, *, accelerated: bool) -> None:
         import mlx.core as mx

@@ -23,6 +23,8 @@ class NumpyBackend:
     name = LIBRARY
     device = "cpu"
     accelerated = False
+    #: Whether the device computes in the host's memory; if not, ``device_copies`` keeps copies.
+    unified = True
     float_type = "float64"
     xp: Any = np
 

@@ -30,6 +30,8 @@ class TorchBackend:
         self.xp: Any = torch
         self.device = device
         self.accelerated = device != "cpu"
+        #: CUDA cards have a memory of their own, see ``device_copies``; MPS has the host's.
+        self.unified = device != "cuda"
         self.float_type = "float32" if device == "mps" else "float64"
 
     def from_numpy(self, array: Array) -> Any:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from neural_gpu_bus.engines.capability import Capability
+    from neural_gpu_bus.engines.device_copies import DeviceCopies
     from neural_gpu_bus.ports import Array, ArrayBackend, EngineName, Workload
 
 #: Backends in the order in which an accelerator is looked for. torch stands behind mlx for MPS and
@@ -24,8 +25,11 @@ class GpuEngine:
 
     name: EngineName = "gpu"
 
-    def __init__(self, backend: str | None = None) -> None:
-        """``backend``: numpy, mlx, torch or cupy, on any device; None: an accelerator alone."""
+    def __init__(self, backend: str | None = None, copies: DeviceCopies | None = None) -> None:
+        """``backend``: numpy, mlx, torch or cupy, on any device; None: an accelerator alone.
+
+        ``copies``: what the device keeps of blocks where its memory is its own; None for nothing.
+        """
         known = {module.LIBRARY: module for module in BACKENDS}
         if backend is not None and backend not in known:
             raise BadParameterError(
@@ -35,6 +39,7 @@ class GpuEngine:
             )
         self._asked = backend
         self._modules = BACKENDS if backend is None else (known[backend],)
+        self._copies = copies
         self._backend: ArrayBackend | None = None
         self._looked = False
 
@@ -56,7 +61,7 @@ class GpuEngine:
             for module in self._modules:
                 backend: ArrayBackend | None = module.open_backend(accelerated=accelerated)
                 if backend is not None:
-                    return backend
+                    return self._copies.behind(backend) if self._copies else backend
         return None
 
     def supports(self, workload: Workload) -> bool:
