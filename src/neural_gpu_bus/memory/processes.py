@@ -60,7 +60,8 @@ RECORD = np.dtype(
         ("opened_ns", "<u8"),
         ("counters", COUNTERS),
         ("unnamed_bytes", "<u8", 3),  # now, by region
-        ("folds", "<u8"),  # record 0: odd while a record is being folded
+        # Now: of all that it has mapped. Record 0: folds, odd while a record is being folded.
+        ("mapped_bytes", "<u8"),
         ("records", "<u8"),  # record 0: records that were ever claimed, itself included
     ]
 )
@@ -79,6 +80,7 @@ _UNNAMED_AT = RECORD.fields["unnamed_bytes"][1]  # type: ignore[index]
 _SUMMED = slice(_COUNTERS_AT // 8, _UNNAMED_AT // 8)
 _UNNAMED = {region: _UNNAMED_AT // 8 + place for place, region in enumerate(REGIONS)}
 _FOLDS, _RECORDS = 30, 31
+_MAPPED = _FOLDS
 
 
 class RegionCounters:
@@ -101,6 +103,7 @@ class OwnCounters:
     __slots__ = (
         "_buffer",
         "_lock",
+        "_mapped_bytes",
         "_offset",
         "_pid",
         "_unnamed",
@@ -123,6 +126,7 @@ class OwnCounters:
         self._offset = place * RECORD.itemsize
         self._pid = pid
         self._unnamed = dict.fromkeys(REGIONS, 0)
+        self._mapped_bytes = 0
         self.place = place
         self.neural, self.gpu, self.shared = RegionCounters(), RegionCounters(), RegionCounters()
         self.uses = dict.fromkeys(ENGINES, 0)
@@ -141,6 +145,14 @@ class OwnCounters:
             if self._buffer is not None:
                 at = self._offset + _UNNAMED[region] * 8
                 _word.pack_into(self._buffer, at, max(self._unnamed[region], 0))
+
+    def add_mapped(self, nbytes: int) -> None:
+        """Bytes that were mapped, or with a minus unmapped; others see it at once."""
+        with self._lock:
+            self._mapped_bytes += nbytes
+            if self._buffer is not None and os.getpid() == self._pid:
+                at = self._offset + _MAPPED * 8
+                _word.pack_into(self._buffer, at, max(self._mapped_bytes, 0))
 
     def write_down(self) -> None:
         """Show the counters to the others; 2 us."""
@@ -235,6 +247,10 @@ class ProcessTable:
     def unnamed_bytes(self, region: Region) -> int:
         """Bytes of all blocks without a name in that region."""
         return int(np.add.reduce(self._used()[:, _UNNAMED[region]]))
+
+    def mapped_bytes(self) -> int:
+        """Bytes that processes have mapped; what two have mapped counts twice."""
+        return int(np.add.reduce(self._used()[1:, _MAPPED]))
 
     def records(self) -> npt.NDArray[Any]:
         """A copy of the claimed records (``RECORD``), the oldest places first."""
