@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from neural_gpu_bus.descriptors import Region
 from neural_gpu_bus.did_you_mean import did_you_mean
-from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.memory.column_types import TYPES
+from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
+from neural_gpu_bus.memory.column_types import TYPES, column_type
 from neural_gpu_bus.ports import RESULT_NAMES
 
 if TYPE_CHECKING:
@@ -25,15 +25,13 @@ FAMILIES: dict[str, re.Pattern[str]] = {
     "float": re.compile(r"u?int\d+|halffloat|float|double"),
     "integer": re.compile(r"u?int\d+"),
     "time": re.compile(r"u?int\d+|date.*|timestamp.*"),
-    "text": re.compile(r"u?int\d+|(large_)?string|dictionary<.*"),
+    "text": re.compile(r"u?int\d+|(large_)?string|dictionary<values=(large_)?string,.*"),
 }
 
 _SECOND_NS = 1_000_000_000
 _WILD = re.compile(r"[*?\[]")
 #: ``timestamp[us]`` also finds a column with a time zone.
 _ZONE = re.compile(r", tz=[^\]]+")
-#: Types with parameters, which no list can hold.
-_OPEN_TYPES = re.compile(r"(timestamp|duration|fixed_size_binary|decimal|list|large_list|dict).*")
 
 _Test = Callable[["DatasetFacts"], bool]
 
@@ -145,14 +143,14 @@ def _type_test(kind: str) -> Callable[[str], bool]:
     if isinstance(kind, str) and kind in FAMILIES:
         family = FAMILIES[kind]
         return lambda held: family.fullmatch(held) is not None
-    plain = {"large_string", "string", "large_binary", "binary", *TYPES}
-    if not isinstance(kind, str) or (kind not in plain and not _OPEN_TYPES.fullmatch(kind)):
-        known = [*FAMILIES, *sorted(plain)]
+    try:
+        column_type(kind, "")
+    except (UnsupportedTypeError, TypeError):
         raise BadParameterError(
-            f"there is no type {kind!r}",
-            hint=did_you_mean(str(kind), known, f"use one of {', '.join(FAMILIES)}, or Arrow's"),
+            f"there is no type {kind!r} in memory",
+            hint=did_you_mean(str(kind), [*FAMILIES, *TYPES], f"e.g. {', '.join(FAMILIES)}"),
             parameter="types",
-        )
+        ) from None
     return lambda held: held == kind or _ZONE.sub("", held) == kind
 
 
