@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def examine(settings: Settings) -> list[tuple[str, list[Check]]]:
     """Groups of answers, each with its title."""
     return [
-        ("Host", check_host(memory_folder(settings))),
+        ("Host", check_host(memory_folder(settings), settings.memory_limit_bytes)),
         ("Engines", _check_engines()),
         ("Servers", check_servers(settings)),
         ("Optional parts", check_optional_parts()),

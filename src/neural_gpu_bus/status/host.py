@@ -12,24 +12,21 @@ from pathlib import Path
 
 import psutil
 
+from neural_gpu_bus import host_traps
+from neural_gpu_bus.host_traps import Trap
 from neural_gpu_bus.machine_memory import container_limit_bytes
 from neural_gpu_bus.status.checks import Check, Verdict
 
 MIB, GIB = 1 << 20, 1 << 30
 
-#: Docker's default /dev/shm; less than this cannot hold a day of ticks.
-SHARED_MEMORY_BYTES_MIN = 64 * MIB
-#: One mapping a block; the kernel's default.
-MAP_COUNT_MIN = 65_530
-#: One descriptor a block while it is made, sockets and libraries besides.
-OPEN_FILES_MIN = 1_024
 #: Vector extensions that the compiled kernels gain from.
 VECTOR_FEATURES = ("avx512f", "avx2", "sse4_2", "asimd", "sve")
 
 
-def check_host(memory_folder: Path) -> list[Check]:
-    """Every host fact, the most basic first."""
-    everywhere = [_python(), _cores(), _processor(), _memory(), _shared_memory(memory_folder)]
+def check_host(memory_folder: Path, budget_bytes: int) -> list[Check]:
+    """Every host fact, the most basic first; the budget is that of the shared memory."""
+    everywhere = [_python(), _cores(), _processor(), _memory()]
+    everywhere += _memory_folder(memory_folder, budget_bytes)
     linux_only = [_mappings(), _removal_at_logout()]
     return [*everywhere, _open_files(), *(check for check in linux_only if check is not None)]
 
@@ -86,56 +83,49 @@ def _memory() -> Check:
     return Check("memory", Verdict.GOOD, detail)
 
 
-def _shared_memory(folder: Path) -> Check:
+def _memory_folder(folder: Path, budget_bytes: int) -> list[Check]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     usage = shutil.disk_usage(existing)
     detail = f"{folder}: {usage.free / MIB:,.0f} of {usage.total / MIB:,.0f} MiB free"
     if not os.access(existing, os.W_OK):
         advice = "it cannot be written to; set NGB_MEMORY_FOLDER to a folder on tmpfs that can"
-        return Check("shared memory", Verdict.BAD, detail, advice)
-    if usage.total <= SHARED_MEMORY_BYTES_MIN:
-        advice = "Docker's default: start the container with --shm-size=4g or --ipc=host"
-        return Check("shared memory", Verdict.BAD, detail, advice)
-    return Check("shared memory", Verdict.GOOD, detail)
+        return [Check("shared memory", Verdict.BAD, detail, advice)]
+    traps = [host_traps.on_disk(host_traps.file_system_of(existing)[0])]
+    if existing == folder:
+        traps.append(host_traps.unsafe_folder(folder.stat(), folder.parent.stat(), os.geteuid()))
+    return [
+        _check("shared memory", detail, host_traps.small_file_system(usage.total)),
+        *(_check(trap.name, "", trap) for trap in traps if trap is not None),
+        _check(
+            "memory budget",
+            f"{budget_bytes / MIB:,.0f} MiB",
+            host_traps.memory_trap(budget_bytes, existing),
+        ),
+    ]
 
 
 def _open_files() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    good = soft >= OPEN_FILES_MIN
-    advice = "" if good else f"raise it: ulimit -n {min(hard, 65_536)}"
-    verdict = Verdict.GOOD if good else Verdict.LIMITED
-    return Check("open files", verdict, f"{soft} of at most {hard}", advice)
+    return _check("open files", f"{soft} of at most {hard}", host_traps.few_open_files(soft, hard))
 
 
 def _mappings() -> Check | None:
-    file = Path("/proc/sys/vm/max_map_count")
-    if not file.exists():
+    count = host_traps.mappings_max()
+    if count is None:
         return None
-    count = int(file.read_text())
-    good = count >= MAP_COUNT_MIN
-    advice = "" if good else f"raise it: sysctl vm.max_map_count={MAP_COUNT_MIN}"
-    return Check("memory mappings", Verdict.GOOD if good else Verdict.LIMITED, str(count), advice)
+    return _check("memory mappings", str(count), host_traps.few_mappings(count))
 
 
 def _removal_at_logout() -> Check | None:
-    """systemd's RemoveIPC deletes a plain user's /dev/shm files when his last login ends."""
-    if not Path("/run/systemd/system").exists() or os.geteuid() < 1000:
+    """Nothing where no systemd runs, or for a system user."""
+    if not host_traps.logins_are_kept():
         return None
-    lingers = Path(f"/var/lib/systemd/linger/{psutil.Process().username()}").exists()
-    if lingers or _logind_setting("RemoveIPC") == "no":
-        return Check("RemoveIPC", Verdict.GOOD, "shared memory outlives logout")
-    return Check(
-        "RemoveIPC",
-        Verdict.LIMITED,
-        "systemd removes this user's shared memory at logout",
-        "loginctl enable-linger, or RemoveIPC=no in logind.conf",
-    )
+    return _check("RemoveIPC", "shared memory outlives logout", host_traps.logout_trap())
 
 
-def _logind_setting(name: str) -> str:
-    files = [Path("/etc/systemd/logind.conf"), *Path("/etc/systemd").glob("logind.conf.d/*.conf")]
-    value = ""
-    for line in (line for file in files if file.exists() for line in file.read_text().splitlines()):
-        key, _, setting = line.partition("=")
-        value = setting.strip().lower() if key.strip() == name else value
-    return value
+def _check(name: str, detail: str, trap: Trap | None) -> Check:
+    """The fact as it stands where there is no trap, and the trap where there is one."""
+    if trap is None:
+        return Check(name, Verdict.GOOD, detail)
+    found = f"{detail}; {trap.detail}" if detail else trap.detail
+    return Check(name, Verdict.BAD if trap.breaks else Verdict.LIMITED, found, trap.advice)
