@@ -213,6 +213,12 @@ class JobQueueFullError(JobError):
     """More jobs wait than the limit allows. Facts: ``waiting``, ``waiting_max``."""
 
 
+class MapFailedError(JobError):
+    """Work on one of many datasets failed, or its result does not fit the others'. Facts:
+    ``dataset``, where known ``failed`` (names of all that failed).
+    """
+
+
 # --- measuring ----------------------------------------------------------------------------------
 
 

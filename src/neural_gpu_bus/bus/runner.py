@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ import structlog
 
 from neural_gpu_bus.bus.results import KeptResults
 from neural_gpu_bus.descriptors import (
+    BlockDescriptor,
     EngineChoice,
     JobAnswer,
     JobDescriptor,
@@ -40,6 +41,7 @@ _log = structlog.get_logger(__name__)
 Store = Callable[[str, "pa.Table", str], StoreReceipt]
 WriteRedis = Callable[[str, "pa.Table"], int]
 Announce = Callable[[str, Mapping[str, Any]], object]
+CountUse = Callable[[str, Sequence[BlockDescriptor]], object]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -53,7 +55,8 @@ class JobRunner:
 
     ``store(table, columns, job_id)`` puts the job id into the same transaction, so a job run twice
     stores once. ``announce(kind, facts)`` tells the engine-logic bus. ``results_ttl_s``: how long
-    results stay in memory where there is room.
+    results stay in memory where there is room. ``count_use(engine, blocks)`` is told what a job
+    read and who computed; it must not raise.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class JobRunner:
         store: Store | None = None,
         write_redis: WriteRedis | None = None,
         announce: Announce | None = None,
+        count_use: CountUse | None = None,
         results_ttl_s: float = RESULTS_TTL_S,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -74,6 +78,7 @@ class JobRunner:
         self._store = store
         self._write_redis = write_redis
         self._announce = announce
+        self._count_use = count_use
         self._clock_ns = clock_ns
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._results = KeptResults(memory, ttl_s=results_ttl_s)
@@ -91,6 +96,8 @@ class JobRunner:
         attached_ns = self._clock_ns()
         table, choice = self._compute(workload, inputs, params, job.engine)
         computed_ns = self._clock_ns()
+        if self._count_use is not None:
+            self._count_use(choice.engine, list(job.inputs.values()))
         frame = self._results.publish(job.id, table)
         published_ns = self._clock_ns()
         receipt = self._stored(job, table)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from neural_gpu_bus.descriptors import BlockDescriptor
     from neural_gpu_bus.memory.frame import Frame
     from neural_gpu_bus.memory.reservation import BlockReservation
 
@@ -52,6 +53,8 @@ class TensorMemory(Protocol):
     """What is needed of a memory; ``UnifiedMemory`` has it."""
 
     def get(self, name: str) -> Frame: ...  # noqa: D102
+
+    def blocks(self, prefix: str) -> Sequence[BlockDescriptor]: ...  # noqa: D102
 
     def reserve(self, schema: pa.Schema, rows: int) -> BlockReservation: ...  # noqa: D102
 
@@ -89,7 +92,8 @@ def tensor(
     if (shown := _as_it_is(frame, wanted)) is not None:
         return shown
     name = _name(frame, wanted)
-    if name is not None:
+    # Looked for before it is got: an unknown name's error looks for one like it among all names.
+    if name is not None and memory.blocks(name):
         with suppress(DatasetNotFoundError, DatasetEvictedError):
             return as_matrix(memory.get(name))
     return as_matrix(_made(memory, frame, wanted, name, clock_ns))

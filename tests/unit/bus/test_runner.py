@@ -129,6 +129,17 @@ def test_a_result_that_cannot_be_announced_is_still_answered(memory: UnifiedMemo
     assert runner(_job(memory), 1).status == "done"
 
 
+def test_what_a_job_read_is_counted_for_its_engine(memory: UnifiedMemory) -> None:
+    uses: list[Any] = []
+    runner = JobRunner(
+        memory, {"test.scale": SCALE}, PLANNER, count_use=lambda *use: uses.append(use)
+    )
+    job = _job(memory)
+    runner(job, 1)
+
+    assert uses == [("cpu", [job.inputs["numbers"]])]
+
+
 @pytest.mark.parametrize("target", [{"table": "t"}, {"redis_key": "k"}])
 def test_a_worker_without_that_store_says_so(memory: UnifiedMemory, target: dict[str, str]) -> None:
     runner = JobRunner(memory, {"test.scale": SCALE}, PLANNER)
