@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.errors import NeuralGpuBusError
-from neural_gpu_bus.memory import Frame, UnifiedMemory, unified_memory
+from neural_gpu_bus.memory import Frame, UnifiedMemory, block_file, memory_use
 from neural_gpu_bus.memory import folder as folders
+from neural_gpu_bus.memory.names_clock import NamesClock
 
 BYTES_MAX = 256 << 20
 COLUMNS = 4
@@ -95,11 +96,12 @@ def _rename_and_die(path: Path, target: Path) -> None:
 
 #: Step of a ``put`` -> what is replaced by sudden death.
 DEATHS: dict[str, tuple[Any, str, Any]] = {
-    "with the file made": (unified_memory, "allocate", _die),
-    "with the block filled": (Path, "chmod", _die),
+    "with the file made": (block_file, "allocate", _die),
+    "with the block filled": (folders, "seal_file", _die),
     "in the transaction": (Path, "rename", _die),
     "with the file in place, before the commit": (Path, "rename", _rename_and_die),
-    "after the commit": (folders, "remove", _die),
+    "after the commit, before the counter of the name": (NamesClock, "end", _die),
+    "after the counter of the name": (memory_use.MemoryUse, "remove", _die),
 }
 
 
@@ -114,7 +116,7 @@ def hold_and_stop(folder: Path, answer: Connection) -> None:
     memory = UnifiedMemory(folder, BYTES_MAX)
     held = memory.share({"x": np.arange(5)})
     reservation = memory.reserve(pa.schema([("x", pa.int64())]), 1_000_000)
-    answer.send((held.descriptor, str(reservation.path)))
+    answer.send((held.descriptor, str(reservation.file.path)))
     signal.pause()
 
 

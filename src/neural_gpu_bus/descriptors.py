@@ -61,6 +61,18 @@ class BlockDescriptor(msgspec.Struct, frozen=True):
     region: Region = "shared"
     #: What making it again would cost, as measured when it was made; 0 where nobody measured.
     reload_ns: int = 0
+    #: Its place in the memory's table of uses; -1 for a block without a name.
+    record: int = -1
+
+
+class EvictedDataset(msgspec.Struct, frozen=True):
+    """What is remembered of a dataset that had to make room."""
+
+    version: int
+    nbytes: int
+    evicted_ns: int
+    #: Policy that chose it.
+    policy: str
 
 
 class StoreTarget(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@ EngineName = Literal["cpu", "gpu", "neural"]
 
 #: Names of jobs' results begin so, and no others: workers make and drop them.
 RESULT_NAMES = "jobs/"
+#: Names of tensors made of datasets begin so, and no others: they go with what they were made of.
+TENSOR_NAMES = "tensors/"
 
 
 class Columns(Protocol):

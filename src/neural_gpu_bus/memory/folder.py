@@ -3,7 +3,10 @@
 datasets/<uuid>.arrow             sealed blocks with a name; the index knows each
 sessions/<uuid>/<uuid>.arrow      blocks of one living process without a name, or not yet sealed
 sessions/<uuid>/lock              held with flock while that process lives: the kernel's word
+sessions/<uuid>/maps              what that process has mapped
 index/                            LMDB
+tables/                           small tables that every process maps: counters, uses
+series/                           growing columns
 boot                              the boot these files belong to; memory never outlives one
 """
 
@@ -15,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,13 +31,17 @@ from neural_gpu_bus.errors import BadSettingError, SharedMemoryFullError
 
 DATASETS = "datasets"
 SESSIONS = "sessions"
+_PARTS = (DATASETS, SESSIONS, "index", "tables", "series")
+_GROUP_BITS = 0o070
 
 #: Paths of blocks relative to the folder; nothing else is ever opened, moved or removed.
 BLOCK_PATH = re.compile(r"(?:datasets|sessions/[0-9a-f]{32})/[0-9a-f]{32}\.arrow")
+#: File in a session's corner that its process holds locked.
+LOCK = "lock"
 _SESSION_NAME = re.compile(r"[0-9a-f]{32}")
 
 #: How the kernel says that there is no room: file system, quota, file size limit, memory.
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
 
 
 @cache
@@ -45,32 +53,86 @@ def host_identity() -> str:
     return f"{platform.node()}-{int(psutil.boot_time())}"
 
 
-def prepare(folder: Path) -> Path:
+def prepare(folder: Path, group: str | None = None) -> Path:
     """Make the folder and its parts, private to this user; forget what an earlier boot left.
 
-    Raises BadSettingError where the folder belongs to somebody else or others may look in.
+    With ``group`` its members share the folder, as readers and as writers. Raises BadSettingError
+    where the folder belongs to somebody else, or others may look in.
     """
+    group_id = None if group is None else _group_id(group)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            if group_id is not None:
+                os.chown(folder, -1, group_id)
+                folder.chmod(0o2770)
         found = folder.stat()
     except OSError as error:
         raise BadSettingError(
             f"memory folder {str(folder)!r} cannot be made: {error.strerror}",
-            hint="set NGB_MEMORY_FOLDER to a folder of your own",
+            hint="set NGB_MEMORY_FOLDER to a folder of your own"
+            + (f", and be a member of group {group!r}" if group else ""),
             setting="memory_folder",
         ) from None
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise BadSettingError(
-            f"memory folder {str(folder)!r} belongs to user {found.st_uid} "
-            f"with mode {found.st_mode & 0o777:o}",
-            hint="it has to be yours with mode 700; set NGB_MEMORY_FOLDER to another",
-            setting="memory_folder",
-        )
+    _check_owner(folder, found, group_id)
     with _locked(folder), no_room_told(folder, 0):
         _forget_other_boots(folder)
-        for part in (DATASETS, SESSIONS, "index"):
-            (folder / part).mkdir(mode=0o700, exist_ok=True)
+        for part in _PARTS:
+            if not (folder / part).exists():
+                make_directory(folder / part)
     return folder.resolve()
+
+
+def _group_id(group: str) -> int:
+    import grp
+
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise BadSettingError(
+            f"there is no group {group!r} on this host",
+            hint="set NGB_MEMORY_GROUP to a group you are a member of (`id -Gn` lists them)",
+            setting="memory_group",
+        ) from None
+
+
+def _check_owner(folder: Path, found: os.stat_result, group_id: int | None) -> None:
+    mode = stat.S_IMODE(found.st_mode)
+    if group_id is None and found.st_uid == os.geteuid() and not mode & 0o077:
+        return
+    if group_id is not None and found.st_gid == group_id and mode == 0o2770:
+        return
+    wanted = (
+        "yours with mode 700" if group_id is None else f"of group {group_id} with mode 2770, or new"
+    )
+    raise BadSettingError(
+        f"memory folder {str(folder)!r} belongs to user {found.st_uid}, group {found.st_gid}, "
+        f"with mode {mode:o}",
+        hint=f"it has to be {wanted}; set NGB_MEMORY_FOLDER to another",
+        setting="memory_folder",
+    )
+
+
+def make_directory(path: Path) -> None:
+    """A directory with the rights of the one it lies in."""
+    path.mkdir(mode=0o700)
+    if path.parent.stat().st_mode & _GROUP_BITS:
+        path.chmod(0o2770)
+
+
+def make_file(path: str | Path) -> int:
+    """A new file of ours, open for reading and writing: 0600, or the group's where it shares."""
+    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    if os.stat(os.path.dirname(path)).st_mode & _GROUP_BITS:  # noqa: PTH116, PTH120  (per block)
+        os.fchmod(file, 0o660)
+    return file
+
+
+def seal_file(file: int) -> None:
+    """Nobody opens a sealed block for writing by mistake."""
+    shared = os.fstat(file).st_mode & _GROUP_BITS
+    os.fchmod(file, 0o440 if shared else 0o400)
 
 
 def _forget_other_boots(folder: Path) -> None:
@@ -78,10 +140,14 @@ def _forget_other_boots(folder: Path) -> None:
     boot = folder / "boot"
     if boot.exists() and boot.read_text() == host_identity():
         return
-    for part in (DATASETS, SESSIONS, "index"):
+    for part in _PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
-    boot.write_text(host_identity())
-    boot.chmod(0o600)
+    boot.unlink(missing_ok=True)
+    file = make_file(boot)
+    try:
+        os.write(file, host_identity().encode())
+    finally:
+        os.close(file)
 
 
 @contextmanager
@@ -100,7 +166,7 @@ def no_room_told(folder: Path, needed_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise memory_full(folder, needed_bytes, str(error.strerror)) from None
 
@@ -130,10 +196,11 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.pid = os.getpid()
-        self.name = f"{SESSIONS}/{uuid.uuid4().hex}"
-        self._path = folder / self.name
-        self._path.mkdir(mode=0o700)
-        self._lock = os.open(self._path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        self.uuid = uuid.uuid4().hex
+        self.name = f"{SESSIONS}/{self.uuid}"
+        self.path = folder / self.name
+        make_directory(self.path)
+        self._lock = make_file(self.path / LOCK)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def forget(self) -> None:
@@ -142,24 +209,41 @@ class Session:
 
     def close(self) -> None:
         """Leave nothing behind; what is mapped lives on."""
-        shutil.rmtree(self._path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 
-def sweep_sessions(folder: Path) -> None:
-    """Remove what dead processes left. Only while no session is being made (the index's lock)."""
+def sweep_sessions(folder: Path) -> tuple[set[str], int]:
+    """Remove what dead processes left. Only while no session is being made (the index's lock).
+
+    Gives the uuids of the living, and how many were dead.
+    """
+    living, dead = set(), 0
     for entry in list(os.scandir(folder / SESSIONS)):
-        if _SESSION_NAME.fullmatch(entry.name) and not _alive(Path(entry.path)):
+        if not _SESSION_NAME.fullmatch(entry.name):
+            continue
+        if lives(Path(entry.path)):
+            living.add(entry.name)
+        else:
             shutil.rmtree(entry.path, ignore_errors=True)
+            dead += 1
+    return living, dead
 
 
-def _alive(session: Path) -> bool:
+def living_sessions(folder: Path) -> list[Path]:
+    """Corners of the processes that live now."""
+    found = [Path(entry.path) for entry in os.scandir(folder / SESSIONS)]
+    return [path for path in found if _SESSION_NAME.fullmatch(path.name) and lives(path)]
+
+
+def lives(session: Path) -> bool:
+    """Whether the process of that corner lives, by the kernel's word."""
     try:
-        descriptor = os.open(session / "lock", os.O_RDONLY)
+        descriptor = os.open(session / LOCK, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -186,23 +270,10 @@ def remove_own(path: Path, pid: int) -> None:
         remove(path)
 
 
-def session_blocks(folder: Path) -> tuple[int, int]:
-    """Number and bytes of the blocks without a name (or not yet sealed) of all processes.
-
-    A block that a dataset shares (a second link) counts there.
-    """
-    count = nbytes = 0
-    for session in list(os.scandir(folder / SESSIONS)):
-        found = list(_block_statuses(session.path))
-        count += len(found)
-        nbytes += sum(status.st_size for status in found if status.st_nlink == 1)
-    return count, nbytes
-
-
-def _block_statuses(session: str) -> Iterator[os.stat_result]:
-    """Of those blocks that stay while we look: any may be dropped, and its process end."""
-    with suppress(FileNotFoundError), os.scandir(session) as entries:
-        for entry in entries:
-            if entry.name != "lock":
-                with suppress(FileNotFoundError):
-                    yield entry.stat()
+def count_unnamed(folder: Path) -> int:
+    """Blocks without a name, or not yet sealed, of all processes."""
+    count = 0
+    for corner in os.scandir(folder / SESSIONS):
+        with suppress(FileNotFoundError):  # its process ends just now
+            count += sum(name.endswith(".arrow") for name in os.listdir(corner.path))  # noqa: PTH208
+    return count

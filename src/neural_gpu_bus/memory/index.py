@@ -1,84 +1,49 @@
 """Names to blocks: LMDB, read without locks in under a microsecond, whole after any crash.
 
-One transaction publishes. Its lock is also the one under which sessions are made and swept, and the
-kernel gives it on when its holder dies (robust mutex).
+One transaction publishes, drops or evicts. Its lock is also the one under which sessions are made
+and swept, and the kernel gives it on when its holder dies (robust mutex). The counters of
+``names_clock`` and the records of ``block_ledger`` move with it.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import lmdb
 import msgspec
 
-from neural_gpu_bus.descriptors import BlockDescriptor
-from neural_gpu_bus.errors import BadParameterError, HostError
-from neural_gpu_bus.memory.folder import memory_full
-from neural_gpu_bus.ports import RESULT_NAMES
+from neural_gpu_bus.descriptors import BlockDescriptor, EvictedDataset, Region
+from neural_gpu_bus.memory.block_ledger import BlockLedger
+from neural_gpu_bus.memory.environment import close_environment, open_environment, unusable
+from neural_gpu_bus.memory.names import checked_name, is_name
+from neural_gpu_bus.memory.names_clock import NamesClock
+from neural_gpu_bus.ports import TENSOR_NAMES
 
-#: Room for the index: about 400,000 datasets of ten columns. The file grows only as it is used.
-INDEX_BYTES_MAX = 256 << 20
-#: Processes and threads that may read at the same instant.
-READERS_MAX = 1024
 #: Versions of a name that can be had: the newest, and the one before, for whoever looked it up
 #: just now or holds its descriptor in a queue.
 VERSIONS_KEPT = 2
-#: LMDB's keys end at 511 bytes, and a version goes behind the name.
-NAME_BYTES_MAX = 480
+#: Evicted datasets that are remembered; beyond it all are forgotten, and count as never seen.
+EVICTED_KEPT_MAX = 10_000
 
-_TOTAL_KEY = b"bytes"
 _COUNT = struct.Struct(">Q")
 
 _decode = msgspec.msgpack.Decoder(BlockDescriptor).decode
+_decode_evicted = msgspec.msgpack.Decoder(EvictedDataset).decode
 _encode = msgspec.msgpack.Encoder().encode
 
-#: LMDB forbids a second environment on the same file in one process (closing one drops the locks of
-#: both), so planes of one process share theirs. Guarded by the lock; emptied in a forked child.
-_open_environments: dict[Path, tuple[lmdb.Environment, int]] = {}
-_opening = threading.Lock()
-#: Environments inherited from a parent: never used, and never closed either, which would free the
-#: parent's reader slots.
-_inherited: list[object] = []
 
+@dataclass(slots=True)
+class _Change:
+    """One write to the index, while it goes on."""
 
-def _after_fork_in_child() -> None:
-    global _opening  # noqa: PLW0603  another thread of the parent may hold it for ever
-    _opening = threading.Lock()
-    _inherited.append(dict(_open_environments))
-    _open_environments.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def checked_name(name: str) -> bytes:
-    """The name as a key; BadParameterError where it cannot be one."""
-    printable = isinstance(name, str) and name.isprintable()
-    key = name.encode() if printable else b""
-    if not key or len(key) > NAME_BYTES_MAX:
-        raise BadParameterError(
-            f"{name!r} is no name for a dataset",
-            hint=f"use 1 to {NAME_BYTES_MAX} bytes of printable text, e.g. 'bars/AAPL'",
-            parameter="name",
-        )
-    return key
-
-
-def check_given_name(name: str) -> None:
-    """BadParameterError for what is no name, or one of a job's result, which a worker may drop."""
-    checked_name(name)
-    if name.startswith(RESULT_NAMES):
-        raise BadParameterError(
-            f"{name!r} is a name for the result of a job: names in {RESULT_NAMES!r} are dropped by "
-            "workers",
-            hint="choose another beginning",
-            parameter="name",
-        )
+    transaction: lmdb.Transaction
+    names: list[str] = field(default_factory=list)
+    gone: list[BlockDescriptor] = field(default_factory=list)
+    added: list[BlockDescriptor] = field(default_factory=list)
 
 
 class Index:
@@ -86,57 +51,129 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._environment = _open_environment(folder)
-        with self._translated():
-            self._newest = self._environment.open_db(b"newest")
-            self._older = self._environment.open_db(b"older")
-            self._facts = self._environment.open_db(b"facts")
+        self._store = open_environment(folder)
+        try:
+            with self._store.writing():  # one process makes the tables
+                self.clock = NamesClock(folder)
+                self.ledger = BlockLedger(folder)
+        except BaseException:
+            close_environment(self._store)
+            raise
+
+    # ---- read
 
     def newest(self, name: str) -> bytes | None:
-        """The newest block of a name, still encoded: cheap to compare with what is mapped."""
+        """The newest block of a name, still encoded."""
         try:
             key = name.encode()
         except (AttributeError, UnicodeEncodeError):
             key = checked_name(name)
+        store = self._store
+        environment = store.enter()
         try:
-            transaction = self._environment.begin(self._newest)
+            transaction = environment.begin(store["newest"])
             found: bytes | None = transaction.get(key)
             transaction.abort()
         except lmdb.BadValsizeError:
             return None  # no key can be that long or empty, so there is no such dataset
         except lmdb.Error as error:
-            raise _unusable(self._folder, error) from None
+            raise unusable(self._folder, error) from None
+        finally:
+            store.leave()
         return found
 
     def version(self, name: str, version: int) -> BlockDescriptor | None:
         """That version while it is kept."""
-        with self._translated(), self._environment.begin() as transaction:
-            raw = transaction.get(checked_name(name), db=self._newest)
+        with self._store.reading() as transaction:
+            raw = transaction.get(checked_name(name), db=self._store["newest"])
             if raw is not None and (found := _decode(raw)).version == version:
                 return found
-            raw = transaction.get(_versioned(name, version), db=self._older)
+            raw = transaction.get(_versioned(name, version), db=self._store["older"])
         return None if raw is None else _decode(raw)
 
-    def publish(self, block: BlockDescriptor, move: Callable[[], object]) -> _Published:
-        """Make ``block`` the newest version of its name; ``move`` puts its file in place.
+    def evicted(self, name: str) -> EvictedDataset | None:
+        """What is remembered of a dataset that had to make room."""
+        if not is_name(name):
+            return None
+        with self._store.reading() as transaction:
+            raw = transaction.get(name.encode(), db=self._store["evicted"])
+        return None if raw is None else _decode_evicted(raw)
 
-        Both happen under the writers' lock, so a sweep sees a file and its entry, or neither.
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        with self._store.reading() as transaction:
+            cursor = transaction.cursor(self._store["newest"])
+            return [bytes(key).decode() for key in cursor.iternext(values=False)]
+
+    def blocks(self, prefix: str = "") -> list[BlockDescriptor]:
+        """The newest block of each name that begins so, by name."""
+        with self._store.reading() as transaction:
+            return [
+                _decode(raw)
+                for _, raw in _from(transaction.cursor(self._store["newest"]), prefix.encode())
+            ]
+
+    def totals(self) -> tuple[int, int]:
+        """Names, and blocks of all versions."""
+        with self._store.reading() as transaction:
+            names = transaction.stat(self._store["newest"])["entries"]
+            return names, names + transaction.stat(self._store["older"])["entries"]
+
+    def named_bytes(self, region: Region) -> int:
+        """Bytes of all versions of the datasets of a region."""
+        with self._store.reading() as transaction:
+            raw = transaction.get(_total_key(region), db=self._store["facts"])
+        return _COUNT.unpack(raw)[0] if raw else 0
+
+    def has_block(self, uuid: bytes) -> bool:
+        """Whether a version of some name is that block; ``uuid``: its 16 bytes."""
+        with self._store.reading() as transaction:
+            return transaction.get(uuid[:8], db=self._store["owners"]) is not None
+
+    # ---- write
+
+    def publish(
+        self,
+        blocks: Sequence[BlockDescriptor],
+        moves: Sequence[Callable[[], object]],
+        *,
+        now_ns: int,
+    ) -> tuple[list[BlockDescriptor], list[BlockDescriptor]]:
+        """Make each block the newest version of its name, all in one step.
+
+        A ``move`` puts the block's file in place: under the writers' lock, so that a sweep sees a
+        file and its entry, or neither. Gives the blocks as published, and those that are gone.
         """
-        key = checked_name(block.name)
-        with self._translated(), self._environment.begin(write=True) as transaction:
-            before = transaction.get(key, db=self._newest)
-            last = _decode(before).version if before is not None else 0
-            published = msgspec.structs.replace(block, version=last + 1)
-            gone = []
-            if before is not None:
-                transaction.put(_versioned(block.name, last), before, db=self._older)
-                oldest = _versioned(block.name, last + 1 - VERSIONS_KEPT)
-                if (raw := transaction.pop(oldest, db=self._older)) is not None:
-                    gone.append(_decode(raw))
-            transaction.put(key, _encode(published), db=self._newest)
-            self._count(transaction, block.nbytes - sum(old.nbytes for old in gone))
-            move()
-        return published, gone
+        with self._changing([block.name for block in blocks]) as change:
+            for block, move in zip(blocks, moves, strict=True):
+                self._enter(change, block, now_ns)
+                move()
+        return change.added, change.gone
+
+    def _enter(self, change: _Change, block: BlockDescriptor, now_ns: int) -> None:
+        transaction, key = change.transaction, checked_name(block.name)
+        before = transaction.get(key, db=self._store["newest"])
+        last, hits, pinned = 0, 0, False
+        if before is not None:
+            old = _decode(before)
+            last, hits, pinned = old.version, self.ledger.hits(old), self.ledger.is_pinned(old)
+            self.ledger.pin(old, pinned=False)
+            transaction.put(_versioned(block.name, last), before, db=self._store["older"])
+            oldest = _versioned(block.name, last + 1 - VERSIONS_KEPT)
+            if (raw := transaction.pop(oldest, db=self._store["older"])) is not None:
+                self._forget(change, _decode(raw))
+        elif (raw := transaction.pop(key, db=self._store["evicted"])) is not None:
+            last = _decode_evicted(raw).version
+        record = self.ledger.add(block, now_ns, hits)
+        published = msgspec.structs.replace(block, version=last + 1, record=record)
+        if pinned:
+            self.ledger.pin(published, pinned=True)
+        change.added.append(published)
+        transaction.put(key, _encode(published), db=self._store["newest"])
+        transaction.put(
+            _owner_key(block.uuid), _encode((block.name, last + 1)), db=self._store["owners"]
+        )
+        self._count(transaction, block.region, block.nbytes)
 
     def drop(self, name: str, *, newest_uuid: str = "") -> list[BlockDescriptor]:
         """Forget every version of a name; the blocks that are gone, none for an unknown name.
@@ -144,83 +181,150 @@ class Index:
         With ``newest_uuid`` only while that block is the newest, else nothing.
         """
         key = checked_name(name)
-        with self._translated(), self._environment.begin(write=True) as transaction:
-            raw = transaction.get(key, db=self._newest)
-            if raw is None:
-                return []
-            gone = [_decode(raw)]
-            if newest_uuid and gone[0].uuid != newest_uuid:
-                return []
-            transaction.delete(key, db=self._newest)
-            for version in range(gone[0].version - VERSIONS_KEPT + 1, gone[0].version):
-                older = transaction.pop(_versioned(name, version), db=self._older)
-                gone += [] if older is None else [_decode(older)]
-            self._count(transaction, -sum(block.nbytes for block in gone))
-        return gone
+        with self._changing([name]) as change:
+            raw = change.transaction.get(key, db=self._store["newest"])
+            if raw is not None and newest_uuid in {"", _decode(raw).uuid}:
+                self._remove(change, name)
+            elif raw is None:
+                change.transaction.pop(key, db=self._store["evicted"])
+        return change.gone
 
-    def names(self) -> list[str]:
-        """All names, sorted."""
-        with self._translated(), self._environment.begin(self._newest) as transaction:
-            return [key.decode() for key in transaction.cursor().iternext(values=False)]
+    def set_pinned(self, name: str, *, pinned: bool) -> bool:
+        """Mark a name's versions, and those to come, as never to be evicted; False if unknown."""
+        with self._store.writing() as transaction:
+            key = checked_name(name)
+            raw = transaction.get(key, db=self._store["newest"])
+            if raw is not None:
+                self.ledger.pin(_decode(raw), pinned=pinned)
+        return raw is not None
 
-    def blocks(self, prefix: str) -> list[BlockDescriptor]:
-        """The newest block of each name that begins so, by name."""
-        found, start = [], prefix.encode()
-        with self._translated(), self._environment.begin(self._newest) as transaction:
-            cursor = transaction.cursor()
-            if cursor.set_range(start):
-                for key, raw in cursor.iternext():
-                    if not key.startswith(start):
-                        break
-                    found.append(_decode(raw))
-        return found
+    def evict(
+        self, choose: Callable[[], Iterable[int]], *, now_ns: int, policy: str
+    ) -> list[BlockDescriptor]:
+        """Forget the blocks of the records that ``choose`` names, and remember that they went.
 
-    def totals(self) -> tuple[int, int, int]:
-        """Names, blocks (all versions) and bytes in the index."""
-        with self._translated(), self._environment.begin() as transaction:
-            names = transaction.stat(self._newest)["entries"]
-            older = transaction.stat(self._older)["entries"]
-            raw = transaction.get(_TOTAL_KEY, db=self._facts)
-        return names, names + older, _COUNT.unpack(raw)[0] if raw else 0
+        ``choose`` is called under the writers' lock. With the newest version of a name its older
+        ones go too.
+        """
+        with self._changing([]) as change:
+            for place in choose():
+                owner = self._owner(change.transaction, int(self.ledger.records["uuid"][place]))
+                if owner is None:
+                    continue
+                name, version = owner
+                self._touch(change, name)
+                raw = change.transaction.get(name.encode(), db=self._store["newest"])
+                if raw is None or _decode(raw).version != version:
+                    self._remove_older(change, name, version)
+                    continue
+                newest = _decode(raw)
+                self._remove(change, name)
+                gone = EvictedDataset(version, newest.nbytes, now_ns, policy)
+                self._remember(change.transaction, name, gone)
+        return change.gone
+
+    def _owner(self, transaction: lmdb.Transaction, head: int) -> tuple[str, int] | None:
+        raw = transaction.get(_COUNT.pack(head), db=self._store["owners"])
+        return None if raw is None else msgspec.msgpack.decode(raw, type=tuple[str, int])
+
+    def _remember(self, transaction: lmdb.Transaction, name: str, gone: EvictedDataset) -> None:
+        if transaction.stat(self._store["evicted"])["entries"] >= EVICTED_KEPT_MAX:
+            transaction.drop(self._store["evicted"], delete=False)
+        transaction.put(name.encode(), _encode(gone), db=self._store["evicted"])
+
+    def _remove(self, change: _Change, name: str) -> None:
+        """All versions of a name that has a newest."""
+        transaction = change.transaction
+        newest = _decode(transaction.pop(name.encode(), db=self._store["newest"]) or b"")
+        self._forget(change, newest)
+        for version in range(newest.version - VERSIONS_KEPT + 1, newest.version):
+            self._remove_older(change, name, version)
+
+    def _remove_older(self, change: _Change, name: str, version: int) -> None:
+        raw = change.transaction.pop(_versioned(name, version), db=self._store["older"])
+        if raw is not None:
+            self._forget(change, _decode(raw))
+
+    def _forget(self, change: _Change, block: BlockDescriptor) -> None:
+        """This block is in no database of names any more, nor what was made of it."""
+        transaction = change.transaction
+        transaction.delete(_owner_key(block.uuid), db=self._store["owners"])
+        self._count(transaction, block.region, -block.nbytes)
+        change.gone.append(block)
+        derived = f"{TENSOR_NAMES}{block.uuid}/".encode()
+        for key, _ in list(_from(transaction.cursor(self._store["newest"]), derived)):
+            self._touch(change, key.decode())
+            self._remove(change, key.decode())
+
+    # ---- exclusive
 
     @contextmanager
-    def exclusive(self) -> Iterator[set[str]]:
-        """Hold the writers' lock: nobody publishes meanwhile. Gives the path of every block."""
-        with self._translated(), self._environment.begin(write=True) as transaction:
-            known = set()
-            for database in (self._newest, self._older):
-                for value in transaction.cursor(database).iternext(keys=False):
-                    known.add(_decode(value).path)
-            yield known
+    def exclusive(self) -> Iterator[None]:
+        """Hold the writers' lock: nobody publishes meanwhile."""
+        with self._store.writing():
+            yield
+
+    def settle(self) -> set[str]:
+        """After a process was killed, under ``exclusive``: mend what it may have left half done.
+
+        Gives the path of every block.
+        """
+        known = []
+        with self._store.reading() as transaction:
+            for database in (self._store["newest"], self._store["older"]):
+                known += [_decode(raw) for raw in transaction.cursor(database).iternext(keys=False)]
+        self.ledger.keep_only(known)
+        self.clock.settle()
+        return {block.path for block in known}
 
     def close(self) -> None:
         """Give up this use; the last one closes the file."""
-        with _opening:
-            found = _open_environments.get(self._folder)
-            if found is None or found[0] is not self._environment:
-                return
-            if found[1] == 1:
-                del _open_environments[self._folder]
-                found[0].close()
-            else:
-                _open_environments[self._folder] = found[0], found[1] - 1
+        close_environment(self._store)
 
-    def _count(self, transaction: lmdb.Transaction, change: int) -> None:
-        raw = transaction.get(_TOTAL_KEY, db=self._facts)
-        total = (_COUNT.unpack(raw)[0] if raw else 0) + change
-        transaction.put(_TOTAL_KEY, _COUNT.pack(total), db=self._facts)
+    # ---- inside
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _changing(self, names: Sequence[str]) -> Iterator[_Change]:
+        """One transaction, and the counters of its names around it."""
+        change: _Change | None = None
+        committed = False
         try:
-            yield
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise memory_full(self._folder, 0, str(error)) from None
-        except lmdb.Error as error:
-            raise _unusable(self._folder, error) from None
+            with self._store.writing() as transaction:
+                change = _Change(transaction)
+                for name in names:
+                    self._touch(change, name)
+                yield change
+            committed = True
+        finally:
+            if change is not None and change.names:
+                with self._store.writing():
+                    self.clock.end(change.names)
+                    for block in change.gone if committed else change.added:
+                        self.ledger.remove(block)
+
+    def _touch(self, change: _Change, name: str) -> None:
+        self.clock.begin([name])
+        change.names.append(name)
+
+    def _count(self, transaction: lmdb.Transaction, region: Region, change: int) -> None:
+        key = _total_key(region)
+        raw = transaction.get(key, db=self._store["facts"])
+        total = (_COUNT.unpack(raw)[0] if raw else 0) + change
+        transaction.put(key, _COUNT.pack(total), db=self._store["facts"])
 
 
-_Published = tuple[BlockDescriptor, list[BlockDescriptor]]
+def decode(raw: bytes) -> BlockDescriptor:
+    """What ``newest`` gave."""
+    return _decode(raw)
+
+
+def _from(cursor: lmdb.Cursor, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys that begin so, and their values."""
+    if cursor.set_range(start):
+        for key, raw in cursor.iternext():
+            if not bytes(key).startswith(start):
+                return
+            yield bytes(key), bytes(raw)
 
 
 def _versioned(name: str, version: int) -> bytes:
@@ -228,38 +332,10 @@ def _versioned(name: str, version: int) -> bytes:
     return name.encode() + b"\0" + _COUNT.pack(max(version, 0))
 
 
-def _open_environment(folder: Path) -> lmdb.Environment:
-    with _opening:
-        if folder in _open_environments:
-            environment, uses = _open_environments[folder]
-            _open_environments[folder] = environment, uses + 1
-            return environment
-        try:
-            environment = lmdb.open(
-                str(folder / "index"),
-                map_size=INDEX_BYTES_MAX,
-                max_dbs=3,
-                max_readers=READERS_MAX,
-                mode=0o600,
-                # A crashed process leaves its writes with the kernel, and a crashed host leaves no
-                # memory at all: nothing is gained by syncing.
-                sync=False,
-                metasync=False,
-                # Through write(), because a full tmpfs is ENOSPC there and SIGBUS in a map.
-                writemap=False,
-            )
-            environment.reader_check()
-        except lmdb.DiskError as error:
-            raise memory_full(folder, 0, str(error)) from None
-        except lmdb.Error as error:
-            raise _unusable(folder, error) from None
-        _open_environments[folder] = environment, 1
-        return environment
+def _owner_key(uuid: str) -> bytes:
+    """As the records have it: the first half."""
+    return bytes.fromhex(uuid[:16])
 
 
-def _unusable(folder: Path, error: lmdb.Error) -> HostError:
-    return HostError(
-        f"the index of shared memory in {str(folder)!r} cannot be used: {error}",
-        hint="stop what uses it (`ngb down`) and remove that folder; it holds no lasting data",
-        folder=str(folder),
-    )
+def _total_key(region: Region) -> bytes:
+    return b"bytes/" + region.encode()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFoundError
 from neural_gpu_bus.memory.arrow_layout import BlockLayout, ColumnSpans, Span
+from neural_gpu_bus.memory.block_file import BlockFile
 from neural_gpu_bus.memory.column_types import ColumnType, column_type
-from neural_gpu_bus.memory.folder import remove_own
-from neural_gpu_bus.memory.index import check_given_name
-from neural_gpu_bus.memory.mapping import FileMapping
-from neural_gpu_bus.ports import RESULT_NAMES
+from neural_gpu_bus.memory.names import check_given_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +21,9 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-#: Last step of ``seal``, which memory supplies: reservation, name -> frame.
-Seal = Callable[["BlockReservation", str | None], "Frame"]
+#: Last step of ``seal``, which memory supplies: reservation, name, cost of making it again in ns ->
+#: frame.
+Seal = Callable[["BlockReservation", str | None, int], "Frame"]
 
 
 class BlockReservation:
@@ -41,21 +38,21 @@ class BlockReservation:
         self,
         schema: pa.Schema,
         layout: BlockLayout,
-        path: Path,
-        mapping: FileMapping,
+        file: BlockFile,
         seal: Seal,
         *,
-        uuid: str,
+        name: str | None = None,
     ) -> None:
         self.schema = schema
         self.layout = layout
-        self.path = path
-        self.uuid = uuid
+        self.file = file
+        #: What ``seal`` names it where it is given no name.
+        self.name = name
         self._seal: Seal | None = seal
-        self._bytes: npt.NDArray[np.uint8] | None = mapping.array()
+        self._bytes: npt.NDArray[np.uint8] | None = file.array()
         self._columns = {column.name: column for column in layout.columns}
         self._arrays: dict[tuple[str, str], Array] = {}
-        self._cleanup = weakref.finalize(self, remove_own, path, os.getpid())
+        self._cleanup = weakref.finalize(self, file.abandon)
         self._bytes[: len(layout.head)] = _as_bytes(layout.head)
         self._bytes[layout.nbytes - len(layout.tail) :] = _as_bytes(layout.tail)
 
@@ -82,35 +79,43 @@ class BlockReservation:
         """Writable bytes of a text column."""
         return self._array(name, "data", self._column(name, text=True).data, "u1")
 
-    def seal(self, name: str | None = None) -> Frame:
+    def seal(self, name: str | None = None, *, reload_ns: int = 0) -> Frame:
         """Make it immutable; with a name also publish it as that dataset's newest version.
 
-        The arrays handed out become read-only; keep no slice of them for writing. Raises
-        BadValueError where the NULLs are not those that were reserved, or text offsets run outside;
-        BadParameterError for a name that cannot be given.
+        ``reload_ns``: what making it again would cost, as measured; eviction goes by it. The arrays
+        handed out become read-only; keep no slice of them for writing. Raises BadValueError where
+        the NULLs are not those that were reserved, or text offsets run outside; BadParameterError
+        for a name that cannot be given.
         """
         if name is not None:
             check_given_name(name)
-        return self._sealed(name)
+        return self.seal_reserved(name or self.name, reload_ns=reload_ns)
 
-    def seal_result(self, job_id: str) -> Frame:
-        """Seal it as the result of a job."""
-        return self._sealed(RESULT_NAMES + job_id)
+    def seal_reserved(self, name: str | None, *, reload_ns: int = 0) -> Frame:
+        """Seal under a name that is not for callers to give: a job's result, a tensor."""
+        seal = self.finish()
+        try:
+            return seal(self, name, reload_ns)
+        except BaseException:
+            self._cleanup()
+            raise
 
-    def _sealed(self, name: str | None) -> Frame:
+    def finish(self) -> Seal:
+        """Check the columns and make the arrays read-only; what is left is to seal the file.
+
+        Raises BadValueError, and BadParameterError where it is sealed or abandoned already.
+        """
         if self._seal is None:
-            raise _over(self.path)
+            raise _over(self.file.uuid)
         for column in self.layout.columns:
             self._check(column)
         seal, self._seal = self._seal, None
-        try:
-            return seal(self, name)
-        except BaseException:
-            self.abandon()
-            raise
-        finally:
-            self._release()
-            self._cleanup.detach()
+        self._release()
+        return seal
+
+    def sealed(self) -> None:
+        """The file is the memory's now, and no more ours to give back."""
+        self._cleanup.detach()
 
     def abandon(self) -> None:
         """Give the memory back; what was written is gone. Harmless after ``seal``."""
@@ -119,10 +124,15 @@ class BlockReservation:
         self._cleanup()
 
     def _release(self) -> None:
+        if self._bytes is None:
+            return
         for array in self._arrays.values():
             array.flags.writeable = False
         self._arrays.clear()
+        whole = weakref.ref(self._bytes)
         self._bytes = None
+        # An array that somebody kept shows these pages for as long as it lives.
+        self.file.exposed = whole() is not None
 
     def _column(self, name: str, *, text: bool | None = None) -> ColumnSpans:
         if name not in self._columns:
@@ -140,7 +150,7 @@ class BlockReservation:
 
     def _array(self, name: str, part: str, span: Span, dtype: str) -> Array:
         if self._bytes is None:
-            raise _over(self.path)
+            raise _over(self.file.uuid)
         if (name, part) not in self._arrays:
             array = self._bytes[span.offset : span.offset + span.nbytes].view(dtype)
             self._arrays[name, part] = array
@@ -200,9 +210,9 @@ def _as_bytes(data: bytes) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8)
 
 
-def _over(path: Path) -> BadParameterError:
+def _over(uuid: str) -> BadParameterError:
     return BadParameterError(
-        f"reservation {path.stem} is sealed or abandoned",
+        f"reservation {uuid} is sealed or abandoned",
         hint="reserve another block",
         parameter="reservation",
     )

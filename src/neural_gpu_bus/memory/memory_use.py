@@ -1,0 +1,160 @@
+"""One process's use of one memory folder: its session, its counters, what it keeps for speed."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.memory import folder as folders
+from neural_gpu_bus.memory.index import Index, decode
+from neural_gpu_bus.memory.kept_frames import Kept, KeptFrames
+from neural_gpu_bus.memory.occupancy import Occupancy
+from neural_gpu_bus.memory.own_session import close_session, open_session, session_after_fork
+from neural_gpu_bus.memory.page_reuse import PageReuse
+from neural_gpu_bus.memory.regions import region_budgets
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.descriptors import BlockDescriptor, Region
+    from neural_gpu_bus.memory.frame import Frame
+
+#: Share of the budget that a process keeps mapped for speed: datasets that it found by name, and
+#: as much again of pages that it wrote.
+KEPT_SHARE = 1 / 32
+
+_living: weakref.WeakSet[MemoryUse] = weakref.WeakSet()
+
+
+class MemoryUse:
+    """What writing and reading share. After fork the child goes on with a session of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        bytes_max: int,
+        *,
+        shares: Mapping[Region, float] | None,
+        group: str | None,
+        policy: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.folder = folders.prepare(folder, group)
+        host = os.statvfs(self.folder)
+        self.bytes_max = min(bytes_max, host.f_blocks * host.f_frsize)
+        self.clock_ns = clock_ns
+        kept_bytes_max = int(self.bytes_max * KEPT_SHARE)
+        self.kept = KeptFrames(kept_bytes_max)
+        self.reuse = PageReuse(kept_bytes_max, self._count_spare)
+        #: uuid -> frame, while anybody holds it.
+        self.attached: weakref.WeakValueDictionary[str, Frame] = weakref.WeakValueDictionary()
+        self.index = Index(self.folder)
+        self.occupancy = Occupancy(
+            self.folder,
+            region_budgets(self.bytes_max, shares),
+            self.index,
+            policy=policy,
+            series_bytes=lambda: 0,
+            clock_ns=clock_ns,
+        )
+        self.session = open_session(self.folder, self.index)
+        self._sweep()
+        _living.add(self)
+
+    def _sweep(self) -> None:
+        """Take away what dead processes left; mend what one killed while publishing left."""
+        with self.index.exclusive():
+            living, dead = folders.sweep_sessions(self.folder)
+            self.session.processes.fold_dead(living)
+            if dead:
+                folders.sweep_datasets(self.folder, self.index.settle())
+
+    # ---- blocks that go
+
+    def remove(self, gone: Sequence[BlockDescriptor]) -> None:
+        """Take away the files of blocks that nobody can find any more; views live on."""
+        for block in gone:
+            path = self.folder / block.path
+            if not self.reuse.recycle(block.uuid, path, self.session.corner.path):
+                folders.remove(path)
+
+    def give_back(self, region: Region, nbytes: int) -> None:
+        """Bytes of a block without a name that is no more."""
+        self.session.counters.add_unnamed(region, -nbytes)
+
+    def end_unnamed(self, block: BlockDescriptor) -> None:
+        """The last reference here to a block without a name is gone."""
+        self.remove([block])
+        self.give_back(block.region, block.nbytes)
+
+    def release_kept(self) -> None:
+        """Memory is short: let go of what is mapped for speed alone."""
+        self.tell_all()
+        self.kept.release()
+        self.reuse.clear()
+
+    def _count_spare(self, nbytes: int) -> None:
+        self.session.counters.add_unnamed("shared", nbytes)
+
+    # ---- finds that are counted
+
+    def count_hits(self, block: BlockDescriptor, hits: int) -> None:
+        """A dataset was found so often."""
+        counters = self.session.counters.region(block.region)
+        counters.hits += hits
+        counters.saved_ns += hits * block.reload_ns
+        self.index.ledger.count(block, hits, self.clock_ns())
+
+    def tell(self, kept: Kept) -> None:
+        """Finds that were counted here, told to all."""
+        hits, kept.hits = kept.hits, 0
+        self.count_hits(kept.descriptor, hits)
+        self.session.counters.write_down()
+
+    def tell_all(self) -> None:
+        """The same of all that is kept."""
+        for kept in list(self.kept.values()):
+            if kept.hits:
+                hits, kept.hits = kept.hits, 0
+                self.count_hits(kept.descriptor, hits)
+        self.session.counters.write_down()
+
+    def forget_stale(self) -> None:
+        """Let go of kept frames that somebody replaced or dropped, so their memory is freed."""
+        for name, kept in list(self.kept.items()):
+            if kept.frame() is None:
+                self.kept.forget(name)
+            elif self.index.clock.counters[kept.place] != kept.number:
+                raw = self.index.newest(name)
+                if raw is None or decode(raw).uuid != kept.descriptor.uuid:
+                    self.kept.forget(name)
+
+    # ---- the end, and fork
+
+    def close(self) -> None:
+        """Leave the folder. Harmless when repeated."""
+        if self not in _living:
+            return
+        _living.discard(self)
+        self.tell_all()
+        self.kept.clear()
+        self.reuse.clear()
+        close_session(self.folder, self.session, self.index)
+        self.index.close()
+
+    def reopen_after_fork(self) -> None:
+        """In a child made by fork: leave the parent's session and index alone, open our own."""
+        self.reuse.forget()
+        self.session = session_after_fork(self.folder, self.index)
+        for kept in self.kept.values():
+            kept.hits = 0  # the parent tells them
+
+
+def _after_fork_in_child() -> None:
+    for use in list(_living):
+        use.reopen_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
