@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_gpu_bus import matching
 from neural_gpu_bus.bus import JobRunner
 from neural_gpu_bus.descriptors import StoreTarget
 from neural_gpu_bus.engines import build_planner
@@ -27,7 +26,7 @@ from neural_gpu_bus.errors import (
     MapFailedError,
     UnknownWorkloadError,
 )
-from neural_gpu_bus.matching import map_datasets
+from neural_gpu_bus.matching import jobs, map_datasets
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.memory.merging import as_result, merge
 from neural_gpu_bus.submission import describe_job
@@ -318,7 +317,7 @@ def test_common_inputs_are_shared_once(memory: UnifiedMemory) -> None:
 def test_few_jobs_wait_at_a_time(
     factors: UnifiedMemory, monkeypatch: pytest.MonkeyPatch, at_once: int, waiting_max: int
 ) -> None:
-    monkeypatch.setattr(matching, "JOBS_IN_FLIGHT_MAX", at_once)
+    monkeypatch.setattr(jobs, "JOBS_IN_FLIGHT_MAX", at_once)
     workers = Workers(factors, waiting_max)
     got = mapped(factors, "factor.correlation", submit=workers)
 

@@ -59,7 +59,7 @@ def merge(results: Mapping[str, pa.Table | None]) -> pa.Table:
     names = list(tables)
     fitted = [_fitted(names[0], tables[names[0]], name, table) for name, table in tables.items()]
     rows = [table.num_rows for table in fitted]
-    codes = pa.array(np.repeat(np.arange(len(names), dtype=np.int32), rows))
+    codes = np.repeat(np.arange(len(names), dtype=np.int32), rows)
     whose = pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.large_string()))
     if not fitted:
         return pa.table({DATASET: whose})
