@@ -10,13 +10,11 @@ from neural_gpu_bus.descriptors import Region
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
 from neural_gpu_bus.memory.column_types import TYPES, column_type
-from neural_gpu_bus.ports import RESULT_NAMES
+from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import DatasetFacts
 
-#: Names of tensors made from datasets begin so, and no others.
-TENSOR_NAMES = "tensors/"
 #: A pattern finds names with these beginnings only where it spells the beginning out.
 RESERVED_NAMES = (RESULT_NAMES, TENSOR_NAMES)
 

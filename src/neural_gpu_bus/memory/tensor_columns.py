@@ -31,8 +31,8 @@ def number_columns(frame: Frame, columns: Sequence[str] | None, dtype: str) -> t
 
     None for all of numbers. Raises BadParameterError, ColumnNotFoundError, UnsupportedTypeError.
     """
-    types = {column.name: column.type for column in frame.descriptor.columns}
-    held = [name for name in frame if name in types]
+    types = frame.types
+    held = list(types)
     fits = _is_integer if dtype == "int64" else _is_number
     chosen = [name for name in held if fits(types[name])] if columns is None else list(columns)
     what = "integer" if dtype == "int64" else "number"
@@ -45,7 +45,7 @@ def number_columns(frame: Frame, columns: Sequence[str] | None, dtype: str) -> t
     for name in chosen:
         if name not in held:
             raise ColumnNotFoundError(
-                f"no column {name!r} in {frame.descriptor.name or 'this frame'!r}",
+                f"no column {name!r} in {frame.source.title}",
                 hint=did_you_mean(str(name), held, f"it has {held}"),
                 column=name,
             )
@@ -93,7 +93,7 @@ def _numbers(
     if raw.dtype.kind == "f":
         return raw, None  # NaN lies under NULL
     valid = frame.valid(name)
-    is_bool = next(c.type for c in frame.descriptor.columns if c.name == name) == "bool"
+    is_bool = frame.types[name] == "bool"
     values = np.unpackbits(raw, count=frame.rows, bitorder="little") if is_bool else raw
     if valid is not None and valid.all():
         valid = None

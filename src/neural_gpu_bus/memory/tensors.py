@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError, DatasetEvictedError, DatasetNotFoundError
-from neural_gpu_bus.memory.finding import TENSOR_NAMES
 from neural_gpu_bus.memory.tensor_columns import fill, number_columns
+from neural_gpu_bus.ports import TENSOR_NAMES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from neural_gpu_bus.descriptors import BlockDescriptor
+    from neural_gpu_bus.descriptors import BlockDescriptor, Region
     from neural_gpu_bus.memory.frame import Frame
     from neural_gpu_bus.memory.reservation import BlockReservation
 
@@ -56,7 +56,9 @@ class TensorMemory(Protocol):
 
     def blocks(self, prefix: str) -> Sequence[BlockDescriptor]: ...  # noqa: D102
 
-    def reserve(self, schema: pa.Schema, rows: int) -> BlockReservation: ...  # noqa: D102
+    def reserve(  # noqa: D102
+        self, schema: pa.Schema, rows: int, *, region: Region
+    ) -> BlockReservation: ...
 
 
 def tensor(
@@ -104,7 +106,7 @@ def as_matrix(block: Frame) -> Array:
     metadata = block.arrow().schema.metadata or {}
     if TENSOR_KEY not in metadata:
         raise BadParameterError(
-            f"{block.descriptor.name or 'this frame'!r} is no tensor",
+            f"{block.source.title} is no tensor",
             hint="make one of it: plane.tensor(name, columns)",
             parameter="block",
         )
@@ -144,11 +146,11 @@ def _as_it_is(frame: Frame, wanted: _Wanted) -> Array | None:
 
 def _name(frame: Frame, wanted: _Wanted) -> str | None:
     """Where the tensor is found again; None for what is no whole dataset."""
-    described = frame.descriptor
-    if not described.name or described.rows != frame.rows:
+    block = getattr(frame.source, "descriptor", None)
+    if block is None or not block.name or block.rows != frame.rows:
         return None
     how = json.dumps(wanted).encode()
-    return tensor_names(described.uuid) + hashlib.sha256(how).hexdigest()[:16]
+    return tensor_names(block.uuid) + hashlib.sha256(how).hexdigest()[:16]
 
 
 def _made(
@@ -165,22 +167,14 @@ def _made(
     """
     started_ns = clock_ns()
     shape = wanted.shape(frame.rows)
-    reservation = _reserve(memory, _schema(frame, wanted), shape[0] * shape[1])
+    reservation = memory.reserve(_schema(frame, wanted), shape[0] * shape[1], region="neural")
     try:
         matrix = reservation.values(VALUES).reshape(shape)
         fill(matrix if wanted.layout == "rows" else matrix.T, frame, wanted.columns)
     except BaseException:
         reservation.abandon()
         raise
-    return _seal(reservation, name, clock_ns() - started_ns)
-
-
-def _reserve(memory: TensorMemory, schema: pa.Schema, rows: int) -> BlockReservation:
-    return memory.reserve(schema, rows)
-
-
-def _seal(reservation: BlockReservation, name: str | None, reload_ns: int) -> Frame:  # noqa: ARG001
-    return reservation.seal(name)
+    return reservation.seal_reserved(name, reload_ns=clock_ns() - started_ns)
 
 
 def _schema(frame: Frame, wanted: _Wanted) -> pa.Schema:
@@ -190,7 +184,7 @@ def _schema(frame: Frame, wanted: _Wanted) -> pa.Schema:
     told = {
         "shape": wanted.shape(frame.rows),
         "columns": wanted.columns,
-        "of": frame.descriptor.name,
+        "of": frame.source.title,
     }
     field = pa.field(VALUES, pa.from_numpy_dtype(np.dtype(wanted.dtype)), nullable=False)
     return pa.schema([field], metadata={TENSOR_KEY: json.dumps(told).encode()})

@@ -101,6 +101,26 @@ def test_what_has_no_name_is_made_anew_and_leaves_no_name(memory: UnifiedMemory)
     assert memory.names() == []
 
 
+def test_a_part_is_made_anew_and_columns_chosen_are_the_same_dataset(
+    memory: UnifiedMemory,
+) -> None:
+    frame = memory.put("bars", BARS)
+    tensor(memory, frame.select("close", "size"), ["close", "size"])
+    part = tensor(memory, frame[1:4], ["close", "size"])
+
+    np.testing.assert_array_equal(part, tensor(memory, "bars", ["close", "size"])[1:4])
+    assert len(memory.names()) == 2
+
+
+def test_it_lies_in_its_region_with_what_it_cost(memory: UnifiedMemory) -> None:
+    frame = memory.put("bars", BARS)
+    ticks = iter([100, 350])
+    tensor(memory, "bars", clock_ns=lambda: next(ticks))
+    (block,) = memory.blocks(tensor_names(frame.descriptor.uuid))
+
+    assert (block.region, block.reload_ns) == ("neural", 250)
+
+
 @pytest.mark.parametrize(("layout", "shape"), [("rows", (5, 1)), ("columns", (1, 5))])
 def test_a_column_that_fits_already_is_shown_as_it_is(
     memory: UnifiedMemory, layout: Any, shape: tuple[int, int]
@@ -123,7 +143,7 @@ def test_others_read_the_block_as_a_plain_column(memory: UnifiedMemory) -> None:
 
 
 def test_a_frame_that_is_no_tensor_is_no_matrix(memory: UnifiedMemory) -> None:
-    with pytest.raises(BadParameterError, match="'bars' is no tensor"):
+    with pytest.raises(BadParameterError, match="'bars' version 1 is no tensor"):
         as_matrix(memory.put("bars", BARS))
 
 
@@ -152,7 +172,7 @@ def test_no_rows_make_a_tensor_of_no_rows(memory: UnifiedMemory) -> None:
         (["j"], {"dtype": "float16"}, BadValueError, "'j' is 70000 in row 1, which float16 does"),
         (["u"], {"dtype": "int64"}, BadValueError, "'u' is 18446744073709551615 in row 2"),
         (["t"], {}, UnsupportedTypeError, "'t' is large_string, no number"),
-        (["ff"], {}, ColumnNotFoundError, "no column 'ff'"),
+        (["ff"], {}, ColumnNotFoundError, "no column 'ff' in 'mixed' version 1"),
         ([], {}, BadParameterError, "there are no columns for a tensor"),
         ("f", {}, BadParameterError, "columns is 'f'"),
         (["f"], {"dtype": "float23"}, BadParameterError, "there is no dtype 'float23'"),
@@ -206,6 +226,7 @@ def test_filling_part_by_part_is_stacking(data: Any, rows: int, part_bytes: int)
     for place, values in enumerate(columns.values()):
         expected[:, place] = values
     frame: Any = PlainColumns(**columns)
+    frame.types = {name: str(pa.from_numpy_dtype(x.dtype)) for name, x in columns.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensor_columns, "_PART_BYTES", part_bytes)
         for order in ("C", "F"):
