@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 COLUMNS_SHOWN_MAX = 30
 VALUES_SHOWN = 3
+ROWS_SHOWN_HTML = 5
 _VALUE_CHARACTERS_MAX = 24
 _NAME_CHARACTERS_MAX = 64
 
@@ -21,29 +23,55 @@ _EMPTY_FRACTION = re.compile(r"(\.|(?<=\.\d{3})|(?<=\.\d{6}))0+$")
 
 def describe(frame: Frame) -> str:
     """One line for the frame, then one a column: name, type, NULLs, first values."""
-    block = frame.descriptor
-    title = f"{block.name!r} version {block.version}" if block.name else "without a name"
-    first = frame.arrow().slice(0, VALUES_SHOWN)
-    lines = [
-        [
-            _short(column.name, _NAME_CHARACTERS_MAX),
-            column.type,
-            f"{column.nulls:,} NULL" if column.nulls else "",
-            ", ".join(_texts(first[column.name])),
-        ]
-        for column in block.columns[:COLUMNS_SHOWN_MAX]
-    ]
+    lines = _lines(frame, VALUES_SHOWN)
     widths = [max(len(line[place]) for line in lines) for place in range(3)]
     more = ", ..." if frame.rows > VALUES_SHOWN else ""
     table = [
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=False))
-        + f"  {line[3]}{more}"
+        + f"  {', '.join(line[3:])}{more}"
         for line in lines
     ]
-    if len(block.columns) > COLUMNS_SHOWN_MAX:
-        table.append(f"... and {len(block.columns) - COLUMNS_SHOWN_MAX} more columns")
-    head = f"Frame {title}: {frame.rows:,} rows x {len(frame)} columns, {_size(frame.nbytes)}"
-    return "\n  ".join([head, *(line.rstrip() for line in table)])
+    if len(frame) > COLUMNS_SHOWN_MAX:
+        table.append(f"... and {len(frame) - COLUMNS_SHOWN_MAX} more columns")
+    return "\n  ".join([f"Frame {_title(frame)}", *(line.rstrip() for line in table)])
+
+
+def describe_html(frame: Frame) -> str:
+    """The same for a notebook: a table of the first rows under the columns' names and types."""
+    lines = _lines(frame, ROWS_SHOWN_HTML)
+    rows = [
+        "".join(f"<th>{escape(line[0])}</th>" for line in lines),
+        "".join(f"<td><small>{escape(' '.join(line[1:3]))}</small></td>" for line in lines),
+    ]
+    shown = range(3, max(len(line) for line in lines))
+    rows += ["".join(f"<td>{escape(line[place])}</td>" for line in lines) for place in shown]
+    left_out = len(frame) - COLUMNS_SHOWN_MAX
+    more = f", the first {COLUMNS_SHOWN_MAX} of them shown" if left_out > 0 else ""
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<p><b>Frame</b> {escape(_title(frame) + more)}</p>\n<table>\n{body}\n</table>"
+
+
+def _title(frame: Frame) -> str:
+    source = frame.source
+    part = ""
+    if frame.rows != source.rows:
+        part = f", rows {frame.start:,}:{frame.stop:,} of {source.rows:,}"
+    counts = f"{frame.rows:,} rows x {len(frame)} columns"
+    return f"{source.title}{part}: {counts}, {_size(frame.nbytes)}"
+
+
+def _lines(frame: Frame, values: int) -> list[list[str]]:
+    """For each column its name, type and NULLs, and the text of its first values."""
+    names = list(frame)[:COLUMNS_SHOWN_MAX]
+    first = frame.head(values).select(*names).arrow()
+    lines = []
+    for name, column in zip(names, first.columns, strict=True):
+        window = frame.window(name)
+        nulls = f"{window.nulls:,} NULL" if window.nulls else ""
+        name_shown = _short(name, _NAME_CHARACTERS_MAX)
+        kind_shown = _short(window.column.type, _NAME_CHARACTERS_MAX)
+        lines.append([name_shown, kind_shown, nulls, *_texts(column)])
+    return lines
 
 
 def _texts(column: pa.ChunkedArray[Any]) -> list[str]:

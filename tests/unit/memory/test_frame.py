@@ -67,7 +67,7 @@ def test_values_are_those_given(frame: Frame, name: str) -> None:
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_only_the_documented_columns_are_copies(frame: Frame, name: str) -> None:
-    start = _address(frame._bytes)
+    start = _address(frame.source.block_bytes)
     inside = start <= _address(frame[name]) < start + frame.nbytes
 
     assert inside == (name in ADOPTED)
@@ -78,7 +78,7 @@ def test_only_the_documented_columns_are_copies(frame: Frame, name: str) -> None
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_arrow_is_no_copy(frame: Frame, name: str) -> None:
-    start = _address(frame._bytes)
+    start = _address(frame.source.block_bytes)
     for buffer in frame.arrow()[name].chunk(0).buffers():
         assert buffer is None or start <= buffer.address < start + frame.nbytes
 
@@ -98,7 +98,7 @@ def test_nulls_are_shown_or_refused(holed: Frame, name: str) -> None:
 
 def test_a_float_column_shows_nan_for_null_without_a_copy(holed: Frame) -> None:
     assert np.isnan(holed["f64"]).tolist() == [False, True, False]
-    assert np.shares_memory(holed["f64"], holed._bytes)
+    assert np.shares_memory(holed["f64"], holed.source.block_bytes)
 
 
 def test_raw_values_have_fillers(holed: Frame) -> None:
@@ -107,7 +107,7 @@ def test_raw_values_have_fillers(holed: Frame) -> None:
     assert holed.values("flag").tolist() == [0b101]
     assert bytes(holed.values("text")) == b"abc"
     assert all(
-        np.shares_memory(holed.values(name), holed._bytes) for name in ("i64", "day", "text")
+        np.shares_memory(holed.values(name), holed.source.block_bytes) for name in ("i64", "day", "text")
     )
 
 
