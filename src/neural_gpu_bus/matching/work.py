@@ -89,7 +89,7 @@ def attach_all(
         raise DatasetEvictedError(
             f"{len(evicted)} of {len(matches)} datasets that {pattern!r} finds had to make room "
             f"for others: {', '.join(evicted[:5])}{' ...' if evicted[5:] else ''}",
-            hint="load them again, pin what must stay, or raise NGB_MEMORY_BYTES_MAX",
+            hint="load them again; plane.keep(name) keeps a dataset from being evicted",
             name=evicted[0],
             version=0,
             names=evicted,

@@ -94,6 +94,15 @@ def test_a_newer_version_has_a_newer_tensor(memory: UnifiedMemory) -> None:
     assert before.tolist() == [[1.0, 2.0]]
 
 
+def test_it_goes_with_what_it_was_made_of(memory: UnifiedMemory) -> None:
+    memory.put("bars", BARS)
+    held = tensor(memory, "bars")
+    memory.drop("bars")
+
+    assert memory.names() == []
+    np.testing.assert_array_equal(held, NUMBERS.astype("float32"))
+
+
 def test_what_has_no_name_is_made_anew_and_leaves_no_name(memory: UnifiedMemory) -> None:
     made = tensor(memory, memory.share({"a": [1.0, 2.0], "b": [3, 4]}))
 
