@@ -65,7 +65,7 @@ def test_postgres_unreachable(ngb: Ngb, existing: dict[str, str]) -> None:
 def test_redis_unreachable(ngb: Ngb, existing: dict[str, str]) -> None:
     existing["NGB_COMPUTE_REDIS_URL"] = f"redis://:{PASSWORD}@127.0.0.1:{unused_port()}/0"
 
-    result = ngb("memory", **existing)
+    result = ngb("worker", **existing)
 
     assert_told(result, "A Redis does not answer", 3)
     assert PASSWORD not in result.stdout + result.stderr
@@ -87,7 +87,7 @@ def test_wrong_redis_password(ngb: Ngb, existing: dict[str, str]) -> None:
     scheme, rest = existing["NGB_COMPUTE_REDIS_URL"].split("//")
     existing["NGB_COMPUTE_REDIS_URL"] = f"{scheme}//:{PASSWORD}@{rest.split('@')[1]}"
 
-    result = ngb("memory", **existing)
+    result = ngb("worker", **existing)
 
     assert_told(result, "A Redis refuses the password", 3)
     assert PASSWORD not in result.stdout + result.stderr
@@ -106,7 +106,7 @@ def test_redis_too_old(ngb: Ngb, existing: dict[str, str]) -> None:
     with old_redis() as port:
         existing["NGB_COMPUTE_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
 
-        result = ngb("memory", **existing)
+        result = ngb("worker", **existing)
 
     assert_told(result, "A Redis is too old", 3)
 

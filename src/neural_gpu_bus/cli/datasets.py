@@ -1,4 +1,4 @@
-"""``ngb query``, ``ngb tables`` and ``ngb memory``: look at data."""
+"""``ngb query`` and ``ngb tables``: look at data."""
 
 from __future__ import annotations
 
@@ -81,26 +81,3 @@ def tables() -> None:
     for name, count, nbytes in rows:
         table.add_row(escape(name), f"{count:,}", f"{nbytes / MIB:.1f}")
     out.print(table if rows else "no tables yet; `ngb load FILE... --table NAME` makes one")
-
-
-def memory() -> None:
-    """Show the datasets in shared memory and the budget."""
-    with ngb.open() as plane:
-        statistics = plane.statistics().memory
-        frames = [plane.get(name) for name in plane.names()]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("dataset")
-    for title in ("version", "rows", "columns", "MiB"):
-        table.add_column(title, justify="right")
-    for frame in frames:
-        block = frame.descriptor
-        size = f"{block.nbytes / MIB:.2f}"
-        table.add_row(
-            escape(block.name), str(block.version), f"{block.rows:,}", str(len(block.columns)), size
-        )
-    if frames:
-        out.print(table)
-    used, most = statistics.bytes_used / MIB, statistics.bytes_max / MIB
-    out.print(
-        f"{statistics.datasets} datasets, {used:,.1f} of {most:,.0f} MiB in {statistics.folder}"
-    )

@@ -7,10 +7,11 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+import structlog
 import typer
 from rich.markup import escape
 
-from neural_gpu_bus.cli import datasets, demo, host, load, servers, work
+from neural_gpu_bus.cli import datasets, demo, host, load, memory, servers, work
 from neural_gpu_bus.cli.console import err
 from neural_gpu_bus.cli.entry import INTERRUPTED_EXIT_CODE
 from neural_gpu_bus.errors import NeuralGpuBusError
@@ -37,7 +38,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "load": load.load,
     "query": datasets.query,
     "tables": datasets.tables,
-    "memory": datasets.memory,
+    "memory": memory.memory,
+    "metrics": memory.metrics,
     "submit": work.submit,
     "worker": work.worker,
     "workloads": work.workloads,
@@ -57,6 +59,8 @@ def run_commands() -> None:
     Raises KeyboardInterrupt for Ctrl-C and SIGTERM, after everything is closed.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    # Results go to standard output, and `--json` there has to be JSON.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     # It warns of connections that broke; the error that we raise for them says more.
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     try:

@@ -65,5 +65,6 @@ def worker(
     """Run one worker until Ctrl-C or SIGTERM; jobs in hand are finished first."""
     with ngb.open(counted=not kept) as plane:
         if not kept:
+            plane.queue.statistics()  # where Redis is away or refuses us, say so instead
             err.print("worker is ready; Ctrl-C stops it")
         plane.run_worker()
