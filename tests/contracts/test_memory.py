@@ -123,9 +123,13 @@ class TestMemory:
         assert memory.get("jobs/a") == new
         assert memory.statistics().bytes_used == used
 
+        block = new.descriptor
         for _ in range(2):  # another was first: nothing is left to do
-            memory.drop_result(new.descriptor)
+            memory.drop_result(block)
         assert memory.names() == []
+        assert memory.statistics().bytes_used == before + new.nbytes  # somebody still looks at it
+        del new
+        gc.collect()
         assert memory.statistics().bytes_used == before
         assert list((memory.folder / "datasets").iterdir()) == []
 
@@ -190,7 +194,7 @@ class TestMemory:
         assert memory.pin(frame) is frame
 
     def test_the_budget_is_an_error_before_any_memory(self, memory_folder: Path) -> None:
-        memory = UnifiedMemory(memory_folder, 1 << 20)
+        memory = UnifiedMemory(memory_folder, 4 << 20)
         memory.put("a", {"x": np.zeros(1000)})
         with pytest.raises(SharedMemoryFullError, match="budget of 1,048,576 are in use") as caught:
             memory.put("b", {"x": np.zeros(200_000)})
@@ -236,5 +240,5 @@ class TestMemory:
         other.drop("a")
         memory.get("b")
 
-        assert list(memory._kept) == ["b"]
+        assert list(memory._use.kept) == ["b"]
         other.close()

@@ -101,7 +101,7 @@ def test_writers_killed_at_any_moment_leave_the_old_or_the_new_version(
         process.join()
         memory = UnifiedMemory(memory_folder, actors.BYTES_MAX)
         seen |= _check_whole(memory)
-        assert list((memory_folder / "sessions").iterdir()) == []
+        assert len(list((memory_folder / "sessions").iterdir())) == 1  # that of ``memory``
         memory.close()
     assert len(seen) > KILLS / 2
 
@@ -117,7 +117,7 @@ def test_sudden_death_at_each_step_of_a_put(memory: UnifiedMemory, start: Start,
     UnifiedMemory(memory.folder, actors.BYTES_MAX).close()
 
     assert process.exitcode == -signal.SIGKILL
-    assert _check_whole(memory) == {4 if step == "after the commit" else 3}
+    assert _check_whole(memory) == {4 if step.startswith("after the") else 3}
     memory.put("uniform", actors.uniform(5))
     assert _check_whole(memory) == {5}
 
@@ -192,7 +192,7 @@ def test_a_pickled_frame_whose_block_is_gone_is_an_error(
 
 def test_a_pickled_frame_on_another_host_is_refused(memory: UnifiedMemory) -> None:
     frame = memory.share({"x": np.arange(5)})
-    attach, (folder, descriptor) = frame.__reduce__()
+    attach, (folder, descriptor) = frame.source.reference()
     with pytest.raises(DatasetEvictedError, match=r"another host \(elsewhere\)\nhint: send its"):
         attach(folder, msgspec.structs.replace(descriptor, host="elsewhere"))
 

@@ -75,9 +75,11 @@ def make(path: Path, nbytes: int, uuid: str) -> WrittenFile:
 def take_over(spare: WrittenFile, path: Path, nbytes: int, uuid: str) -> WrittenFile:
     """A spare file as that of a new block: of the right size, under its own name."""
     try:
+        there = os.fstat(spare.file).st_size
         # Shorter is safe: nobody else has it mapped, and we look at no page beyond the end.
         os.ftruncate(spare.file, nbytes)
-        allocate(spare.file, nbytes)
+        if nbytes > there:  # only then: looking at 10,000 pages that are there takes 0.7 ms
+            allocate(spare.file, nbytes)
         mode = os.fstat(spare.file).st_mode
         os.fchmod(spare.file, mode | (mode & 0o440) >> 1)  # who may read may write again
         spare.path.rename(path)

@@ -22,6 +22,8 @@ from neural_gpu_bus.memory.arrow_layout import (
 from neural_gpu_bus.memory.folder import BLOCK_PATH, host_identity
 from neural_gpu_bus.memory.frame_source import ColumnBytes
 from neural_gpu_bus.memory.mapping import FileMapping
+from neural_gpu_bus.memory.maps import Kind
+from neural_gpu_bus.memory.own_session import Listed, list_mapping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,15 +194,25 @@ def _map(folder: Path, descriptor: BlockDescriptor, *, holding: Bytes | None = N
     try:
         if os.fstat(file).st_size != descriptor.nbytes:
             raise _evicted(descriptor, "its file has another size", "get it by name")
+        listed = list_mapping(folder, descriptor.uuid, descriptor.nbytes, _kind(descriptor))
         # The private mapping keeps the shared one: a block without a name lasts as long as that.
-        keep = None if holding is None else partial(id, holding)
+        end = partial(_end, listed, holding)
         mapping = FileMapping(
-            file, descriptor.nbytes, private=holding is not None, block=descriptor.uuid, at_end=keep
+            file, descriptor.nbytes, private=holding is not None, block=descriptor.uuid, at_end=end
         )
     finally:
         os.close(file)
     check_block(descriptor, mapping)
     return mapping
+
+
+def _kind(descriptor: BlockDescriptor) -> Kind:
+    return Kind.NAMED if descriptor.name else Kind.UNNAMED
+
+
+def _end(listed: Listed | None, _holding: Bytes | None) -> None:
+    if listed is not None:
+        listed.end()
 
 
 def check_block(descriptor: BlockDescriptor, mapping: FileMapping) -> None:

@@ -152,7 +152,8 @@ class Occupancy:
             now_ns=self._clock_ns(),
         )
         why = (
-            f"{used:,} of the {self.budgets[region]:,} bytes of region {region!r} are in use, and "
+            f"{used:,} of the budget of {self.budgets[region]:,} are in use in region {region!r}, "
+            "and "
             f"{short:,} more would have to go. Held by: "
             + ("; ".join(holders) or "blocks that are just being evicted or published")
         )

@@ -24,6 +24,7 @@ from neural_gpu_bus.memory.index import decode
 from neural_gpu_bus.memory.kept_frames import HITS_TOLD_AT
 from neural_gpu_bus.memory.memory_use import MemoryUse
 from neural_gpu_bus.memory.names import check_given_name
+from neural_gpu_bus.memory.occupancy import gone_mappings
 from neural_gpu_bus.memory.regions import check_region
 from neural_gpu_bus.memory.reservation import BlockReservation
 from neural_gpu_bus.ports import RESULT_NAMES
@@ -288,13 +289,12 @@ class UnifiedMemory:
         """All processes together, at this moment."""
         use = self._use
         names, blocks = use.index.totals()
-        used = sum(
-            use.occupancy.used_bytes(use.session, region) for region in use.occupancy.budgets
-        )
+        used = [use.occupancy.used_bytes(use.session, region) for region in use.occupancy.budgets]
+        gone = gone_mappings(use.folder, use.index)
         return MemoryStatistics(
             folder=str(use.folder),
             bytes_max=use.bytes_max,
-            bytes_used=used,
+            bytes_used=sum(used) + sum(nbytes for _, nbytes in gone),
             bytes_free_host=folders.free_bytes(use.folder),
             datasets=names,
             blocks=blocks + folders.count_unnamed(use.folder),
