@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 #: Bytes of a tensor that are filled at a time, so that they stay in the cache (L2 is 0.5 to 2 MiB)
-#: while each column writes its own places among them.
-_PART_BYTES = 256 << 10
+#: while each column writes its own places among them. Eight columns of a million float64 to float32
+#: took 20 ms by parts of 256 KiB, 15 by 1 MiB, 23 at once.
+_PART_BYTES = 1 << 20
 
 
 def number_columns(frame: Frame, columns: Sequence[str] | None, dtype: str) -> tuple[str, ...]:

@@ -93,12 +93,12 @@ def tensor(
     wanted = _Wanted(number_columns(frame, columns, dtype), dtype, layout)
     if (shown := _as_it_is(frame, wanted)) is not None:
         return shown
-    name = _name(frame, wanted)
+    name, shape = _name(frame, wanted), wanted.shape(frame.rows)
     # Looked for before it is got: an unknown name's error looks for one like it among all names.
     if name is not None and memory.blocks(name):
         with suppress(DatasetNotFoundError, DatasetEvictedError):
-            return as_matrix(memory.get(name))
-    return as_matrix(_made(memory, frame, wanted, name, clock_ns))
+            return memory.get(name)[VALUES].reshape(shape)
+    return _made(memory, frame, wanted, name, clock_ns)[VALUES].reshape(shape)
 
 
 def as_matrix(block: Frame) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -242,3 +244,20 @@ def test_filling_part_by_part_is_stacking(data: Any, rows: int, part_bytes: int)
             made = np.full((rows, len(columns)), 7, dtype, order=order)  # type: ignore[call-overload]
             fill(made, frame, list(columns))
             np.testing.assert_array_equal(made, expected)
+
+
+def test_threads_that_ask_at_once_get_the_same(memory: UnifiedMemory) -> None:
+    """Each may make it; whichever is published last holds the same values."""
+    memory.put("bars", BARS)
+    together = threading.Barrier(4, timeout=10)
+
+    def ask() -> Any:
+        together.wait()
+        return tensor(memory, "bars")
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask) for _ in range(4)]
+        for made in asked:
+            np.testing.assert_array_equal(made.result(), NUMBERS.astype("float32"))
+
+    assert len(memory.names()) == 2
