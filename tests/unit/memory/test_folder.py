@@ -1,5 +1,6 @@
 """The folder: private, swept of the dead, never of the living."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,12 +80,29 @@ def test_only_block_paths_are_block_paths(path: str) -> None:
     assert not folders.BLOCK_PATH.fullmatch(path)
 
 
-def test_a_block_that_goes_while_it_is_counted_hides_no_other(memory_folder: Path) -> None:
-    """A link to nothing is listed and has no status, like a block dropped in between."""
-    session = memory_folder / "sessions" / ("a" * 32)
-    session.mkdir(parents=True)
-    for name in ("b", "c"):
-        (session / f"{name}.arrow").write_bytes(b"1234")
-        (session / f"{name}{name}.arrow").symlink_to("nothing")
+def test_blocks_without_a_name_are_counted_and_nothing_else(memory_folder: Path) -> None:
+    corner = memory_folder / "sessions" / ("a" * 32)
+    corner.mkdir(parents=True)
+    for name in ("b.arrow", "c.arrow", "lock", "maps", "d.spare"):
+        (corner / name).touch()
 
-    assert folders.session_blocks(memory_folder) == (2, 8)
+    assert folders.count_unnamed(memory_folder) == 2
+
+
+def test_files_and_folders_have_the_rights_of_the_folder_they_lie_in(memory_folder: Path) -> None:
+    private = memory_folder / "private"
+    folders.make_directory(private)
+    shared = memory_folder / "shared"
+    shared.mkdir()
+    shared.chmod(0o2770)
+    folders.make_directory(shared / "inner")
+    modes = []
+    for folder in (private, shared / "inner"):
+        file = folders.make_file(folder / "x")
+        open_mode = (folder / "x").stat().st_mode & 0o777
+        folders.seal_file(file)
+        os.close(file)
+        sealed_mode = (folder / "x").stat().st_mode & 0o777
+        modes.append((folder.stat().st_mode & 0o777, open_mode, sealed_mode))
+
+    assert modes == [(0o700, 0o600, 0o400), (0o770, 0o660, 0o440)]
