@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neural_gpu_bus.did_you_mean import did_you_mean
+from neural_gpu_bus.errors import BadSettingError
+from neural_gpu_bus.host_traps import warn_at_open
 from neural_gpu_bus.memory import folder as folders
+from neural_gpu_bus.memory.eviction import POLICIES
 from neural_gpu_bus.memory.index import Index, decode
 from neural_gpu_bus.memory.kept_frames import Kept, KeptFrames
 from neural_gpu_bus.memory.occupancy import Occupancy
@@ -41,6 +45,7 @@ class MemoryUse:
         policy: str,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        _check_policy(policy)
         self.folder = folders.prepare(folder, group)
         host = os.statvfs(self.folder)
         self.bytes_max = min(bytes_max, host.f_blocks * host.f_frsize)
@@ -51,17 +56,23 @@ class MemoryUse:
         #: uuid -> frame, while anybody holds it.
         self.attached: weakref.WeakValueDictionary[str, Frame] = weakref.WeakValueDictionary()
         self.index = Index(self.folder)
+        self.budgets = region_budgets(self.bytes_max, shares)
         self.occupancy = Occupancy(
             self.folder,
-            region_budgets(self.bytes_max, shares),
+            self.budgets,
             self.index,
             policy=policy,
-            series_bytes=lambda: 0,
+            series_bytes=self.series_bytes,
             clock_ns=clock_ns,
         )
         self.session = open_session(self.folder, self.index)
         self._sweep()
+        warn_at_open(self.folder, self.bytes_max)
         _living.add(self)
+
+    def series_bytes(self) -> int:
+        """Bytes of all growing columns."""
+        return 0
 
     def _sweep(self) -> None:
         """Take away what dead processes left; mend what one killed while publishing left."""
@@ -151,6 +162,15 @@ class MemoryUse:
         self.session = session_after_fork(self.folder, self.index)
         for kept in self.kept.values():
             kept.hits = 0  # the parent tells them
+
+
+def _check_policy(policy: str) -> None:
+    if policy not in POLICIES:
+        raise BadSettingError(
+            f"there is no eviction policy {policy!r}",
+            hint=did_you_mean(policy, POLICIES, f"there are {', '.join(POLICIES)}"),
+            setting="memory_policy",
+        )
 
 
 def _after_fork_in_child() -> None:

@@ -6,25 +6,26 @@ import os
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from neural_gpu_bus.descriptors import BlockDescriptor, MemoryStatistics, Region
+from neural_gpu_bus.descriptors import BlockDescriptor, DatasetFacts, MemoryStatistics, Region
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.memory import folder as folders
 from neural_gpu_bus.memory.arrow_layout import plan_block
 from neural_gpu_bus.memory.block_writer import BlockWriter
+from neural_gpu_bus.memory.eviction import DEFAULT_POLICY
 from neural_gpu_bus.memory.frame import Frame, attach_frame
 from neural_gpu_bus.memory.index import decode
 from neural_gpu_bus.memory.kept_frames import HITS_TOLD_AT
+from neural_gpu_bus.memory.known import known_facts, known_statistics
 from neural_gpu_bus.memory.memory_use import MemoryUse
 from neural_gpu_bus.memory.names import check_given_name
-from neural_gpu_bus.memory.occupancy import gone_mappings
 from neural_gpu_bus.memory.regions import check_region
 from neural_gpu_bus.memory.reservation import BlockReservation
 from neural_gpu_bus.ports import RESULT_NAMES
@@ -52,7 +53,7 @@ class UnifiedMemory:
         *,
         shares: Mapping[Region, float] | None = None,
         group: str | None = None,
-        policy: str = "lru",
+        policy: str = DEFAULT_POLICY,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._use = MemoryUse(
@@ -76,6 +77,8 @@ class UnifiedMemory:
         *,
         text_bytes: Mapping[str, int] | None = None,
         null_counts: Mapping[str, int] | None = None,
+        list_values: Mapping[str, int] | None = None,
+        dictionaries: Mapping[str, pa.Array[Any]] | None = None,
         region: Region = "shared",
         name: str | None = None,
         cleared: bool = True,
@@ -92,7 +95,13 @@ class UnifiedMemory:
             check_given_name(name)
         block = uuid.uuid4().hex
         layout = plan_block(
-            schema, rows, uuid=block, text_bytes=text_bytes or {}, null_counts=null_counts or {}
+            schema,
+            rows,
+            uuid=block,
+            text_bytes=text_bytes or {},
+            null_counts=null_counts or {},
+            list_values=list_values or {},
+            dictionaries=dictionaries or {},
         )
         return self._writer.reserve(
             schema, layout, block, region=region, name=name, cleared=cleared
@@ -140,25 +149,14 @@ class UnifiedMemory:
         return self._copied(columns, "shared").seal()
 
     def _copied(self, columns: Any, region: Region, name: str | None = None) -> BlockReservation:
-        from neural_gpu_bus.memory.given_columns import (
-            copy_into,
-            flat_table,
-            null_counts,
-            text_bytes,
-        )
+        from neural_gpu_bus.memory.given_columns import given_columns
 
-        table = flat_table(columns)
+        given = given_columns(columns)
         reservation = self.reserve(
-            table.schema,
-            table.num_rows,
-            text_bytes=text_bytes(table),
-            null_counts=null_counts(table),
-            region=region,
-            name=name,
-            cleared=False,
+            given.schema, given.rows, **given.sizes(), region=region, name=name, cleared=False
         )
         try:
-            copy_into(reservation, table)
+            given.copy_into(reservation)
         except BaseException:
             reservation.abandon()
             raise
@@ -285,20 +283,27 @@ class UnifiedMemory:
         """Newest blocks of all names that begin so; nothing is attached."""
         return self._use.index.blocks(prefix)
 
+    def facts(self, prefix: str = "", *, mapped: bool = False) -> list[DatasetFacts]:
+        """What is known of every dataset whose name begins so; nothing is attached.
+
+        With ``mapped`` also which processes have each mapped.
+        """
+        self._use.tell_all()
+        return known_facts(self._use, prefix, mapped=mapped)
+
     def statistics(self) -> MemoryStatistics:
-        """All processes together, at this moment."""
+        """All processes together, at this moment. Others' finds may be told 256 late."""
+        self._use.tell_all()
+        return known_statistics(self._use)
+
+    def count_use(self, engine: str, blocks: Iterable[BlockDescriptor]) -> None:
+        """A job on that engine used these blocks."""
         use = self._use
-        names, blocks = use.index.totals()
-        used = [use.occupancy.used_bytes(use.session, region) for region in use.occupancy.budgets]
-        gone = gone_mappings(use.folder, use.index)
-        return MemoryStatistics(
-            folder=str(use.folder),
-            bytes_max=use.bytes_max,
-            bytes_used=sum(used) + sum(nbytes for _, nbytes in gone),
-            bytes_free_host=folders.free_bytes(use.folder),
-            datasets=names,
-            blocks=blocks + folders.count_unnamed(use.folder),
-        )
+        now_ns = use.clock_ns()
+        for block in blocks:
+            use.session.counters.uses[engine] += 1
+            use.index.ledger.count(block, 1, now_ns)
+        use.session.counters.write_down()
 
     def close(self) -> None:
         """Give up this process's blocks without a name, and the index. Frames stay readable."""
