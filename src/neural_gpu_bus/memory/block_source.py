@@ -43,6 +43,7 @@ class BlockSource:
         "__weakref__",
         "_bytes",
         "_folder",
+        "_made",
         "_mapping",
         "_packed",
         "_places",
@@ -57,6 +58,7 @@ class BlockSource:
         self._folder = folder
         self._mapping = mapping
         self._bytes: Bytes | None = None
+        self._made: dict[str, ColumnBytes] = {}
         self._packed = b""
         self._places: dict[str, int] | None = None
         self._table: pa.Table | None = None
@@ -102,11 +104,16 @@ class BlockSource:
 
     def column(self, name: str) -> ColumnBytes:
         """Buffers of one column; ProtocolError where the descriptor points outside the file."""
-        spans = self._spans(name)
+        found = self._made.get(name)
+        if found is None:
+            found = self._made[name] = self._column(self._spans(name))
+        return found
+
+    def _column(self, spans: ColumnSpans) -> ColumnBytes:
         block, block_nbytes = self.block_bytes, self.descriptor.nbytes
         offset, nbytes = spans.values
         if not 0 <= offset <= offset + nbytes <= block_nbytes:
-            raise _outside(name, spans.values, block_nbytes)
+            raise _outside(spans.name, spans.values, block_nbytes)
         values = block[offset : offset + nbytes]
         validity = data = None
         if spans.nulls:
@@ -115,7 +122,7 @@ class BlockSource:
         if spans.data.offset:
             offset, nbytes = spans.data
             data = block[offset : offset + nbytes]
-        return ColumnBytes(name, spans.type, spans.nulls, validity, values, data)
+        return ColumnBytes(spans.name, spans.type, spans.nulls, validity, values, data)
 
     def _spans(self, name: str) -> ColumnSpans:
         block = self.descriptor

@@ -83,10 +83,15 @@ class ColumnWindow(NamedTuple):
             raise _refused(column, nulls)
         if kind.form == "bits":
             return self.bits(), False
-        raw = column.values.view(kind.raw)[self.start : self.stop]
-        shown = raw.view(kind.shown) if kind.adopted else raw.astype("<i8").view(kind.shown)
+        # ``adopted`` alone would say it, and takes 1 us to.
+        adopted = kind.raw == kind.shown or kind.adopted
+        shown = column.values.view(kind.shown if adopted else kind.raw)
+        if len(shown) != self.rows:
+            shown = shown[self.start : self.stop]
+        if not adopted:
+            shown = shown.astype("<i8").view(kind.shown)
         if not nulls or kind.null == "nan":
-            return shown, kind.adopted
+            return shown, adopted
         shown = shown.copy()
         shown[~_bits(column.validity, self.start, self.stop)] = "NaT"  # type: ignore[arg-type]
         return shown, False

@@ -107,7 +107,8 @@ def test_raw_values_have_fillers(holed: Frame) -> None:
     assert holed.values("flag").tolist() == [0b101]
     assert bytes(holed.values("text")) == b"abc"
     assert all(
-        np.shares_memory(holed.values(name), holed.source.block_bytes) for name in ("i64", "day", "text")
+        np.shares_memory(holed.values(name), holed.source.block_bytes)
+        for name in ("i64", "day", "text")
     )
 
 
@@ -198,8 +199,8 @@ def test_the_repr_tells_a_person_what_it_is(memory: UnifiedMemory) -> None:
     lines = repr(frame).splitlines()
 
     assert lines[0] == "Frame 'bars' version 1: 4 rows x 2 columns, 80.3 KiB"
-    assert lines[1] == "  close  double                1.5, 2.5, 3.5, ..."
-    assert lines[2] == "  who    large_string  1 NULL  aaaaaaaaaaaaaaaaaaaaa..., NULL, b, ..."
+    assert lines[1] == "  close  double          1.5, 2.5, 3.5, ..."
+    assert lines[2] == "  who    string  1 NULL  aaaaaaaaaaaaaaaaaaaaa..., NULL, b, ..."
 
 
 def test_the_repr_shows_times_that_python_has_no_dates_for(memory: UnifiedMemory) -> None:
