@@ -65,6 +65,11 @@ class KeptFrames(OrderedDict[str, Kept]):
         self._let_go(name)
         self.pop(name, None)
 
+    def clear(self) -> None:
+        """Forget every name: the memory is closed."""
+        self.release()
+        super().clear()
+
     def release(self) -> None:
         """Hold no frame: memory is short."""
         for name in list(self._held):
