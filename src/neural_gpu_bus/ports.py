@@ -62,7 +62,8 @@ class Columns(Protocol):
 
 class Reservation(Protocol):
     """Columns to be filled in place. Buffers have Arrow's layout; nothing is visible to others
-    until ``seal``.
+    until ``seal``. Children of nested columns are named by their paths: ``prices.item``,
+    ``point.x``, ``attributes.entries.key``.
     """
 
     @property
@@ -72,16 +73,20 @@ class Reservation(Protocol):
     def rows(self) -> int: ...
 
     def values(self, name: str) -> Array:
-        """Writable values of a fixed-width column; bool: the bitmap's bytes, bit 0 first."""
+        """Writable values of a fixed-width column; bool: the bitmap's bytes, bit 0 first; of a
+        dictionary column: its indices.
+        """
 
     def validity(self, name: str) -> npt.NDArray[np.uint8] | None:
         """Writable bitmap (1 = not NULL, bit 0 first); None for a column without NULLs."""
 
-    def offsets(self, name: str) -> npt.NDArray[np.int64]:
-        """Writable rows + 1 offsets in bytes of a ``large_string``/``large_binary`` column."""
+    def offsets(self, name: str) -> Array:
+        """Writable rows + 1 offsets of texts (in bytes), lists and maps (in values): int64 for the
+        ``large_`` types, int32 for the others.
+        """
 
     def data(self, name: str) -> npt.NDArray[np.uint8]:
-        """Writable bytes of a ``large_string``/``large_binary`` column."""
+        """Writable bytes of a text column."""
 
     def seal(self, name: str | None = None) -> Columns:
         """Make it immutable; with a name also publish it as that dataset's newest version."""
@@ -100,11 +105,14 @@ class Reserve(Protocol):
         *,
         text_bytes: Mapping[str, int] | None = None,
         null_counts: Mapping[str, int] | None = None,
+        list_values: Mapping[str, int] | None = None,
+        dictionaries: Mapping[str, pa.Array[Any]] | None = None,
     ) -> Reservation:
         """Reserve for real (a full memory is an error here, never a signal later).
 
-        ``text_bytes``: bytes of each variable-width column. ``null_counts``: NULLs of each column
-        that has any; a column not named gets no bitmap.
+        ``text_bytes``: bytes of each text column. ``null_counts``: NULLs of each column that has
+        any; a column not named gets no bitmap. ``list_values``: values in all lists or maps of a
+        column. ``dictionaries``: values of each dictionary column. All by path.
         """
 
 

@@ -1,24 +1,24 @@
 """Where each buffer of a block lies, and the Arrow IPC file metadata that says so. Pure.
 
 A block is an Arrow IPC *file* with one record batch, so that any Arrow reader opens it by path.
-Arrow's own writer packs buffers at multiples of 64 bytes and wants the data first; here every
-buffer starts on a page, and the data is written later, in place. So pyarrow serialises a batch of
-one row, and the fixed-size structs in its flatbuffers (length, FieldNode, Buffer, bodyLength,
-Block) are overwritten. Format: arrow.apache.org/docs/format/Columnar.html, section
-"IPC File Format"; tables in format/Message.fbs and format/File.fbs.
+Arrow's own writer packs buffers at multiples of 8 or 64 bytes and wants the data first; here every
+buffer starts on a page, and the data is written later, in place. Values of dictionaries alone lie
+where Arrow's writer puts them, in the head.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
-from neural_gpu_bus.errors import BadParameterError, ProtocolError, UnsupportedTypeError
-from neural_gpu_bus.memory.column_types import column_type
+from neural_gpu_bus.errors import BadParameterError, ProtocolError
+from neural_gpu_bus.memory.column_tree import Column, column_tree, depth_first
+from neural_gpu_bus.memory.column_types import ColumnType, column_type
+from neural_gpu_bus.memory.ipc_template import UUID_PLACE, Template, make_template, read_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,25 +33,13 @@ UUID_KEY = b"neural_gpu_bus.block"
 #: Schemas whose template is kept: the same few are published again and again.
 TEMPLATES_KEPT_MAX = 64
 
-#: What stands for the uuid in a template, as long as one; random, so that no schema holds it.
-_UUID_PLACE = uuid4().hex.encode()
-
-_MAGIC = b"ARROW1"
-_CONTINUATION = b"\xff\xff\xff\xff"
-_END_OF_STREAM = _CONTINUATION + bytes(4)
-#: int32 footer length and magic, at the very end.
-_TRAILER_BYTES = 4 + len(_MAGIC)
-
-# Field numbers of the flatbuffer tables.
-_FOOTER_RECORD_BATCHES = 3
-_MESSAGE_HEADER, _MESSAGE_BODY_LENGTH = 2, 3
-_BATCH_LENGTH, _BATCH_NODES, _BATCH_BUFFERS = 0, 1, 2
-
-_BLOCK = struct.Struct("<qi4xq")
-_PAIR = struct.Struct("<qq")
-
 #: A packed column: its NULLs, then offset and bytes of validity, values and data.
 _PACKED = struct.Struct("<7q")
+
+#: What the offsets of a column can reach.
+_REACH = {"<i4": 2**31 - 1, "<i8": 2**63 - 1}
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 # Named tuples: attaching makes three a column, and they are three times as quick to make as frozen
@@ -66,18 +54,30 @@ class Span(NamedTuple):
 
 
 class ColumnSpans(NamedTuple):
-    """Where the buffers of one column lie."""
+    """Where the buffers of one column lie; those of its children are columns of their own."""
 
+    #: Of a child: its path, see ``column_tree``.
     name: str
     #: Arrow's spelling.
     type: str
     nulls: int
     #: Bitmap, 1 = not NULL; empty without NULLs.
     validity: Span
-    #: Values, or rows + 1 offsets of a text column.
+    #: Values, indices into a dictionary, or rows + 1 offsets of texts and lists.
     values: Span
     #: Bytes of a text column; empty for all others.
     data: Span
+
+
+class PlannedColumn(NamedTuple):
+    """A column or a child of one, as it is to be filled."""
+
+    spans: ColumnSpans
+    kind: ColumnType
+    rows: int
+    #: What its offsets or indices may reach: bytes of a text, values of a list, values of a
+    #: dictionary; 0 for all others.
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,17 @@ class BlockLayout:
     columns: tuple[ColumnSpans, ...]
     #: Where in the file the block's uuid stands, in the schema's metadata.
     uuid_at: int
+    #: The columns and all their children, depth first.
+    planned: tuple[PlannedColumn, ...]
+
+
+class _Sizes(NamedTuple):
+    """What ``ports.Reserve`` is told of columns, by path."""
+
+    text_bytes: Mapping[str, int]
+    null_counts: Mapping[str, int]
+    list_values: Mapping[str, int]
+    dictionaries: Mapping[str, Any]
 
 
 def plan_block(
@@ -101,30 +112,33 @@ def plan_block(
     rows: int,
     *,
     uuid: str,
-    text_bytes: Mapping[str, int],
-    null_counts: Mapping[str, int],
+    text_bytes: Mapping[str, int] = _NOTHING,
+    null_counts: Mapping[str, int] = _NOTHING,
+    list_values: Mapping[str, int] = _NOTHING,
+    dictionaries: Mapping[str, pa.Array[Any]] = _NOTHING,
 ) -> BlockLayout:
-    """Lay out a block; ``text_bytes`` and ``null_counts`` as in ``ports.Reserve``.
+    """Lay out a block; the mappings are those of ``ports.Reserve``.
 
-    Raises UnsupportedTypeError and BadParameterError with the column's name.
+    Raises UnsupportedTypeError and BadParameterError with the column's path.
     """
-    _check(schema, rows, text_bytes, null_counts)
-    template = _template(schema.serialize().to_pybytes())
-    uuid_at = template.index(_UUID_PLACE)
-    template = template.replace(_UUID_PLACE, uuid.encode())
-    message_at, block_at, footer_at = _locate(template)
-    message = bytearray(template[message_at:footer_at])
-    metadata_bytes = 8 + struct.unpack_from("<i", message, 4)[0]
-    body_at = _aligned(message_at + metadata_bytes)
-    del message[metadata_bytes:]
-    struct.pack_into("<i", message, 4, body_at - message_at - 8)
-    spans, end = _place(schema, rows, body_at, text_bytes, null_counts)
-    _patch(message, rows, spans, body_at, end)
-    head = (template[:message_at] + bytes(message)).ljust(body_at, b"\0")
-    footer = bytearray(template[footer_at:])
-    _BLOCK.pack_into(footer, block_at - footer_at, message_at, body_at - message_at, end - body_at)
-    tail = _END_OF_STREAM + bytes(footer)
-    return BlockLayout(rows, end + len(tail), head, tail, spans, uuid_at)
+    if rows < 0:
+        raise BadParameterError(f"rows is {rows}", hint="give 0 or more", parameter="rows")
+    tree, marked, template = _known(schema.serialize().to_pybytes())
+    sizes = _Sizes(text_bytes, null_counts, list_values, dictionaries)
+    _check_paths(tree, sizes)
+    if template is None:
+        _check_dictionaries(tree, dictionaries)
+        template = make_template(marked, dictionaries)
+    body_at = _aligned(len(template.head))
+    placing = _Placing(body_at, sizes)
+    for column in tree:
+        placing.place(column, rows)
+    planned, end = tuple(placing.planned), placing.at
+    nodes = [(column.rows, column.spans.nulls) for column in planned]
+    buffers = [(at - body_at, nbytes) for at, nbytes in _buffers(planned)]
+    head, tail = template.filled(uuid, nodes, buffers, body_at=body_at, body_bytes=end - body_at)
+    columns = tuple(planned[place].spans for place in placing.tops)
+    return BlockLayout(rows, end + len(tail), head, tail, columns, template.uuid_at, planned)
 
 
 def pack_spans(columns: Sequence[ColumnSpans]) -> bytes:
@@ -166,7 +180,7 @@ def read_spans(block: Any, names_and_types: Sequence[tuple[str, str]]) -> tuple[
     """
     data = memoryview(block).cast("B")
     try:
-        return _read_spans(data, names_and_types)
+        return tuple(_read_spans(data, names_and_types))
     except (struct.error, IndexError, ValueError) as error:
         raise ProtocolError(
             f"a file of {len(data)} bytes is no block of {len(names_and_types)} columns: {error}",
@@ -175,191 +189,166 @@ def read_spans(block: Any, names_and_types: Sequence[tuple[str, str]]) -> tuple[
         ) from None
 
 
-def _check(
-    schema: pa.Schema, rows: int, text_bytes: Mapping[str, int], null_counts: Mapping[str, int]
-) -> None:
-    names = list(schema.names)
-    if not names or len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise BadParameterError(
-            f"a block needs columns of different names, got {names or 'none'}",
-            hint=f"rename {twice}" if twice else "give at least one column",
-            parameter="schema",
-        )
-    given = {"text_bytes": text_bytes, "null_counts": null_counts}
-    for parameter, counts in given.items():
-        for column, count in counts.items():
-            most = rows if parameter == "null_counts" else count
-            if column not in names or not 0 <= count <= most:
-                raise BadParameterError(
-                    f"{parameter} says {count} for column {column!r} of {rows} rows",
-                    hint=f"columns are {names}; counts run from 0",
-                    parameter=parameter,
-                )
-    if rows < 0:
-        raise BadParameterError(f"rows is {rows}", hint="give 0 or more", parameter="rows")
-
-
 @lru_cache(TEMPLATES_KEPT_MAX)
-def _template(serialised: bytes) -> bytes:
-    """Arrow's own file of one row of NULLs in that schema, with a place for the block's uuid."""
+def _known(serialised: bytes) -> tuple[tuple[Column, ...], pa.Schema, Template | None]:
+    """A schema's columns, the schema as a block's file has it, and its template; none where there
+    are dictionaries, whose values differ from block to block.
+    """
     import pyarrow as pa
 
     schema = pa.ipc.read_schema(pa.py_buffer(serialised))
-    for field in schema:
-        kind = column_type(str(field.type), field.name)
-        if kind.form not in ("fixed", "bits", "text") or kind.offsets == "<i4":
-            raise UnsupportedTypeError(
-                f"column {field.name!r} has type {field.type}, which a block cannot hold yet",
-                hint="cast it",
-                column=field.name,
-                type=str(field.type),
+    tree, marked = column_tree(schema), _marked(schema)
+    if any(column.kind.form == "indices" for column in depth_first(tree)):
+        return tree, marked, None
+    return tree, marked, make_template(marked, {})
+
+
+def _marked(schema: pa.Schema) -> pa.Schema:
+    """With a place for the block's uuid; every column may be NULL."""
+    import pyarrow as pa
+
+    metadata = {**(schema.metadata or {}), UUID_KEY: UUID_PLACE}
+    return pa.schema([field.with_nullable(True) for field in schema]).with_metadata(metadata)
+
+
+def _check_paths(tree: Sequence[Column], sizes: _Sizes) -> None:
+    paths = {column.path for column in depth_first(tree)}
+    for parameter, given in sizes._asdict().items():
+        for path in given.keys() - paths:
+            raise BadParameterError(
+                f"{parameter} says {given[path]} for column {path!r}, which is not there",
+                hint=f"columns are {sorted(paths)}",
+                parameter=parameter,
             )
-    marked = pa.schema([field.with_nullable(True) for field in schema]).with_metadata(
-        {**(schema.metadata or {}), UUID_KEY: _UUID_PLACE}
-    )
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, marked) as writer:
-        row = [pa.nulls(1, field.type) for field in marked]
-        writer.write_batch(pa.record_batch(row, schema=marked))
-    return bytes(sink.getvalue().to_pybytes())
 
 
-def _place(
-    schema: pa.Schema,
-    rows: int,
-    at: int,
-    text_bytes: Mapping[str, int],
-    null_counts: Mapping[str, int],
-) -> tuple[tuple[ColumnSpans, ...], int]:
-    """Buffers one after the other from ``at``, each on its boundary; also the end of the last."""
-    placed = []
-    for field in schema:
-        nulls = null_counts.get(field.name, 0)
-        spans = []
-        for nbytes in _buffer_bytes(field, rows, nulls, text_bytes.get(field.name, 0)):
-            spans.append(Span(at, nbytes))
-            at = _aligned(at + nbytes)
-        placed.append(ColumnSpans(field.name, str(field.type), nulls, *_three(spans)))
-    return tuple(placed), at
+def _check_dictionaries(tree: Sequence[Column], dictionaries: Mapping[str, Any]) -> None:
+    for column in depth_first(tree):
+        wrong = column.kind.form == "indices" and _wrong(column, dictionaries.get(column.path))
+        if wrong:
+            raise BadParameterError(
+                f"values of dictionary column {column.path!r} ({column.type}) {wrong}",
+                hint="give its values in dictionaries, each once and none of them NULL",
+                parameter="dictionaries",
+            )
 
 
-def _three(spans: list[Span]) -> tuple[Span, Span, Span]:
-    """Validity, values, and data, which only text columns have."""
-    validity, values, *rest = spans
-    return validity, values, rest[0] if rest else Span(0, 0)
+def _wrong(column: Column, values: Any) -> str:
+    """What is wrong with the values given for a dictionary; empty where nothing is."""
+    if values is None:
+        return "are missing"
+    if values.type != column.values_type:
+        return f"are {values.type}, not {column.values_type}"
+    if values.null_count:
+        return f"hold {values.null_count} NULLs"
+    most = 2 ** (8 * column.kind.item_bytes - (column.kind.raw[1] == "i"))
+    return f"are {len(values)}, more than {most}" if len(values) > most else ""
 
 
-def _buffer_bytes(field: pa.Field[Any], rows: int, nulls: int, text: int) -> tuple[int, ...]:
-    """Bytes of validity, of values (or offsets) and, for text, of data."""
-    kind = column_type(str(field.type), field.name)
-    bitmap = (rows + 7) // 8
-    validity = bitmap if nulls else 0
-    if kind.form == "text":
-        return validity, (rows + 1) * 8, text
-    return validity, bitmap if kind.form == "bits" else rows * kind.item_bytes
+class _Placing:
+    """Buffers one after the other, each on its boundary."""
+
+    def __init__(self, at: int, sizes: _Sizes) -> None:
+        #: Where the next buffer goes.
+        self.at = at
+        self.planned: list[PlannedColumn] = []
+        #: Places of the outermost columns in ``planned``.
+        self.tops: list[int] = []
+        self._sizes = sizes
+
+    def place(self, column: Column, rows: int) -> None:
+        """Place an outermost column and all below it."""
+        self.tops.append(len(self.planned))
+        self._place(column, rows)
+
+    def _place(self, column: Column, rows: int) -> None:
+        kind, path = column.kind, column.path
+        nulls, limit = self._nulls(column, rows), self._limit(column)
+        bitmap = (rows + 7) // 8 if nulls else 0
+        sizes = (bitmap, _values_bytes(kind, rows), limit)[: kind.buffers]
+        placed = [self._span(nbytes) for nbytes in sizes] + [Span(0, 0)] * (3 - kind.buffers)
+        spans = ColumnSpans(path, column.type, nulls, *placed)
+        self.planned.append(PlannedColumn(spans, kind, rows, limit))
+        for child in column.children:
+            self._place(child, rows * column.each if not kind.offsets else limit)
+
+    def _span(self, nbytes: int) -> Span:
+        span = Span(self.at, nbytes)
+        self.at = _aligned(self.at + nbytes)
+        return span
+
+    def _nulls(self, column: Column, rows: int) -> int:
+        if column.kind.form == "null":
+            return rows
+        nulls = self._sizes.null_counts.get(column.path, 0)
+        return self._count("null_counts", column, nulls, rows, f" of {rows} rows")
+
+    def _limit(self, column: Column) -> int:
+        kind, path = column.kind, column.path
+        if kind.form == "indices":
+            return len(self._sizes.dictionaries[path])
+        if not kind.offsets:
+            return 0
+        parameter = "text_bytes" if kind.form == "text" else "list_values"
+        count = getattr(self._sizes, parameter).get(path, 0)
+        most = _REACH[kind.offsets]
+        return self._count(parameter, column, count, most, f", {column.type}: declare large_...")
+
+    def _count(self, parameter: str, column: Column, count: int, most: int, of: str) -> int:
+        if not 0 <= count <= most:
+            raise BadParameterError(
+                f"{parameter} says {count} for column {column.path!r}{of}",
+                hint=f"counts run from 0 to {most}",
+                parameter=parameter,
+            )
+        return count
 
 
-def _patch(
-    message: bytearray, rows: int, columns: tuple[ColumnSpans, ...], body_at: int, end: int
-) -> None:
-    """Make the one-row batch's message say what this block holds, and where.
-
-    Its length grows up to the first buffer: zeros behind a flatbuffer mean nothing.
-    """
-    root = _root(message, 8)
-    batch = _table(message, root, _MESSAGE_HEADER)
-    struct.pack_into("<q", message, _field(message, root, _MESSAGE_BODY_LENGTH), end - body_at)
-    struct.pack_into("<q", message, _field(message, batch, _BATCH_LENGTH), rows)
-    nodes, _ = _vector(message, batch, _BATCH_NODES)
-    buffers, _ = _vector(message, batch, _BATCH_BUFFERS)
-    for index, column in enumerate(columns):
-        _PAIR.pack_into(message, nodes + index * _PAIR.size, rows, column.nulls)
-    for index, span in enumerate(_spans_in_file(columns)):
-        _PAIR.pack_into(message, buffers + index * _PAIR.size, span.offset - body_at, span.nbytes)
+def _values_bytes(kind: ColumnType, rows: int) -> int:
+    if kind.offsets:
+        return (rows + 1) * int(kind.offsets[-1])
+    return (rows + 7) // 8 if kind.form == "bits" else rows * kind.item_bytes
 
 
-def _spans_in_file(columns: tuple[ColumnSpans, ...]) -> list[Span]:
-    """The buffers Arrow expects, in its order: only text columns have three."""
-    listed: list[Span] = []
-    for column in columns:
-        text = column_type(column.type, column.name).form == "text"
-        listed += [column.validity, column.values] + ([column.data] if text else [])
-    return listed
+def _buffers(planned: Sequence[PlannedColumn]) -> Iterator[Span]:
+    """The buffers Arrow expects, in its order."""
+    for spans, kind, _, _ in planned:
+        yield from (spans.validity, spans.values, spans.data)[: kind.buffers]
 
 
 def _read_spans(
     data: memoryview, names_and_types: Sequence[tuple[str, str]]
-) -> tuple[ColumnSpans, ...]:
-    message_at, block_at, _ = _locate(data)
-    _, metadata_bytes, body_bytes = _BLOCK.unpack_from(data, block_at)
-    body_at = message_at + metadata_bytes
-    if not 0 < body_at <= body_at + body_bytes <= len(data):
-        raise ValueError(f"its body of {body_bytes} bytes at {body_at} lies outside")
-    batch = _table(data, _root(data, message_at + 8), _MESSAGE_HEADER)
-    nodes = _pairs(data, batch, _BATCH_NODES)
-    buffers = [_span(pair, body_at, body_bytes) for pair in _pairs(data, batch, _BATCH_BUFFERS)]
-    columns = []
-    for (name, kind), (_, nulls) in zip(names_and_types, nodes, strict=True):
-        count = 3 if column_type(kind, name).form == "text" else 2
-        spans, buffers = buffers[:count], buffers[count:]
-        columns.append(ColumnSpans(name, kind, nulls, *_three(spans)))
-    return tuple(columns)
+) -> Iterator[ColumnSpans]:
+    nodes, pairs = read_batch(data)
+    buffers = iter([Span(*pair) for pair in pairs])
+    rest = iter(nodes)
+    for (name, kind), skipped in zip(names_and_types, _below(data, names_and_types), strict=True):
+        spans = [_taken(buffers) for _ in range(column_type(kind, name).buffers)]
+        spans += [Span(0, 0)] * (3 - len(spans))
+        yield ColumnSpans(name, kind, _taken(rest)[1], *spans)
+        for column in skipped:
+            _taken(rest)
+            for _ in range(column.kind.buffers):
+                _taken(buffers)
+    if next(rest, None) is not None:
+        raise ValueError("it has more columns")
 
 
-def _span(pair: tuple[int, int], body_at: int, body_bytes: int) -> Span:
-    offset, nbytes = pair
-    if not 0 <= offset <= offset + nbytes <= body_bytes:
-        raise ValueError(f"a buffer of {nbytes} bytes at {offset} lies outside {body_bytes} bytes")
-    return Span(body_at + offset, nbytes)
+def _below(data: memoryview, names_and_types: Sequence[tuple[str, str]]) -> list[list[Column]]:
+    """What lies below each column; only nested ones are worth asking pyarrow."""
+    if all(column_type(kind, name).form != "nested" for name, kind in names_and_types):
+        return [[] for _ in names_and_types]
+    import pyarrow as pa
+
+    tree = column_tree(pa.ipc.open_file(pa.py_buffer(data)).schema)
+    return [list(depth_first(column.children)) for column in tree]
 
 
-def _locate(data: bytes | memoryview) -> tuple[int, int, int]:
-    """Positions of the batch's message, of its Block struct in the footer, and of the footer."""
-    if bytes(data[:6]) != _MAGIC or bytes(data[-6:]) != _MAGIC:
-        raise ValueError("it does not begin and end with Arrow's magic")
-    footer_bytes: int = struct.unpack_from("<i", data, len(data) - _TRAILER_BYTES)[0]
-    footer_at = len(data) - _TRAILER_BYTES - footer_bytes
-    blocks, count = _vector(data, _root(data, footer_at), _FOOTER_RECORD_BATCHES)
-    if count != 1:
-        raise ValueError(f"it has {count} record batches where a block has one")
-    message_at: int = _BLOCK.unpack_from(data, blocks)[0]
-    return message_at, blocks, footer_at
+def _taken(items: Iterator[Any]) -> Any:
+    for item in items:
+        return item
+    raise ValueError("it has fewer columns")
 
 
 def _aligned(position: int) -> int:
     return -(-position // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-
-
-# --- flatbuffers: positions in, positions out (flatbuffers.dev/internals) -----------------------
-
-Bytes = bytes | bytearray | memoryview
-
-
-def _root(data: Bytes, at: int) -> int:
-    return at + int(struct.unpack_from("<I", data, at)[0])
-
-
-def _field(data: Bytes, table: int, number: int) -> int:
-    vtable = table - struct.unpack_from("<i", data, table)[0]
-    slot = 4 + 2 * number
-    offset = 0
-    if slot < struct.unpack_from("<H", data, vtable)[0]:
-        offset = struct.unpack_from("<H", data, vtable + slot)[0]
-    if not offset:
-        raise ValueError(f"field {number} is missing in the metadata")
-    return int(table + offset)
-
-
-def _table(data: Bytes, table: int, number: int) -> int:
-    return _root(data, _field(data, table, number))
-
-
-def _vector(data: Bytes, table: int, number: int) -> tuple[int, int]:
-    start = _table(data, table, number)
-    return start + 4, int(struct.unpack_from("<I", data, start)[0])
-
-
-def _pairs(data: Bytes, table: int, number: int) -> list[tuple[int, int]]:
-    start, count = _vector(data, table, number)
-    return list(_PAIR.iter_unpack(data[start : start + count * _PAIR.size]))

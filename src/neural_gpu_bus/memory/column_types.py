@@ -52,6 +52,13 @@ class ColumnType:
         return self.form in FIXED_WIDTH
 
     @property
+    def buffers(self) -> int:
+        """How many buffers Arrow lists for such a column, without those of its children."""
+        if self.form == "nested":
+            return 2 if self.offsets else 1
+        return {"null": 0, "text": 3}.get(self.form, 2)
+
+    @property
     def adopted(self) -> bool:
         """Whether numpy shows the very bytes; if not, it is given a copy in a type it has."""
         narrow_moment = self.shown[1:2] in ("M", "m") and self.item_bytes != 8

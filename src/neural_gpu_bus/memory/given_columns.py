@@ -1,11 +1,14 @@
-"""Columns as people have them, to the flat columns of a block, and their one copy into it."""
+"""Columns as people have them, to the columns of a block, and their one copy into it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neural_gpu_bus.as_arrow import as_table
-from neural_gpu_bus.memory.column_types import column_type
+from neural_gpu_bus.errors import UnsupportedTypeError
+from neural_gpu_bus.memory.column_tree import Column, column_tree
+from neural_gpu_bus.memory.column_types import ColumnType
+from neural_gpu_bus.memory.kept_types import kept_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,98 +20,182 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 
-def flat_table(columns: Any) -> pa.Table:
-    """A table of types that a block holds; ``columns``: see ``as_arrow.as_table``.
+class Piece(NamedTuple):
+    """The chunks of a column, or of a child of one."""
 
-    32-bit, viewed and dictionary texts become large_string; no text lies under NULL. Raises
-    UnsupportedTypeError and BadParameterError with the column's name.
+    column: Column
+    #: Arrays of the storage type; what lies under NULL is in none of them, but for fixed widths.
+    chunks: list[Any]
+
+
+class GivenColumns(NamedTuple):
+    """Columns ready to be copied."""
+
+    schema: pa.Schema
+    rows: int
+    #: Of all columns and their children, depth first.
+    pieces: list[Piece]
+
+    def sizes(self) -> dict[str, Any]:
+        """What ``ports.Reserve`` has to be told of them."""
+        sizes: dict[str, dict[str, Any]] = {}
+        for piece in self.pieces:
+            path, kind = piece.column.path, piece.column.kind
+            if kind.offsets:
+                counted = "text_bytes" if kind.form == "text" else "list_values"
+                sizes.setdefault(counted, {})[path] = _reached(piece)
+            elif kind.form == "indices":
+                sizes.setdefault("dictionaries", {})[path] = _dictionary(piece)
+            if nulls := sum(chunk.null_count for chunk in piece.chunks):
+                sizes.setdefault("null_counts", {})[path] = nulls
+        return sizes
+
+    def copy_into(self, reservation: Reservation) -> None:
+        """Copy them once into a reservation of those sizes."""
+        for piece in self.pieces:
+            _copy(reservation, piece)
+
+
+def given_columns(columns: Any) -> GivenColumns:
+    """Columns of types that a block holds; ``columns``: see ``as_arrow.as_table``.
+
+    Raises UnsupportedTypeError and BadParameterError with the column's name.
     """
+    table = kept_table(columns)
+    tree = column_tree(table.schema)
+    pieces = [
+        piece
+        for column, chunked in zip(tree, table.columns, strict=True)
+        for piece in _pieces(column, list(chunked.chunks))
+    ]
+    return GivenColumns(table.schema, table.num_rows, pieces)
+
+
+# --- taking columns apart -----------------------------------------------------------------------
+
+
+def _pieces(column: Column, given: list[Any]) -> Iterator[Piece]:
+    """A column and all below it."""
+    chunks = [_stored(chunk) for chunk in given]
+    if column.kind.form == "indices":
+        chunks = _of_one_dictionary(column, chunks)
+    elif column.kind.form in ("text", "nested"):
+        chunks = [_without_hidden(column, chunk) for chunk in chunks]
+    yield Piece(column, chunks)
+    if column.children:
+        below = [_children(column, chunk) for chunk in chunks]
+        for place, child in enumerate(column.children):
+            yield from _pieces(child, [children[place] for children in below])
+
+
+def _stored(chunk: Any) -> Any:
     import pyarrow as pa
 
-    table = as_table(columns)
-    fields = [_flat_field(field) for field in table.schema]
-    decoded = [_decoded(column, field) for column, field in zip(table.columns, fields, strict=True)]
-    arrays = [_without_hidden_text(column) for column in decoded]
-    return pa.table(arrays, schema=pa.schema(fields).with_metadata(table.schema.metadata))
+    while isinstance(chunk, pa.ExtensionArray):
+        chunk = chunk.storage
+    return chunk
 
 
-def _decoded(column: Any, field: pa.Field[Any]) -> pa.ChunkedArray[Any]:
+def _of_one_dictionary(column: Column, chunks: list[Any]) -> list[Any]:
+    """Indices of all chunks into the same values, none of which is NULL."""
     import pyarrow as pa
 
-    if column.type == field.type:
-        return column  # type: ignore[no-any-return]
-    if not pa.types.is_dictionary(column.type):
-        return column.cast(field.type)  # type: ignore[no-any-return]
-    # Categories first: Arrow 26 cannot take from viewed strings, which Polars' categories are.
-    chunks = [chunk.dictionary.cast(field.type).take(chunk.indices) for chunk in column.chunks]
-    return pa.chunked_array(chunks, field.type)
+    if any(chunk.dictionary.null_count for chunk in chunks):
+        chunks = [
+            chunk.dictionary_decode().dictionary_encode().cast(chunk.type) for chunk in chunks
+        ]
+    if len(chunks) < 2:
+        return chunks
+    try:
+        return list(pa.chunked_array(chunks).unify_dictionaries().chunks)
+    except pa.ArrowInvalid as error:
+        raise UnsupportedTypeError(
+            f"the dictionaries of column {column.path!r} ({column.type}) are not one: {error}",
+            hint="cast its indices to int32",
+            column=column.path,
+            type=column.type,
+        ) from None
 
 
-def _without_hidden_text(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
-    """Arrow allows any text under a NULL; left in, equal columns would be different bytes."""
+def _without_hidden(column: Column, chunk: Any) -> Any:
+    """Arrow allows anything under a NULL; left in, equal columns would be different bytes.
+
+    Taking every row builds the column anew, and appends nothing for NULL; Arrow's if_else and
+    slices keep what is there.
+    """
     import numpy as np
     import pyarrow as pa
 
-    if column_type(str(column.type), "").form != "text" or not column.null_count:
-        return column
-    chunks: list[Any] = list(column.chunks)
-    for at, chunk in enumerate(chunks):
-        if chunk.null_count and _hides_text(chunk):
-            # Taking every row builds the text anew, and appends nothing for NULL; Arrow's if_else
-            # and slices keep what is there.
-            chunks[at] = chunk.take(pa.array(np.arange(len(chunk))))
-    return pa.chunked_array(chunks, column.type)
+    if not chunk.null_count or pa.types.is_struct(chunk.type):  # a struct's children are masked
+        return chunk
+    if column.kind.offsets and not _hides(chunk, column.kind.offsets):
+        return chunk
+    return chunk.take(pa.array(np.arange(len(chunk))))
 
 
-def _hides_text(chunk: Any) -> bool:
+def _hides(chunk: Any, offsets: str) -> bool:
     import numpy as np
 
     is_null = chunk.is_null().to_numpy(zero_copy_only=False)
-    return bool(np.diff(_text_offsets(chunk))[is_null].any())
+    return bool(np.diff(_offsets(chunk, offsets))[is_null].any())
 
 
-def _flat_field(field: pa.Field[Any]) -> pa.Field[Any]:
+def _children(column: Column, chunk: Any) -> list[Any]:
+    """Arrays below one chunk, of just the rows that it uses."""
     import pyarrow as pa
 
-    kind: Any = field.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
-        kind = pa.large_string()
-    elif pa.types.is_binary(kind) or pa.types.is_binary_view(kind):
-        kind = pa.large_binary()
-    column_type(str(kind), field.name)
-    return pa.field(field.name, kind, metadata=field.metadata)
+    if pa.types.is_struct(chunk.type):
+        return list(chunk.flatten())  # NULL where the struct is
+    if not column.kind.offsets:
+        return [chunk.values.slice(chunk.offset * column.each, len(chunk) * column.each)]
+    offsets = _offsets(chunk, column.kind.offsets)
+    return [chunk.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))]
 
 
-def text_bytes(table: pa.Table) -> dict[str, int]:
-    """Bytes of each text column."""
-    texts = (
-        field.name for field in table.schema if column_type(str(field.type), "").form == "text"
-    )
-    return {name: sum(_text_end(chunk) for chunk in table[name].chunks) for name in texts}
+def _offsets(chunk: Any, dtype: str) -> Array:
+    """Offsets of the rows of a chunk; [0] where it has none, for which Arrow needs no buffer."""
+    import numpy as np
+
+    if not len(chunk):
+        return np.zeros(1, dtype)
+    width = np.dtype(dtype).itemsize
+    return np.frombuffer(chunk.buffers()[1], dtype, len(chunk) + 1, chunk.offset * width)
 
 
-def null_counts(table: pa.Table) -> dict[str, int]:
-    """NULLs of each column that has any."""
-    counts = {name: table[name].null_count for name in table.column_names}
-    return {name: count for name, count in counts.items() if count}
+# --- sizes --------------------------------------------------------------------------------------
 
 
-def copy_into(reservation: Reservation, table: pa.Table) -> None:
-    """Copy a flat table's values once into a reservation made for it."""
-    for field in table.schema:
-        kind, chunks = column_type(str(field.type), field.name), table[field.name].chunks
-        if (validity := reservation.validity(field.name)) is not None:
-            validity[:] = _bitmap([chunk.is_valid() for chunk in chunks])
-        if kind.form == "bits":
-            reservation.values(field.name)[:] = _bitmap(
-                [chunk.fill_null(False) for chunk in chunks]
-            )
-        elif kind.form == "text":
-            _copy_text(reservation, field.name, chunks)
-        else:
-            _copy_fixed(reservation.values(field.name), chunks)
+def _reached(piece: Piece) -> int:
+    """Bytes or values that the offsets of all chunks span."""
+    offsets = (_offsets(chunk, piece.column.kind.offsets) for chunk in piece.chunks)
+    return sum(int(found[-1]) - int(found[0]) for found in offsets)
+
+
+def _dictionary(piece: Piece) -> Any:
+    import pyarrow as pa
+
+    if not piece.chunks:
+        return pa.array([], piece.column.values_type)
+    return piece.chunks[0].dictionary
+
+
+# --- copying ------------------------------------------------------------------------------------
+
+
+def _copy(reservation: Reservation, piece: Piece) -> None:
+    (path, kind), chunks = (piece.column.path, piece.column.kind), piece.chunks
+    if kind.form == "indices":
+        chunks = [chunk.indices for chunk in chunks]
+    if (validity := reservation.validity(path)) is not None:
+        validity[:] = _bitmap([chunk.is_valid() for chunk in chunks])
+    if kind.form == "bits":
+        reservation.values(path)[:] = _bitmap([chunk.fill_null(False) for chunk in chunks])
+    elif kind.fixed_width:
+        _copy_fixed(reservation.values(path), chunks)
+    elif kind.offsets:
+        _copy_offsets(reservation.offsets(path), kind, chunks)
+        if kind.form == "text":
+            _copy_text(reservation.data(path), kind, chunks)
 
 
 def _copy_fixed(target: Array, chunks: list[Any]) -> None:
@@ -123,35 +210,26 @@ def _copy_fixed(target: Array, chunks: list[Any]) -> None:
             at += len(chunk)
 
 
-def _copy_text(reservation: Reservation, name: str, chunks: list[Any]) -> None:
-    import numpy as np
-
-    offsets, data = reservation.offsets(name), reservation.data(name)
+def _copy_offsets(target: Array, kind: ColumnType, chunks: list[Any]) -> None:
     row = end = 0
-    offsets[0] = 0
+    target[0] = 0
     for chunk in chunks:
-        if not len(chunk):
-            continue
-        source = _text_offsets(chunk)
-        nbytes = int(source[-1] - source[0])
-        offsets[row + 1 : row + 1 + len(chunk)] = source[1:] + (end - source[0])
-        if nbytes:
-            start = int(source[0])
-            data[end : end + nbytes] = np.frombuffer(chunk.buffers()[2], np.uint8, nbytes, start)
-        row, end = row + len(chunk), end + nbytes
+        source = _offsets(chunk, kind.offsets)
+        target[row + 1 : row + len(source)] = source[1:] + (end - source[0])
+        row, end = row + len(chunk), end + int(source[-1] - source[0])
 
 
-def _text_offsets(chunk: Any) -> npt.NDArray[np.int64]:
+def _copy_text(target: Array, kind: ColumnType, chunks: list[Any]) -> None:
     import numpy as np
 
-    return np.frombuffer(chunk.buffers()[1], np.int64, len(chunk) + 1, chunk.offset * 8)
-
-
-def _text_end(chunk: Any) -> int:
-    if not len(chunk):
-        return 0
-    offsets = _text_offsets(chunk)
-    return int(offsets[-1] - offsets[0])
+    end = 0
+    for chunk in chunks:
+        source = _offsets(chunk, kind.offsets)
+        start, nbytes = int(source[0]), int(source[-1] - source[0])
+        if nbytes:
+            text = np.frombuffer(chunk.buffers()[2], np.uint8, nbytes, start)
+            target[end : end + nbytes] = text
+        end += nbytes
 
 
 def _bitmap(chunks: list[Any]) -> npt.NDArray[np.uint8]:

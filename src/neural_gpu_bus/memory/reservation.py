@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFoundError
-from neural_gpu_bus.memory.arrow_layout import BlockLayout, ColumnSpans, Span
+from neural_gpu_bus.memory.arrow_layout import BlockLayout, PlannedColumn, Span
 from neural_gpu_bus.memory.block_file import BlockFile
-from neural_gpu_bus.memory.column_types import ColumnType, column_type
 from neural_gpu_bus.memory.names import check_given_name
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ class BlockReservation:
 
     Reserved memory reads as zeros. When it is sealed, NULL slots get NaN in float columns and 0 in
     others of fixed width, whatever was written there: equal columns are equal bytes. Only the text
-    under a NULL is the writer's. Dropped without ``seal`` it gives its memory back by itself.
+    and the list under a NULL are the writer's. Dropped without ``seal`` it gives its memory back by
+    itself. Children of nested columns are named by their paths: ``prices.item``, ``point.x``.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BlockReservation:
         self.name = name
         self._seal: Seal | None = seal
         self._bytes: npt.NDArray[np.uint8] | None = file.array()
-        self._columns = {column.name: column for column in layout.columns}
+        self._columns = {column.spans.name: column for column in layout.planned}
         self._arrays: dict[tuple[str, str], Array] = {}
         self._cleanup = weakref.finalize(self, file.abandon)
         self._bytes[: len(layout.head)] = _as_bytes(layout.head)
@@ -62,30 +62,44 @@ class BlockReservation:
         return self.layout.rows
 
     def values(self, name: str) -> Array:
-        """Writable values of a fixed-width column; bool: the bitmap's bytes, bit 0 first."""
+        """Writable values of a fixed-width column; bool: the bitmap's bytes, bit 0 first.
+
+        Of a dictionary column: its indices. Decimals are unscaled integers, as bytes above 64 bits.
+        """
         column = self._column(name)
-        return self._array(name, "values", column.values, column_type(column.type, name).raw)
+        if not column.kind.fixed_width and column.kind.form != "bits":
+            raise _has_none(column, "values", "fill offsets and data, or the columns below it")
+        return self._array(name, "values", column.spans.values, column.kind.raw)
 
     def validity(self, name: str) -> npt.NDArray[np.uint8] | None:
         """Writable bitmap (1 = not NULL, bit 0 first); None for a column without NULLs."""
-        column = self._column(name)
-        return self._array(name, "validity", column.validity, "u1") if column.nulls else None
+        span = self._column(name).spans.validity
+        return self._array(name, "validity", span, "u1") if span.nbytes else None
 
-    def offsets(self, name: str) -> npt.NDArray[np.int64]:
-        """Writable rows + 1 offsets in bytes of a text column."""
-        return self._array(name, "offsets", self._column(name, text=True).values, "<i8")
+    def offsets(self, name: str) -> Array:
+        """Writable rows + 1 offsets of texts (in bytes), lists and maps (in values).
+
+        int64 for large_string, large_binary and large_list, int32 for the others.
+        """
+        column = self._column(name)
+        if not column.kind.offsets:
+            raise _has_none(column, "offsets", "fill `values` instead")
+        return self._array(name, "offsets", column.spans.values, column.kind.offsets)
 
     def data(self, name: str) -> npt.NDArray[np.uint8]:
         """Writable bytes of a text column."""
-        return self._array(name, "data", self._column(name, text=True).data, "u1")
+        column = self._column(name)
+        if column.kind.form != "text":
+            raise _has_none(column, "bytes of text", "fill `values` instead")
+        return self._array(name, "data", column.spans.data, "u1")
 
     def seal(self, name: str | None = None, *, reload_ns: int = 0) -> Frame:
         """Make it immutable; with a name also publish it as that dataset's newest version.
 
         ``reload_ns``: what making it again would cost, as measured; eviction goes by it. The arrays
         handed out become read-only; keep no slice of them for writing. Raises BadValueError where
-        the NULLs are not those that were reserved, or text offsets run outside; BadParameterError
-        for a name that cannot be given.
+        the NULLs are not those that were reserved, or offsets or indices run outside;
+        BadParameterError for a name that cannot be given.
         """
         if name is not None:
             check_given_name(name)
@@ -107,7 +121,7 @@ class BlockReservation:
         """
         if self._seal is None:
             raise _over(self.file.uuid)
-        for column in self.layout.columns:
+        for column in self.layout.planned:
             self._check(column)
         seal, self._seal = self._seal, None
         self._release()
@@ -134,19 +148,12 @@ class BlockReservation:
         # An array that somebody kept shows these pages for as long as it lives.
         self.file.exposed = whole() is not None
 
-    def _column(self, name: str, *, text: bool | None = None) -> ColumnSpans:
+    def _column(self, name: str) -> PlannedColumn:
         if name not in self._columns:
             raise ColumnNotFoundError(
                 f"no column {name!r} is reserved", hint=f"there are {[*self._columns]}", column=name
             )
-        column = self._columns[name]
-        if text and column_type(column.type, name).form != "text":
-            raise BadParameterError(
-                f"column {name!r} is {column.type}, which has no offsets",
-                hint="fill `values` instead",
-                parameter="name",
-            )
-        return column
+        return self._columns[name]
 
     def _array(self, name: str, part: str, span: Span, dtype: str) -> Array:
         if self._bytes is None:
@@ -156,52 +163,88 @@ class BlockReservation:
             self._arrays[name, part] = array
         return self._arrays[name, part]
 
-    def _check(self, column: ColumnSpans) -> None:
-        """What a reader would trip over: wrong NULL counts, offsets outside the data."""
-        kind = column_type(column.type, column.name)
-        if column.nulls:
-            nulls = self._checked_nulls(column)
-            self._fill_nulls(column.name, kind, nulls)
-        if kind.form == "text":
-            offsets = self.offsets(column.name)
-            if (
-                offsets[0] != 0
-                or offsets[-1] > column.data.nbytes
-                or (offsets[1:] < offsets[:-1]).any()
-            ):
-                raise BadValueError(
-                    f"offsets of column {column.name!r} run from {offsets[0]} to {offsets[-1]} "
-                    f"over {column.data.nbytes} bytes, or fall",
-                    hint="start at 0, never fall, end within the reserved bytes",
-                    column=column.name,
-                    row=1,
-                )
+    def _check(self, column: PlannedColumn) -> None:
+        """What a reader would trip over: wrong NULL counts, offsets or indices that run outside."""
+        nulls = self._checked_nulls(column) if column.spans.validity.nbytes else None
+        if nulls is not None:
+            self._fill_nulls(column, nulls)
+        if column.kind.offsets:
+            self._check_offsets(column)
+        elif column.kind.form == "indices":
+            self._check_indices(column, nulls)
 
-    def _checked_nulls(self, column: ColumnSpans) -> npt.NDArray[np.intp]:
+    def _check_offsets(self, column: PlannedColumn) -> None:
+        import numpy as np
+
+        offsets, unit = self.offsets(column.spans.name), "values"
+        if column.kind.form == "text":
+            unit = "bytes"
+        falls = offsets[1:] < offsets[:-1]
+        if offsets[0] != 0 or offsets[-1] > column.limit or falls.any():
+            raise BadValueError(
+                f"offsets of column {column.spans.name!r} run from {offsets[0]} to {offsets[-1]} "
+                f"over {column.limit} {unit}, or fall",
+                hint=f"start at 0, never fall, end within the reserved {unit}",
+                column=column.spans.name,
+                row=int(np.argmax(falls)) + 1 if falls.any() else 1 if offsets[0] else column.rows,
+            )
+
+    def _check_indices(self, column: PlannedColumn, nulls: npt.NDArray[np.intp] | None) -> None:
+        """Negative ones are large ones without their sign; NULLs are 0 by now."""
+        import numpy as np
+
+        name = column.spans.name
+        indices = self.values(name)
+        unsigned = indices.view(f"<u{indices.dtype.itemsize}")
+        if not len(unsigned) or unsigned.max() < column.limit:
+            return
+        outside = unsigned >= column.limit
+        if nulls is not None:
+            outside[nulls] = False
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise BadValueError(
+                f"index {indices[row]} in row {row + 1:,} of column {name!r} is none of its "
+                f"dictionary's {column.limit}",
+                hint="indices count from 0",
+                column=name,
+                row=row + 1,
+            )
+
+    def _checked_nulls(self, column: PlannedColumn) -> npt.NDArray[np.intp]:
         """Rows that are NULL."""
         import numpy as np
 
-        bitmap = self.validity(column.name)
+        name, reserved = column.spans.name, column.spans.nulls
+        bitmap = self.validity(name)
         assert bitmap is not None  # noqa: S101  reserved with it
-        nulls = np.flatnonzero(np.unpackbits(bitmap, count=self.rows, bitorder="little") == 0)
-        if len(nulls) != column.nulls:
+        nulls = np.flatnonzero(np.unpackbits(bitmap, count=column.rows, bitorder="little") == 0)
+        if len(nulls) != reserved:
             raise BadValueError(
-                f"column {column.name!r} has {len(nulls)} NULLs where {column.nulls} were reserved",
+                f"column {name!r} has {len(nulls)} NULLs where {reserved} were reserved",
                 hint="count them before reserving, and set a bit for every other row",
-                column=column.name,
+                column=name,
                 row=1,
             )
         return nulls
 
-    def _fill_nulls(self, name: str, kind: ColumnType, nulls: npt.NDArray[np.intp]) -> None:
+    def _fill_nulls(self, column: PlannedColumn, nulls: npt.NDArray[np.intp]) -> None:
         import numpy as np
 
+        name, kind = column.spans.name, column.kind
         if kind.form == "bits":
             values = self.values(name)
             values &= self.validity(name)
-        elif kind.form == "fixed":
+        elif kind.fixed_width:
             filler = np.zeros((), kind.raw)  # fixed-size binary takes no plain 0
             self.values(name)[nulls] = np.nan if kind.null == "nan" else filler
+
+
+def _has_none(column: PlannedColumn, part: str, way_out: str) -> BadParameterError:
+    name, kind = column.spans.name, column.spans.type
+    return BadParameterError(
+        f"column {name!r} is {kind}, which has no {part}", hint=way_out, parameter="name"
+    )
 
 
 def _as_bytes(data: bytes) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -120,7 +121,7 @@ def test_the_uuid_stands_where_the_layout_says() -> None:
 
 
 def test_a_block_of_no_rows_is_a_table_of_no_rows() -> None:
-    layout = plan_block(SCHEMA, 0, uuid=UUID, text_bytes={}, null_counts={})
+    layout = plan_block(SCHEMA, 0, uuid=UUID)
     block = layout.head.ljust(layout.nbytes - len(layout.tail), b"\0") + layout.tail
     table = pa.ipc.open_file(pa.py_buffer(block)).read_all()
 
@@ -130,7 +131,7 @@ def test_a_block_of_no_rows_is_a_table_of_no_rows() -> None:
 
 def test_a_block_of_many_columns_is_read() -> None:
     schema = pa.schema([(f"column_{index}", pa.float64()) for index in range(500)])
-    layout = plan_block(schema, 1, uuid=UUID, text_bytes={}, null_counts={})
+    layout = plan_block(schema, 1, uuid=UUID)
     block = layout.head.ljust(layout.nbytes - len(layout.tail), b"\0") + layout.tail
 
     assert pa.ipc.open_file(pa.py_buffer(block)).read_all().num_columns == 500
@@ -153,15 +154,116 @@ def test_bad_counts_are_refused(given: dict[str, dict[str, int]], says: str) -> 
 def test_columns_need_different_names() -> None:
     schema = pa.schema([("a", pa.int8()), ("a", pa.int8())])
     with pytest.raises(BadParameterError, match="different names"):
-        plan_block(schema, 1, uuid=UUID, text_bytes={}, null_counts={})
+        plan_block(schema, 1, uuid=UUID)
     with pytest.raises(BadParameterError, match="got none"):
-        plan_block(pa.schema([]), 1, uuid=UUID, text_bytes={}, null_counts={})
+        plan_block(pa.schema([]), 1, uuid=UUID)
 
 
 def test_a_type_that_does_not_fit_is_refused_by_name() -> None:
-    schema = pa.schema([("tags", pa.list_(pa.int8()))])
-    with pytest.raises(UnsupportedTypeError, match="column 'tags' has type list"):
-        plan_block(schema, 1, uuid=UUID, text_bytes={}, null_counts={})
+    schema = pa.schema([("tags", pa.list_(pa.run_end_encoded(pa.int16(), pa.int8())))])
+    with pytest.raises(UnsupportedTypeError, match=r"column 'tags\.item' has type run_end_encoded"):
+        plan_block(schema, 1, uuid=UUID)
+
+
+NESTED = pa.schema(
+    [
+        ("prices", pa.list_(pa.float64())),
+        ("point", pa.struct([("x", pa.int8()), ("tag", pa.string())])),
+        ("pairs", pa.list_(pa.int16(), 2)),
+        ("side", pa.dictionary(pa.int8(), pa.string())),
+        ("gone", pa.null()),
+        ("attributes", pa.map_(pa.string(), pa.large_list(pa.bool_()))),
+    ]
+)
+GIVEN: dict[str, Any] = {
+    "text_bytes": {"point.tag": 9, "attributes.entries.key": 5},
+    "null_counts": {"pairs": 1, "pairs.item": 2, "attributes": 1},
+    "list_values": {"prices": 4, "attributes": 2, "attributes.entries.value": 11},
+    "dictionaries": {"side": pa.array(["buy", "sell"])},
+}
+
+
+def _nested(**given: Any) -> BlockLayout:
+    return plan_block(NESTED, 3, uuid=UUID, **(GIVEN | given))
+
+
+def test_children_follow_their_column_with_rows_and_bytes_of_their_own() -> None:
+    planned = {
+        column.spans.name: (
+            column.rows,
+            column.limit,
+            column.spans.nulls,
+            column.spans.values.nbytes,
+        )
+        for column in _nested().planned
+    }
+
+    assert planned == {
+        "prices": (3, 4, 0, 16),
+        "prices.item": (4, 0, 0, 32),
+        "point": (3, 0, 0, 0),
+        "point.x": (3, 0, 0, 3),
+        "point.tag": (3, 9, 0, 16),
+        "pairs": (3, 0, 1, 0),
+        "pairs.item": (6, 0, 2, 12),
+        "side": (3, 2, 0, 3),
+        "gone": (3, 0, 3, 0),
+        "attributes": (3, 2, 1, 16),
+        "attributes.entries": (2, 0, 0, 0),
+        "attributes.entries.key": (2, 5, 0, 12),
+        "attributes.entries.value": (2, 11, 0, 24),
+        "attributes.entries.value.item": (11, 0, 0, 2),
+    }
+    assert [column.name for column in _nested().columns] == NESTED.names
+
+
+def test_spans_of_columns_with_children_are_read_back_as_planned() -> None:
+    layout = _nested()
+    block = layout.head.ljust(layout.nbytes - len(layout.tail), b"\0") + layout.tail
+    named = [(column.name, column.type) for column in layout.columns]
+
+    assert read_spans(block, named) == layout.columns
+    assert pa.ipc.open_file(pa.py_buffer(block)).read_all().schema.equals(NESTED)
+    with pytest.raises(ProtocolError, match="is no block of 5 columns"):
+        read_spans(block, named[:-1])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"dictionaries": {}}, r"values of dictionary column 'side' \(dictionary.* are missing"),
+        ({"dictionaries": {"side": pa.array([1])}}, "'side' .* are int64, not string"),
+        ({"dictionaries": {"side": pa.array(["buy", None])}}, "'side' .* hold 1 NULLs"),
+        ({"dictionaries": {"side": pa.array(["s"] * 129)}}, "'side' .* are 129, more than 128"),
+        ({"list_values": {"prices.item": 1, "price": 2}}, "list_values says 2 for column 'price'"),
+        (
+            {"list_values": {"prices": 2**31}},
+            "list_values says 2147483648 for column 'prices', list",
+        ),
+        (
+            {"null_counts": {"pairs.item": 7}},
+            "null_counts says 7 for column 'pairs.item' of 6 rows",
+        ),
+    ],
+)
+def test_bad_counts_of_children_are_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadParameterError, match=says):
+        _nested(**given)
+
+
+def test_two_paths_that_are_one_are_refused() -> None:
+    schema = pa.schema([("a.b", pa.int8()), ("a", pa.struct([("b", pa.int8())]))])
+    with pytest.raises(BadParameterError, match="different names") as caught:
+        plan_block(schema, 1, uuid=UUID)
+    assert caught.value.hint == "rename ['a.b']"
+
+
+def test_columns_of_nothing_but_null_have_no_buffers() -> None:
+    layout = plan_block(pa.schema([("gone", pa.null())]), 5, uuid=UUID)
+    block = layout.head + layout.tail
+
+    assert len(block) == layout.nbytes
+    assert pa.ipc.open_file(pa.py_buffer(block)).read_all()["gone"].to_pylist() == [None] * 5
 
 
 def test_broken_files_are_refused_and_never_crash() -> None:

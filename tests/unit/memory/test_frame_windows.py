@@ -232,7 +232,7 @@ def test_a_matrix_of_other_columns_is_refused_or_copied(memory: UnifiedMemory) -
     with pytest.raises(BadParameterError, match=r"these columns have 2: .*'int64': 'n'"):
         frame.matrix()
     texts = memory.share({"t": ["a"]})
-    with pytest.raises(UnsupportedTypeError, match="'t' is large_string, which is no number"):
+    with pytest.raises(UnsupportedTypeError, match="'t' is string, which is no number"):
         texts.matrix()
 
 

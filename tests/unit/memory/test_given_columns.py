@@ -12,32 +12,126 @@ from hypothesis import strategies as st
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.given_columns import flat_table
+from neural_gpu_bus.memory.kept_types import kept_table
+
+CATEGORIES = pa.array(["a", None]).dictionary_encode()
 
 
 @pytest.mark.parametrize(
-    "columns",
+    ("columns", "kind"),
     [
-        {"n": [1, 2], "t": ["a", None]},
-        {"n": np.array([1, 2]), "t": np.array(["a", None], dtype=object)},
-        {"n": np.array([1, 2], ">i8"), "t": pa.array(["a", None])},
-        {"n": pa.chunked_array([[1], [2]]), "t": pa.array(["a", None]).dictionary_encode()},
-        pa.table({"n": [1, 2], "t": pa.array(["a", None], pa.string_view())}),
-        pl.DataFrame({"n": [1, 2], "t": ["a", None]}),
-        pl.DataFrame({"n": [1, 2], "t": pl.Series(["a", None], dtype=pl.Categorical)}),
-        pd.DataFrame({"n": [1, 2], "t": pd.Series(["a", None], dtype=object)}),
+        ({"n": [1, 2], "t": ["a", None]}, "string"),
+        ({"n": np.array([1, 2]), "t": np.array(["a", None], dtype=object)}, "string"),
+        ({"n": np.array([1, 2], ">i8"), "t": pa.array(["a", None])}, "string"),
+        ({"n": pa.chunked_array([[1], [2]]), "t": CATEGORIES}, str(CATEGORIES.type)),
+        (pa.table({"n": [1, 2], "t": pa.array(["a", None], pa.string_view())}), "large_string"),
+        (pl.DataFrame({"n": [1, 2], "t": ["a", None]}), "large_string"),
+        (pd.DataFrame({"n": [1, 2], "t": pd.Series(["a", None], dtype=object)}), "string"),
     ],
-    ids=["lists", "numpy", "big endian", "arrow", "table", "polars", "categories", "pandas"],
+    ids=["lists", "numpy", "big endian", "arrow", "table", "polars", "pandas"],
 )
-def test_all_these_are_the_same_columns(columns: Any) -> None:
-    table = flat_table(columns)
+def test_all_these_are_the_same_columns(memory: UnifiedMemory, columns: Any, kind: str) -> None:
+    table = memory.share(columns).arrow()
 
     assert table.to_pydict() == {"n": [1, 2], "t": ["a", None]}
-    assert [str(field.type) for field in table.schema] == ["int64", "large_string"]
+    assert [str(field.type) for field in table.schema] == ["int64", kind]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pd.Series(["b", "a", None], dtype="category"), "large_string, indices=int8, ordered=0"),
+        (
+            pd.Series(pd.Categorical(["b", "a", None], ["c", "b", "a"], ordered=True)),
+            "large_string, indices=int8, ordered=1",
+        ),
+        (
+            pl.Series(["b", "a", None], dtype=pl.Categorical),
+            "large_string, indices=uint32, ordered=0",
+        ),
+        (
+            pl.Series(["b", "a", None], dtype=pl.Enum(["a", "b"])),
+            "large_string, indices=uint8, ordered=1",
+        ),
+    ],
+    ids=["pandas", "pandas ordered", "polars", "polars enum"],
+)
+def test_categories_stay_categories(memory: UnifiedMemory, column: Any, kind: str) -> None:
+    library = pd if isinstance(column, pd.Series) else pl
+    table = memory.share(library.DataFrame({"c": column})).arrow()
+
+    assert str(table["c"].type) == f"dictionary<values={kind}>"
+    assert table["c"].to_pylist() == ["b", "a", None]
+    if library is pl:
+        assert pl.DataFrame(table)["c"].dtype == column.dtype
+
+
+def test_views_in_lists_and_structs_become_texts(memory: UnifiedMemory) -> None:
+    frame = pl.DataFrame(
+        {
+            "list": [["a", None], None, []],
+            "struct": [{"t": "x", "c": "b"}] * 3,
+            "category": pl.Series([["a"], None, ["b", "a"]], dtype=pl.List(pl.Categorical)),
+        }
+    )
+    table = memory.share(frame).arrow()
+
+    assert table.to_pylist() == frame.to_dicts()
+    assert str(table["list"].type) == "large_list<item: large_string>"
+
+
+def test_dictionaries_of_all_chunks_become_one(memory: UnifiedMemory) -> None:
+    small = pa.dictionary(pa.int8(), pa.string())
+    chunks = [
+        pa.array([f"{letter}{number}" for number in range(100)] + [None]).dictionary_encode()
+        for letter in "aba"
+    ]
+    column = pa.chunked_array([chunk.cast(small) for chunk in chunks])
+    same = pa.chunked_array([column.chunk(0), column.chunk(2)])
+    table = memory.share({"c": column}).arrow()
+
+    assert str(table["c"].type) == "dictionary<values=string, indices=int32, ordered=0>"
+    assert table["c"].to_pylist() == column.to_pylist()
+    assert memory.share({"c": same}).arrow()["c"].type == small
+
+    nested = pa.chunked_array([pa.ListArray.from_arrays([0, 101], c) for c in column.chunks])
+    with pytest.raises(UnsupportedTypeError, match=r"dictionaries of column 'c\.item' .* not one"):
+        memory.share({"c": nested})
+
+
+def test_no_value_of_a_dictionary_is_null(memory: UnifiedMemory) -> None:
+    values = pa.array(["a", None, "b"])
+    column = pa.DictionaryArray.from_arrays(pa.array([1, 2, 0], pa.int8()), values, ordered=True)
+    stored = memory.share({"c": column}).arrow()["c"]
+
+    assert stored.type == column.type
+    assert (stored.null_count, stored.to_pylist()) == (1, [None, "b", "a"])
+
+
+def test_extension_types_come_back(memory: UnifiedMemory) -> None:
+    storage = pa.array([b"a" * 16, None], pa.binary(16))
+    frame = memory.share({"id": pa.ExtensionArray.from_storage(pa.uuid(), storage)})
+
+    assert frame.descriptor.columns[0].type == "fixed_size_binary[16]"
+    assert frame.arrow()["id"].type == pa.uuid()
+    assert frame.arrow()["id"].chunk(0).storage.equals(storage)
+
+
+def test_texts_and_lists_that_32_bits_do_not_reach_become_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neural_gpu_bus.memory.kept_types.OFFSET_MAX", 3)
+    for values, wide in (
+        (["ab"], pa.large_string()),
+        ([b"ab"], pa.large_binary()),
+        ([[1, 2]], pa.large_list(pa.int64())),
+    ):
+        assert kept_table({"c": pa.chunked_array([values, values])}).schema.types == [wide]
+        assert kept_table({"c": pa.chunked_array([values, values[:0]])}).schema.types != [wide]
 
 
 def test_nan_stays_nan_and_nat_is_null() -> None:
-    table = flat_table({"x": np.array([1.0, np.nan]), "ts": np.array([1, "NaT"], "M8[us]")})
+    table = kept_table({"x": np.array([1.0, np.nan]), "ts": np.array([1, "NaT"], "M8[us]")})
 
     assert table["x"].null_count == 0
     assert table["ts"].null_count == 1
@@ -48,8 +142,7 @@ def test_nan_stays_nan_and_nat_is_null() -> None:
     [
         ({"a": [1], "b": [1, 2]}, BadParameterError, r"different lengths \(a: 1, b: 2\)"),
         ({"a": np.zeros((2, 2))}, BadParameterError, "column 'a' has 2 dimensions"),
-        ({"a": [[1], [2]]}, UnsupportedTypeError, "column 'a' has type list"),
-        ({"a": [None, None]}, UnsupportedTypeError, "column 'a' has type null"),
+        ({"a": pa.array([[1]], pa.list_view(pa.int8()))}, UnsupportedTypeError, "type list_view"),
         ({"a": [1, "x"]}, UnsupportedTypeError, "column 'a' .* is no column of one type"),
         ({"a": 5}, UnsupportedTypeError, "column 'a' .* is no column of one type"),
         ([1, 2], BadParameterError, "columns cannot be taken from a list"),

@@ -2,6 +2,7 @@
 
 import gc
 import stat
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -131,6 +132,96 @@ def test_a_block_that_would_mislead_readers_is_not_sealed(
     assert memory.names() == []
 
 
+NESTED = pa.schema(
+    [
+        ("prices", pa.large_list(pa.field("item", pa.float32()))),
+        ("tags", pa.list_(pa.string())),
+        ("side", pa.dictionary(pa.int8(), pa.string(), ordered=True)),
+        ("cost", pa.decimal64(9, 2)),
+        ("point", pa.struct([("x", pa.int16())])),
+        ("gone", pa.null()),
+    ]
+)
+
+
+def _reserve_nested(memory: UnifiedMemory) -> BlockReservation:
+    reservation = memory.reserve(
+        NESTED,
+        3,
+        text_bytes={"tags.item": 3},
+        null_counts={"side": 1, "point.x": 1},
+        list_values={"prices": 4, "tags": 2},
+        dictionaries={"side": pa.array(["buy", "sell"])},
+    )
+    reservation.offsets("prices")[:] = [0, 1, 1, 4]
+    reservation.values("prices.item")[:] = [0.5, 1.5, 2.5, 3.5]
+    reservation.offsets("tags")[:] = [0, 0, 2, 2]
+    reservation.offsets("tags.item")[:] = [0, 1, 3]
+    reservation.data("tags.item")[:] = list(b"abc")
+    reservation.values("side")[:] = [1, 99, 0]
+    reservation.validity("side")[:] = 0b101
+    reservation.values("cost")[:] = [125, -50, 0]
+    reservation.values("point.x")[:] = [7, 8, 9]
+    reservation.validity("point.x")[:] = 0b110
+    return reservation
+
+
+def test_children_are_filled_by_their_paths(memory: UnifiedMemory) -> None:
+    table = _reserve_nested(memory).seal().arrow()
+
+    table.validate(full=True)
+    assert table.schema.equals(NESTED)
+    assert table.to_pydict() == {
+        "prices": [[0.5], [], [1.5, 2.5, 3.5]],
+        "tags": [[], ["a", "bc"], []],
+        "side": ["sell", None, "buy"],
+        "cost": [Decimal("1.25"), Decimal("-0.50"), Decimal("0.00")],
+        "point": [{"x": None}, {"x": 8}, {"x": 9}],
+        "gone": [None] * 3,
+    }
+
+
+def test_offsets_are_as_wide_as_their_type_says(memory: UnifiedMemory) -> None:
+    reservation = _reserve_nested(memory)
+
+    assert reservation.offsets("prices").dtype == np.int64
+    assert reservation.offsets("tags").dtype == np.int32
+    assert reservation.offsets("tags.item").dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "says", "row"),
+    [
+        (("prices", "offsets"), [0, 1, 1, 5], "'prices' run from 0 to 5 over 4 values, or fall", 3),
+        (("prices", "offsets"), [0, 3, 1, 4], "'prices' run from 0 to 4 over 4 values, or fall", 2),
+        (("tags.item", "offsets"), [0, 1, 4], "'tags.item' run from 0 to 4 over 3 bytes", 2),
+        (("side", "values"), [1, 0, 2], "index 2 in row 3 of column 'side' is none of its .* 2", 3),
+        (("side", "values"), [-1, 0, 1], "index -1 in row 1 of column 'side' is none of its", 1),
+        (("point.x", "validity"), [0b111], "'point.x' has 0 NULLs where 1 were reserved", 1),
+    ],
+)
+def test_children_that_would_mislead_readers_are_not_sealed(
+    memory: UnifiedMemory, place: tuple[str, str], wrong: list[int], says: str, row: int
+) -> None:
+    column, part = place
+    reservation = _reserve_nested(memory)
+    getattr(reservation, part)(column)[:] = wrong
+
+    with pytest.raises(BadValueError, match=says) as caught:
+        reservation.seal("bars")
+    assert (caught.value.column, caught.value.row) == (column, row)
+
+
+def test_a_dictionary_of_no_values_is_for_nulls_alone(memory: UnifiedMemory) -> None:
+    schema = pa.schema([("c", pa.dictionary(pa.int8(), pa.string()))])
+    none = {"dictionaries": {"c": pa.array([], pa.string())}}
+    table = memory.reserve(schema, 2, null_counts={"c": 2}, **none).seal().arrow()
+
+    assert table["c"].to_pylist() == [None, None]
+    with pytest.raises(BadValueError, match=r"index 0 in row 1 of column 'c' .* dictionary's 0"):
+        memory.reserve(schema, 2, **none).seal()
+
+
 def test_text_may_take_less_than_reserved(memory: UnifiedMemory) -> None:
     reservation = memory.reserve(pa.schema([("t", pa.large_string())]), 2, text_bytes={"t": 1000})
     reservation.offsets("t")[:] = [0, 1, 2]
@@ -146,3 +237,7 @@ def test_wrong_columns_are_named(memory: UnifiedMemory) -> None:
         reservation.values("y")
     with pytest.raises(BadParameterError, match="'n' is int64, which has no offsets"):
         reservation.offsets("n")
+    with pytest.raises(BadParameterError, match="'n' is int64, which has no bytes of text"):
+        reservation.data("n")
+    with pytest.raises(BadParameterError, match="'t' is large_string, which has no values"):
+        reservation.values("t")
