@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_gpu_bus.bus import JobRunner
-from neural_gpu_bus.descriptors import StoreTarget
+from neural_gpu_bus.descriptors import DatasetFacts, StoreTarget
 from neural_gpu_bus.engines import build_planner
 from neural_gpu_bus.errors import (
     BadParameterError,
@@ -26,8 +27,9 @@ from neural_gpu_bus.errors import (
     MapFailedError,
     UnknownWorkloadError,
 )
-from neural_gpu_bus.matching import jobs, map_datasets
+from neural_gpu_bus.matching import ManyDatasets, jobs, map_datasets
 from neural_gpu_bus.memory import Frame, UnifiedMemory
+from neural_gpu_bus.memory.facts import dataset_facts
 from neural_gpu_bus.memory.merging import as_result, merge
 from neural_gpu_bus.submission import describe_job
 from neural_gpu_bus.workloads import WORKLOADS
@@ -382,3 +384,55 @@ def test_what_cannot_be_mapped_is_refused(
         mapped(factors, work, **({"submit": Workers(factors)} | how))
 
     assert caught.value.hint
+
+
+# ---- the plane's part
+
+
+class Facts(UnifiedMemory):
+    """A memory that tells what it holds."""
+
+    def facts(self, prefix: str) -> list[DatasetFacts]:
+        return dataset_facts(self.blocks(prefix), self._use.index.ledger)
+
+
+class SmallPlane(ManyDatasets):
+    def __init__(self, memory: Facts) -> None:
+        self.memory = memory
+        self.submit = Workers(memory)
+
+
+@pytest.fixture
+def plane(memory_folder: Path) -> Iterator[SmallPlane]:
+    opened = Facts(memory_folder, 64 << 20)
+    rng = np.random.default_rng(11)
+    for name in FACTORS:
+        opened.put(name, {"a": rng.normal(size=20), "b": rng.normal(size=20)})
+    opened.put("desks", {"desk": ["x"]})
+    yield SmallPlane(opened)
+    opened.close()
+
+
+def test_the_plane_finds_by_name_and_more(plane: SmallPlane) -> None:
+    assert [one.name for one in plane.find("risk.?[ps]")] == ["risk.jp", "risk.us"]
+    assert [one.name for one in plane.find(types="text", newer_than_s=3600)] == ["desks"]
+    assert plane.find("risk.*", older_than_s=3600) == []
+
+
+def test_the_plane_maps_what_it_finds(plane: SmallPlane) -> None:
+    sums = plane.map("risk.*", lambda frame: float(frame["a"].sum()), name="sums")
+    jobs = plane.map("risk.[!e]*", "factor.correlation", engine="cpu")
+
+    assert sums["value"].tolist() == [plane.memory.get(name)["a"].sum() for name in FACTORS]
+    assert plane.memory.get("sums") == sums
+    assert jobs.arrow()["dataset"].to_pylist() == ["risk.jp"] * 2 + ["risk.us"] * 2
+    with pytest.raises(DatasetNotFoundError, match=r"no dataset matches 'risc\.\*'"):
+        plane.map("risc.*", len)
+
+
+def test_the_planes_tensors_are_found_by_their_own_pattern(plane: SmallPlane) -> None:
+    made = plane.tensor("risk.eu", ["b", "a"], layout="columns")
+
+    np.testing.assert_array_equal(made[0], plane.memory.get("risk.eu")["b"].astype("float32"))
+    assert [one.region for one in plane.find("tensors/*")] == ["neural"]
+    assert all(not one.name.startswith("tensors/") for one in plane.find())
