@@ -182,7 +182,7 @@ def test_no_rows_make_a_tensor_of_no_rows(memory: UnifiedMemory) -> None:
         (["f", "big"], {}, BadValueError, r"'big' is 1e\+300 in row 3, which float32 does not"),
         (["j"], {"dtype": "float16"}, BadValueError, "'j' is 70000 in row 1, which float16 does"),
         (["u"], {"dtype": "int64"}, BadValueError, "'u' is 18446744073709551615 in row 2"),
-        (["t"], {}, UnsupportedTypeError, "'t' is large_string, no number"),
+        (["t"], {}, UnsupportedTypeError, "'t' is string, no number"),
         (["ff"], {}, ColumnNotFoundError, "no column 'ff' in 'mixed' version 1"),
         ([], {}, BadParameterError, "there are no columns for a tensor"),
         ("f", {}, BadParameterError, "columns is 'f'"),
