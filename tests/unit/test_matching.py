@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_gpu_bus.bus import JobRunner
-from neural_gpu_bus.descriptors import DatasetFacts, StoreTarget
+from neural_gpu_bus.descriptors import StoreTarget
 from neural_gpu_bus.engines import build_planner
 from neural_gpu_bus.errors import (
     BadParameterError,
@@ -29,7 +29,6 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.matching import ManyDatasets, jobs, map_datasets
 from neural_gpu_bus.memory import Frame, UnifiedMemory
-from neural_gpu_bus.memory.facts import dataset_facts
 from neural_gpu_bus.memory.merging import as_result, merge
 from neural_gpu_bus.submission import describe_job
 from neural_gpu_bus.workloads import WORKLOADS
@@ -389,22 +388,15 @@ def test_what_cannot_be_mapped_is_refused(
 # ---- the plane's part
 
 
-class Facts(UnifiedMemory):
-    """A memory that tells what it holds."""
-
-    def facts(self, prefix: str) -> list[DatasetFacts]:
-        return dataset_facts(self.blocks(prefix), self._use.index.ledger)
-
-
 class SmallPlane(ManyDatasets):
-    def __init__(self, memory: Facts) -> None:
+    def __init__(self, memory: UnifiedMemory) -> None:
         self.memory = memory
         self.submit = Workers(memory)
 
 
 @pytest.fixture
 def plane(memory_folder: Path) -> Iterator[SmallPlane]:
-    opened = Facts(memory_folder, 64 << 20)
+    opened = UnifiedMemory(memory_folder, 64 << 20)
     rng = np.random.default_rng(11)
     for name in FACTORS:
         opened.put(name, {"a": rng.normal(size=20), "b": rng.normal(size=20)})
