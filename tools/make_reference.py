@@ -74,13 +74,21 @@ def commands_page() -> str:
 
     root: Any = get_command(app)
     lines = ["# Commands", "", "`ngb COMMAND --help` says the same.", ""]
-    for name, command in root.commands.items():
-        lines += [f"## ngb {name}", "", _one_line(command.help), ""]
+    for name, command in _commands(root, "ngb"):
+        lines += [f"## {name}", "", _one_line(command.help), ""]
         lines += [
             _parameter(parameter) for parameter in command.params if not _is_hidden(parameter)
         ]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _commands(group: Any, above: str) -> Iterator[tuple[str, Any]]:
+    """All commands, those of a group after it."""
+    for name, command in group.commands.items():
+        yield f"{above} {name}", command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{above} {name}")
 
 
 def _is_hidden(parameter: Any) -> bool:

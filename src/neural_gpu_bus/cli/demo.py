@@ -1,10 +1,8 @@
-"""``ngb demo`` and ``ngb bench``: run them, show how they come along, print one table."""
+"""``ngb demo``: run it, show how it comes along, print one table."""
 
 from __future__ import annotations
 
-import importlib.util
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +10,9 @@ import typer
 from rich.markup import escape
 
 from neural_gpu_bus.cli.console import out
-from neural_gpu_bus.cli.demo_tables import Display, print_case, print_demo
+from neural_gpu_bus.cli.demo_tables import Display, print_demo
 from neural_gpu_bus.cli.output_files import require_writable, write_whole
-from neural_gpu_bus.errors import MissingDependencyError
-
-#: Modules of the rivals, without which there is nothing to compare with.
-RIVALS = ("adbc_driver_postgresql", "pandas", "polars", "psycopg2", "scipy", "sqlalchemy", "talib")
+from neural_gpu_bus.cli.rivals import RIVALS, require_rivals
 
 
 def demo(
@@ -37,7 +32,7 @@ def demo(
     ] = (False),
 ) -> None:
     """Take real data from PostgreSQL to stored results, the traditional and the direct way."""
-    _require((*RIVALS, "skfolio"), extra="demo")
+    require_rivals((*RIVALS, "skfolio"), extra="demo")
     figures = report.with_name("results.json")
     require_writable("--report PATH", report, figures)
     import neural_gpu_bus as ngb
@@ -57,42 +52,3 @@ def demo(
     write_whole("--report PATH", figures, results.to_json())
     write_whole("--report PATH", report, render(results).encode())
     out.print(escape(f"report: {report.resolve()}"), soft_wrap=True)
-
-
-def bench(
-    only: Annotated[list[str] | None, typer.Option(help="Case to run; may be repeated.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each entrant.")] = 5,
-    json: Annotated[Path | None, typer.Option(help="File for the figures.")] = None,
-    quick: Annotated[bool, typer.Option(help="A hundredth of the rows: a check, no figures.")] = (
-        False
-    ),
-) -> None:
-    """Time single steps, the direct way beside what a user has today; equality first."""
-    _require(RIVALS, extra="bench")
-    if json is not None:
-        require_writable("--json FILE", json)
-    import neural_gpu_bus as ngb
-    from neural_gpu_bus.benchmarks.cases import chosen
-
-    cases = chosen(only or [])
-    display = Display()
-    with display, ngb.open() as plane, ExitStack() as at_end:
-        from neural_gpu_bus.benchmarks.case import Ground, run_cases
-
-        ground = Ground.of(plane, 10_000 if quick else 1_000_000, at_end)
-        found = run_cases(cases, ground, repeats=repeats, clock=time.perf_counter, watcher=display)
-    for result in found.cases:
-        print_case(result)
-    if json is not None:
-        write_whole("--json FILE", json, found.to_json())
-
-
-def _require(modules: tuple[str, ...], *, extra: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise MissingDependencyError(
-                f"{module}, one of the rivals to compare with, is not installed",
-                hint=f"pip install 'neural-gpu-bus[{extra}]'",
-                library=module,
-                extra=extra,
-            )

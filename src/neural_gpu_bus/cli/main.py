@@ -11,7 +11,7 @@ import structlog
 import typer
 from rich.markup import escape
 
-from neural_gpu_bus.cli import datasets, demo, host, load, memory, servers, work
+from neural_gpu_bus.cli import bench, datasets, demo, host, load, memory, servers, work
 from neural_gpu_bus.cli.console import err
 from neural_gpu_bus.cli.entry import INTERRUPTED_EXIT_CODE
 from neural_gpu_bus.errors import NeuralGpuBusError
@@ -43,10 +43,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "submit": work.submit,
     "worker": work.worker,
     "workloads": work.workloads,
-    "bench": demo.bench,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(bench.app, name="bench")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,81 @@
+"""``ngb bench`` and its parts: run them, show how they come along, print their tables."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neural_gpu_bus.cli.bench_eviction import bench_eviction
+from neural_gpu_bus.cli.demo_tables import Display, print_case
+from neural_gpu_bus.cli.output_files import require_writable, write_whole
+from neural_gpu_bus.cli.rivals import RIVALS, require_rivals
+
+app = typer.Typer(invoke_without_command=True)
+app.command("eviction")(bench_eviction)
+
+Only = Annotated[list[str] | None, typer.Option(help="Case to run; may be repeated.")]
+Json = Annotated[Path | None, typer.Option(help="File for the figures.")]
+
+
+@app.callback()
+def bench(
+    context: typer.Context,
+    only: Only = None,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each entrant.")] = 5,
+    json: Json = None,
+    quick: Annotated[bool, typer.Option(help="A hundredth of the rows: a check, no figures.")] = (
+        False
+    ),
+) -> None:
+    """Time single steps, the direct way beside what a user has today; equality first."""
+    if context.invoked_subcommand is not None:
+        return
+    require_rivals(RIVALS, extra="bench")
+    if json is not None:
+        require_writable("--json FILE", json)
+    import neural_gpu_bus as ngb
+    from neural_gpu_bus.benchmarks.cases import chosen
+
+    cases = chosen(only or [])
+    display = Display()
+    with display, ngb.open() as plane, ExitStack() as at_end:
+        from neural_gpu_bus.benchmarks.case import Ground, run_cases
+
+        ground = Ground.of(plane, 10_000 if quick else 1_000_000, at_end)
+        found = run_cases(cases, ground, repeats=repeats, clock=time.perf_counter, watcher=display)
+    for result in found.cases:
+        print_case(result)
+    if json is not None:
+        write_whole("--json FILE", json, found.to_json())
+
+
+@app.command()
+def memory(
+    only: Annotated[list[str] | None, typer.Option(help="Question to ask; may be repeated.")] = (
+        None
+    ),
+    json: Json = None,
+    quick: Annotated[bool, typer.Option(help="Small data, few calls: a check, no figures.")] = (
+        False
+    ),
+) -> None:
+    """Unified memory beside Ray, LMDB, Redis, shared_memory, pyarrow, ArcticDB and the machine."""
+    if json is not None:
+        require_writable("--json FILE", json)
+    import neural_gpu_bus as ngb
+    from neural_gpu_bus.benchmarks.memory import chosen_questions, run_questions
+    from neural_gpu_bus.cli.memory_answers import print_answers
+
+    questions = chosen_questions(only or [])
+    display = Display()
+    with display, ngb.open() as plane:
+        found = run_questions(
+            questions, plane, quick=quick, clock_ns=time.perf_counter_ns, watcher=display
+        )
+    print_answers(found)
+    if json is not None:
+        write_whole("--json FILE", json, found.to_json())
