@@ -16,8 +16,9 @@ from neural_gpu_bus.memory.mapping import FileMapping
 
 def write_source(path: Path, table: pa.Table) -> PlainFrameSource:
     """The table as a file of one batch, and a source over it."""
+    columns = [column.combine_chunks() for column in table.columns]
     with pa.ipc.new_file(path, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+        writer.write_batch(pa.record_batch(columns, schema=table.schema))
     return PlainFrameSource(path)
 
 
