@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,10 +19,12 @@ from rich.live import Live
 
 from neural_gpu_bus import embedded
 from neural_gpu_bus.cli.console import err, out
-from neural_gpu_bus.cli.memory_view import memory_view
+from neural_gpu_bus.cli.memory_view import STOPPED, memory_view
 from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics
 from neural_gpu_bus.errors import BadParameterError, HostError
 from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.process_statistics import process_statistics
+from neural_gpu_bus.memory.processes import ProcessTable
 from neural_gpu_bus.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Time between two looks of ``--watch``.
 WATCH_S = 2.0
+#: Publishing takes under a millisecond; whoever holds the lock so long was stopped.
+LOOK_S_MAX = 5.0
 
 
 class MemoryNow(msgspec.Struct, frozen=True):
@@ -99,34 +104,50 @@ def metrics(
         _serve(look, listen)
 
 
-def look_at_memory(settings: Settings) -> MemoryNow:
-    """The memory of these settings at this moment, without this process."""
+def look_at_memory(settings: Settings, *, limit_s: float = LOOK_S_MAX) -> MemoryNow:
+    """The memory of these settings at this moment, without this process.
+
+    Raises HostError where somebody who publishes was stopped, and so keeps everybody out.
+    """
     folder = embedded.memory_folder(settings)
     if not folder.exists():
         return _nothing(folder, settings)
+    found: list[MemoryNow | BaseException] = []
+
+    def look() -> None:
+        try:
+            found.append(_look(folder, settings))
+        except BaseException as error:  # noqa: BLE001  raised again below
+            found.append(error)
+
+    # In a thread, because a wait for the writers' lock heeds no Ctrl-C.
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if not found:
+        raise _kept_out(folder, limit_s)
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
+
+
+def _look(folder: Path, settings: Settings) -> MemoryNow:
     with closing(UnifiedMemory(folder, settings.memory_limit_bytes)) as opened:
-        statistics = opened.statistics()
-        datasets = _facts(opened)
+        statistics, datasets = opened.statistics(), opened.facts(mapped=True)
     others = tuple(one for one in statistics.processes if one.pid != os.getpid())
-    return MemoryNow(msgspec.structs.replace(statistics, processes=others), datasets)
+    return MemoryNow(msgspec.structs.replace(statistics, processes=others), tuple(datasets))
 
 
-def _facts(opened: UnifiedMemory) -> tuple[DatasetFacts, ...]:
-    return tuple(
-        DatasetFacts(
-            name=block.name,
-            version=block.version,
-            region=block.region,
-            rows=block.rows,
-            nbytes=block.nbytes,
-            columns=block.columns,
-            created_ns=block.created_ns,
-            used_ns=block.created_ns,
-            hits=0,
-            reload_ns=block.reload_ns,
-            pinned=False,
-        )
-        for block in opened.blocks("")
+def _kept_out(folder: Path, limit_s: float) -> HostError:
+    """Who it may be is known without the lock."""
+    processes, _ = process_statistics(folder, ProcessTable(folder).records())
+    stopped = [str(one.pid) for one in processes if one.state == STOPPED]
+    return HostError(
+        f"somebody has been writing to the index of {str(folder)!r} for over {limit_s:g} s",
+        hint=f"stopped while it wrote, perhaps: `kill -CONT {' '.join(stopped)}`, or -KILL"
+        if stopped
+        else "try again; `ngb down` ends all processes of this home",
+        folder=str(folder),
     )
 
 

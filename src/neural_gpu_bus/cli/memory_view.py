@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Columns of a terminal from which on there is room for more of each dataset and process.
 WIDE = 110
+#: Processes that are shown: the stopped first, then whoever keeps most.
+PROCESSES_SHOWN_MAX = 20
 #: Fill from which on a bar is yellow, then red: evictions are near.
 HIGH, FULL = 0.75, 0.95
 #: As ``psutil`` names what Ctrl-Z or SIGSTOP does.
@@ -45,14 +47,20 @@ def memory_view(
     parts: list[RenderableType] = [_headline(statistics), ""]
     if statistics.regions:
         parts += [_regions(statistics.regions, wide=wide), ""]
+    if statistics.processes:  # before the datasets: a low terminal cuts the end off
+        parts += [_processes(statistics.processes, now_ns, wide=wide), ""]
+        parts += [*_remarks(statistics.processes), ""]
     for title, chosen in _chosen(datasets, datasets_max):
         parts += [f"[bold]{title}[/]", _datasets(chosen, now_ns, wide=wide), ""]
     if not datasets:
         parts += ["no datasets yet; `ngb query SQL --name NAME` keeps a result as one", ""]
-    if statistics.processes:
-        parts += [_processes(statistics.processes, now_ns, wide=wide)]
-        parts += ["", *_remarks(statistics.processes)]
-    return Group(*parts[:-1] if parts[-1] == "" else parts)
+    return Group(*_without_double_gaps(parts))
+
+
+def _without_double_gaps(parts: Sequence[RenderableType]) -> list[RenderableType]:
+    """No empty line after another, and none at the end."""
+    kept = [part for place, part in enumerate(parts) if part != "" or parts[place - 1] != ""]
+    return kept[:-1] if kept[-1] == "" else kept
 
 
 class Bar:
@@ -173,7 +181,7 @@ def _processes(processes: Sequence[ProcessStatistics], now_ns: int, *, wide: boo
     more = ("hits", "misses", "without a name") if wide else ()
     columns = ("pid", "state", "process", "blocks", "mapped", "of it gone", "held", *more)
     table = _table(*columns, flexible="process")
-    for one in sorted(processes, key=_attention):
+    for one in nsmallest(PROCESSES_SHOWN_MAX, processes, key=_attention):
         row = [
             f"{one.mapped_blocks:,}",
             size(one.mapped_bytes),
@@ -202,6 +210,8 @@ def _attention(one: ProcessStatistics) -> tuple[bool, int, int, int]:
 
 def _remarks(processes: Sequence[ProcessStatistics]) -> Iterator[str]:
     """What to do about what stands out."""
+    if len(processes) > PROCESSES_SHOWN_MAX:
+        yield f"and {len(processes) - PROCESSES_SHOWN_MAX:,} more processes; `--json` has them all"
     for one in processes:
         if one.state == STOPPED:
             held = size(one.mapped_bytes + one.unnamed_bytes)

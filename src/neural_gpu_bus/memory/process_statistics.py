@@ -123,7 +123,7 @@ def _command(process: psutil.Process) -> str:
 
 def shortened(words: Sequence[str]) -> str:
     """A command line as it may be shown: one line, no password, no control character."""
-    text = _PASSWORD.sub(r"\1***", " ".join(words))
+    text = _PASSWORD.sub(r"\1***", " ".join(" ".join(words).split()))
     text = "".join(char if char.isprintable() else "?" for char in text)
     most = COMMAND_CHARACTERS_MAX
     return text if len(text) <= most else f"{text[: most - 1]}…"

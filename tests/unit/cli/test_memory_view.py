@@ -104,6 +104,15 @@ def test_a_stopped_process_comes_first_with_the_way_out() -> None:
     assert "741 MiB gone" in text
 
 
+def test_of_many_processes_those_that_keep_most_are_shown() -> None:
+    many = tuple(process(pid, "a", "sleeping", mapped_bytes=pid << 20) for pid in range(1, 31))
+    lines = shown(msgspec.structs.replace(sample_memory(), processes=many))
+
+    assert row(lines, "30")
+    assert not [line for line in lines if line.split()[:1] == ["10"]]
+    assert "and 10 more processes; `--json` has them all" in lines
+
+
 def test_nothing_to_remark_is_no_remark() -> None:
     calm = msgspec.structs.replace(sample_memory(), processes=(process(1, "a", "sleeping"),))
 
@@ -118,6 +127,7 @@ def test_an_empty_memory_says_how_to_begin() -> None:
 
     assert "no datasets yet" in text
     assert "process" not in text
+    assert "\n\n\n" not in text
     assert not text.endswith("\n")
 
 

@@ -70,7 +70,7 @@ def test_region_statistics_take_their_own_place_of_each_counter() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["python", "-m", "my\nmodule"], "python -m my?module"),
+        (["python", "-c", "import x\nx.y()\x1b"], "python -c import x x.y()?"),
         (["a", "--dsn=postgresql://me:secret@host/db"], "a --dsn=postgresql://me:***@host/db"),
         (["a", "host=h password=secret"], "a host=h password=***"),
         (["a", "redis://:secret@host/0"], "a redis://:***@host/0"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +87,18 @@ def test_making_the_registry_does_not_look() -> None:
         raise AssertionError
 
     metrics_registry(look)
+
+
+def test_the_page_names_every_metric() -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "watch-memory.md"
+    text = metrics_text(lambda: (sample_memory(), sample_datasets()))
+    told = set(re.findall(r"`(?:ngb_memory|…)_(\w+)`", page.read_text()))
+    samples = {
+        sample.name.removeprefix("ngb_memory_")
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+    missing = {name for name in samples if not {name, name.removeprefix("process_")} & told}
+
+    assert missing == set()
