@@ -169,6 +169,45 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+FRAMES_INTRODUCTION = """\
+# Frames
+
+A `Frame` is a mapping of column name to read-only numpy array over bytes in shared memory. This
+page says what each way out of it copies. A test takes every row of the table and looks where the
+result's bytes lie.
+
+- **Slices** are frames: `frame[100:200]`, `frame[-10_000:]`, `frame.slice(start, rows)`,
+  `frame.head(n)`, `frame.tail(n)`, `frame[['close', 'volume']]`, `frame.select('close')`. They copy
+  nothing, and everything below holds for them. Steps other than 1 are refused.
+- **Nobody can write** through a frame: its pages are mapped read-only. torch, jax and DLPack get a
+  second mapping of the same pages, made at each call; a page that is written to becomes this
+  process's own copy. Where the dataset was dropped before, they get a copy of it.
+- **Bytes live** as long as anything derived from them, whoever drops or replaces the dataset.
+- **Pickling** sends where the bytes are. Another process of this host attaches the same ones, or
+  raises `DatasetEvictedError`, which on another host says that it is another host.
+- **`nbytes`** is the block with its paddings, or of a slice its own values.
+- **`digest()`** is the same for equal rows, in a slice as in a block; what lies under NULL is no
+  part of it.
+"""
+
+
+def frames_page() -> str:
+    """What each conversion of a frame copies, and what becomes of NULL."""
+    from neural_gpu_bus.memory.frame_conversions import COLUMNS, CONVERSIONS
+
+    lines = FRAMES_INTRODUCTION.splitlines()
+    lines.append("")
+    lines.append("| conversion | columns | copies? | NULLs | note |")
+    lines.append("|---|---|---|---|---|")
+    for row in CONVERSIONS:
+        columns = "all" if row.columns == tuple(COLUMNS) else ", ".join(row.columns)
+        copies = "copy" if row.copies else "no copy"
+        lines.append(f"| `{row.call}` | {columns} | {copies} | {row.nulls} | {row.note} |")
+    lines += ["", "| columns | Arrow types |", "|---|---|"]
+    lines += [f"| {group} | {types} |" for group, types in COLUMNS.items()]
+    return "\n".join(lines) + "\n"
+
+
 #: The report's colours and lines, for the picture standing alone.
 PICTURE_STYLE = """
 svg { color-scheme: light dark; font-family: system-ui, sans-serif; }
@@ -199,6 +238,7 @@ PAGES: dict[str, typing.Callable[[], str]] = {
     "commands.md": commands_page,
     "workloads.md": workloads_page,
     "python.md": python_page,
+    "frames.md": frames_page,
     "../data-path.svg": data_path_picture,
 }
 

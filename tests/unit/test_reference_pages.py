@@ -27,7 +27,15 @@ def make_reference() -> ModuleType:
 
 @pytest.mark.parametrize(
     "page",
-    ["python.md", "settings.md", "errors.md", "commands.md", "workloads.md", "../data-path.svg"],
+    [
+        "python.md",
+        "frames.md",
+        "settings.md",
+        "errors.md",
+        "commands.md",
+        "workloads.md",
+        "../data-path.svg",
+    ],
 )
 def test_a_page_is_what_its_maker_writes(make_reference: ModuleType, page: str) -> None:
     """If this fails, run tools/make_reference.py."""
