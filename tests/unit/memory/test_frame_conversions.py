@@ -14,7 +14,6 @@ import pytest
 from neural_gpu_bus.errors import MissingDependencyError, UnsupportedTypeError
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.memory.frame_conversions import COLUMNS, CONVERSIONS, Conversion
-from plain_frame_source import write_source
 
 ROWS = 1_000
 LONG = "a text that Polars does not keep in its own sixteen bytes "
@@ -127,28 +126,15 @@ def _file_mapped_at(address: int) -> int:
     raise AssertionError(f"nothing is mapped at {address}")
 
 
-#: Groups whose types ``put`` does not keep as they are; their bytes come from another file.
-FROM_ANOTHER_FILE = {"dictionary", "decimals", "nested"}
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which file an address lies in")
 @pytest.mark.parametrize("part", ["whole", "slice"])
 @pytest.mark.parametrize(("row", "columns"), CASES)
 def test_a_row_of_the_table(
-    memory: UnifiedMemory, tmp_path: Path, row: Conversion, columns: str, part: str
+    memory: UnifiedMemory, row: Conversion, columns: str, part: str
 ) -> None:
-    if columns in FROM_ANOTHER_FILE:
-        file = tmp_path / "source.arrow"
-        frame = Frame(write_source(file, pa.table({columns: VALUES[columns]})))
-    else:
-        frame = memory.share({columns: VALUES[columns]})
-        file = memory.folder / frame.descriptor.path
-
-    _check(row, columns, frame if part == "whole" else frame[64:], file)
-
-
-def _check(row: Conversion, columns: str, frame: Frame, file: Path) -> None:
-    held, addresses = CALLS[row.call](frame, columns)
+    frame = memory.share({columns: VALUES[columns]})
+    file = memory.folder / frame.descriptor.path
+    held, addresses = CALLS[row.call](frame if part == "whole" else frame[64:], columns)
     inside = {_file_mapped_at(address) == file.stat().st_ino for address in addresses}
 
     assert held is not None
@@ -172,7 +158,7 @@ LIBRARIES = {
 @pytest.mark.parametrize("columns", ["text", "dictionary", "decimals", "nested", "fixed binary"])
 def test_tensors_of_what_is_no_number_are_refused(tmp_path: Path, call: str, columns: str) -> None:
     pytest.importorskip(LIBRARIES[call])
-    frame = Frame(write_source(tmp_path / "source.arrow", pa.table({columns: VALUES[columns]})))
+    frame = memory.share({columns: VALUES[columns]})
     with pytest.raises(UnsupportedTypeError, match=rf"'{columns}' is .* no number\nhint: leave it"):
         getattr(frame, call[6:-2])()
 
