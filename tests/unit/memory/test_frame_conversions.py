@@ -156,7 +156,9 @@ LIBRARIES = {
 
 @pytest.mark.parametrize("call", LIBRARIES)
 @pytest.mark.parametrize("columns", ["text", "dictionary", "decimals", "nested", "fixed binary"])
-def test_tensors_of_what_is_no_number_are_refused(tmp_path: Path, call: str, columns: str) -> None:
+def test_tensors_of_what_is_no_number_are_refused(
+    memory: UnifiedMemory, call: str, columns: str
+) -> None:
     pytest.importorskip(LIBRARIES[call])
     frame = memory.share({columns: VALUES[columns]})
     with pytest.raises(UnsupportedTypeError, match=rf"'{columns}' is .* no number\nhint: leave it"):
