@@ -6,7 +6,7 @@ Rows are counted from 1 in messages. Nothing is copied unless the type has to ch
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,12 +32,20 @@ _CASTS = {NUMBER: "float8", TIME: "timestamptz", TEXT: "text"}
 INTEGER_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 FLOAT_TYPES = frozenset({"double", "float", "halffloat"})
 TEXT_TYPES = frozenset({"string", "large_string"})
+#: A dictionary, which is what pandas and Polars have categories as, and the type of its values.
+_DICTIONARY = re.compile(r"dictionary<values=(\w+), indices=\w+, ordered=\d>")
+
+
+def _is_text(type_name: str) -> bool:
+    found = _DICTIONARY.fullmatch(type_name)
+    return (found[1] if found else type_name) in INTEGER_TYPES | TEXT_TYPES
+
 
 #: Kind of a workload's column: the words for it, and which of Arrow's types fit.
 _KINDS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "float": (NUMBER, (INTEGER_TYPES | FLOAT_TYPES).__contains__),
     "time": (TIME, lambda name: name in INTEGER_TYPES or name.startswith(("date", "timestamp"))),
-    "text": (TEXT, (INTEGER_TYPES | TEXT_TYPES).__contains__),
+    "text": (TEXT, _is_text),
 }
 
 
@@ -149,12 +157,20 @@ class Input:
         return valid is not None and not valid.any()
 
     def texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
-        """Codes and their texts; a NULL is code -1. Integers count as texts: desk 7 is ``"7"``."""
+        """Codes and their texts; a NULL is code -1. Integers count as texts: desk 7 is ``"7"``.
+
+        Every text appears, and none is there twice.
+        """
         if not self.has(column):
             raise self.missing(column)
-        if self.type_of(column) in INTEGER_TYPES:
+        type_name = self.type_of(column)
+        if type_name == "null":
+            return np.full(self.rows, -1, np.int32), []
+        if type_name in INTEGER_TYPES:
             return self._integer_texts(column)
         codes, texts = self.columns.codes(column)
+        if _DICTIONARY.fullmatch(type_name):
+            return _renumbered(codes, texts)
         return np.ascontiguousarray(codes, dtype=np.int32), list(texts)
 
     def _integer_texts(self, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
@@ -219,3 +235,19 @@ def day_ticks(times: npt.NDArray[Any]) -> int:
         return 86_400_000_000_000
     unit = np.datetime_data(times.dtype)[0]
     return max(1, int(np.timedelta64(1, "D") // np.timedelta64(1, unit)))  # type: ignore[call-overload]
+
+
+def _renumbered(
+    codes: npt.NDArray[np.int32], values: Sequence[Any]
+) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """Codes in order of first appearance: a dictionary may hold values that no row has, and the
+    same one twice.
+    """
+    first = np.full(len(values) + 1, len(codes))  # the last one for NULL, whose code is -1
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    number = np.full(len(values) + 1, -1, np.int32)
+    places: dict[str, int] = {}
+    for code in np.argsort(first[:-1], kind="stable"):
+        if first[code] < len(codes):
+            number[code] = places.setdefault(str(values[code]), len(places))
+    return number[codes], list(places)

@@ -101,3 +101,27 @@ def test_texts_may_be_null_only_where_that_has_a_meaning() -> None:
 )
 def test_ticks_of_a_day_follow_the_unit(dtype: str, ticks: int) -> None:
     assert ticks == day_ticks(np.zeros(1, dtype=dtype))
+
+
+@pytest.mark.parametrize("values", [["unused", "b", "a", "b"], [9, 2, 1, 2]], ids=["texts", "ints"])
+def test_codes_of_categories_are_those_of_the_texts_that_appear(values: list[Any]) -> None:
+    """A dictionary may hold a value that no row has, and one twice."""
+    indices = pa.array([2, 1, None, 3, 2], pa.int8())
+    column = pa.DictionaryArray.from_arrays(indices, pa.array(values))
+    given(c=column).check_type("c", "text")
+    codes, texts = given(c=column).texts("c")
+
+    assert codes.tolist() == [0, 1, -1, 1, 0]
+    assert texts == [str(values[2]), str(values[1])]
+
+
+def test_a_column_of_no_type_has_no_texts() -> None:
+    codes, texts = given(c=pa.nulls(3)).texts("c")
+
+    assert (codes.tolist(), texts) == ([-1, -1, -1], [])
+
+
+def test_categories_of_fractions_are_no_texts() -> None:
+    column = pa.array([0.5]).dictionary_encode()
+    with pytest.raises(BadParameterError, match=r"column 'c' .* is dictionary<values=double"):
+        given(c=column).check_type("c", "text")
