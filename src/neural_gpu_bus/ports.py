@@ -15,6 +15,7 @@ from neural_gpu_bus.descriptors import (
     JobAnswer,
     JobDescriptor,
     MemoryStatistics,
+    Region,
     StoreReceipt,
 )
 
@@ -88,8 +89,11 @@ class Reservation(Protocol):
     def data(self, name: str) -> npt.NDArray[np.uint8]:
         """Writable bytes of a text column."""
 
-    def seal(self, name: str | None = None) -> Columns:
-        """Make it immutable; with a name also publish it as that dataset's newest version."""
+    def seal(self, name: str | None = None, *, reload_ns: int = 0) -> Columns:
+        """Make it immutable; with a name also publish it as that dataset's newest version.
+
+        ``reload_ns``: what making it again would cost, as measured; 0 where nobody measured.
+        """
 
     def abandon(self) -> None:
         """Give the memory back; what was written is gone. Harmless after ``seal``."""
@@ -124,8 +128,10 @@ class Memory(Protocol):
 
     def put(self, name: str, columns: Mapping[str, Any] | pa.Table) -> Columns: ...
 
-    def put_result(self, job_id: str, columns: pa.Table) -> Columns:
-        """Publish a job's result, named ``RESULT_NAMES`` and its id."""
+    def put_result(self, job_id: str, columns: pa.Table, *, reload_ns: int = 0) -> Columns:
+        """Publish a job's result, named ``RESULT_NAMES`` and its id; ``reload_ns``: what it took
+        to compute.
+        """
 
     def drop_result(self, block: BlockDescriptor) -> None:
         """Forget a job's result while that very block is its newest; else nothing happens."""
@@ -140,6 +146,9 @@ class Memory(Protocol):
     def drop(self, name: str) -> None: ...
 
     def names(self) -> Sequence[str]: ...
+
+    def budget(self, region: Region) -> int:
+        """Bytes that a region may hold."""
 
     def statistics(self) -> MemoryStatistics: ...
 

@@ -65,6 +65,34 @@ class Settings(BaseSettings):
         description="Budget of the shared memory; by default the smallest of 16 GiB, a "
         "quarter of the machine's memory and what the memory file system can hold.",
     )
+    memory_neural_percent: float = Field(
+        default=25,
+        ge=0,
+        le=100,
+        description="Share of that budget for tensors as models take them.",
+    )
+    memory_gpu_percent: float = Field(
+        default=50,
+        ge=0,
+        le=100,
+        description="Share of that budget for data of the gpu engine, and the limit of each "
+        "process's copies on a card with memory of its own.",
+    )
+    memory_shared_percent: float = Field(
+        default=25,
+        ge=0,
+        le=100,
+        description="Share of that budget for all other datasets and for growing columns.",
+    )
+    memory_policy: str = Field(
+        default="gdsf",
+        description="What is evicted first when a region is full: gdsf, lru, lfu or sieve.",
+    )
+    memory_group: str | None = Field(
+        default=None,
+        description="Group whose members share the memory, as readers and writers; by default "
+        "it is this user's alone.",
+    )
 
     postgres_dsn: SecretStr | None = Field(
         default=None,
@@ -183,6 +211,25 @@ class Settings(BaseSettings):
     def memory_limit_bytes(self) -> int:
         """The budget in force, before what the memory file system can hold is looked at."""
         return self.memory_bytes_max or min(16 * GIB, usable_memory_bytes() // 4)
+
+    @property
+    def memory_shares(self) -> dict[Literal["neural", "gpu", "shared"], float]:
+        """Part of the budget that each region has; BadSettingError for more than the whole."""
+        percent = (
+            self.memory_neural_percent,
+            self.memory_gpu_percent,
+            self.memory_shared_percent,
+        )
+        if sum(percent) > 100:
+            raise BadSettingError(
+                f"the regions of the memory are to have {' + '.join(f'{p:g}' for p in percent)} "
+                f"= {sum(percent):g} % of it",
+                hint="set NGB_MEMORY_NEURAL_PERCENT, NGB_MEMORY_GPU_PERCENT and "
+                "NGB_MEMORY_SHARED_PERCENT to 100 in sum at most",
+                setting="memory_shared_percent",
+            )
+        neural, gpu, shared = (part / 100 for part in percent)
+        return {"neural": neural, "gpu": gpu, "shared": shared}
 
     @property
     def query_limit_bytes(self) -> int:

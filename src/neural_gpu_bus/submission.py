@@ -100,7 +100,8 @@ def _check_target(target: StoreTarget) -> None:
 
 def _frame(memory: UnifiedMemory, name: str, given: Any) -> Frame:
     if isinstance(given, Frame):
-        return given
+        # A part of a block is none of its own, and a job names blocks.
+        return given if given.is_block else memory.share(given.arrow())
     if isinstance(given, str):
         return memory.get(given)
     if given is None:

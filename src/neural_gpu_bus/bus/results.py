@@ -34,9 +34,9 @@ class KeptResults:
         self._kept_bytes = 0
         self._unseen_results, self._unseen_bytes = RESULTS_MAX, 0
 
-    def publish(self, job_id: str, table: pa.Table) -> Columns:
-        """The result as the dataset ``jobs/<id>``."""
-        frame = self._memory.put_result(job_id, table)
+    def publish(self, job_id: str, table: pa.Table, *, reload_ns: int = 0) -> Columns:
+        """The result as the dataset ``jobs/<id>``; ``reload_ns``: what it took to compute."""
+        frame = self._memory.put_result(job_id, table, reload_ns=reload_ns)
         block = frame.descriptor
         self._unseen_results += 1
         self._unseen_bytes += block.nbytes
@@ -54,7 +54,7 @@ class KeptResults:
 
     def _look(self) -> None:
         """See what all workers have published, those before this one too."""
-        self._bytes_max = self._memory.statistics().bytes_max // BUDGET_SHARE
+        self._bytes_max = self._memory.budget("shared") // BUDGET_SHARE
         blocks = self._memory.blocks(RESULT_NAMES)
         self._kept = deque(sorted(blocks, key=lambda block: block.created_ns))
         self._kept_bytes = sum(block.nbytes for block in blocks)

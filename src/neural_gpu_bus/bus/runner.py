@@ -98,7 +98,7 @@ class JobRunner:
         computed_ns = self._clock_ns()
         if self._count_use is not None:
             self._count_use(choice.engine, list(job.inputs.values()))
-        frame = self._results.publish(job.id, table)
+        frame = self._results.publish(job.id, table, reload_ns=computed_ns - taken_ns)
         published_ns = self._clock_ns()
         receipt = self._stored(job, table)
         record = JobRecord(

@@ -5,6 +5,7 @@
 
 from neural_gpu_bus.memory.frame import Frame
 from neural_gpu_bus.memory.names import check_given_name
+from neural_gpu_bus.memory.reservation import BlockReservation
 from neural_gpu_bus.memory.unified_memory import UnifiedMemory
 
-__all__ = ["Frame", "UnifiedMemory", "check_given_name"]
+__all__ = ["BlockReservation", "Frame", "UnifiedMemory", "check_given_name"]

@@ -140,9 +140,10 @@ class UnifiedMemory:
         """
         return self._writer.publish(reservations, reload_ns=reload_ns)
 
-    def put_result(self, job_id: str, columns: pa.Table) -> Frame:
+    def put_result(self, job_id: str, columns: pa.Table, *, reload_ns: int = 0) -> Frame:
         """Publish a job's result; see ``ports.Memory``."""
-        return self._copied(columns, "shared").seal_reserved(RESULT_NAMES + job_id)
+        reservation = self._copied(columns, "shared")
+        return reservation.seal_reserved(RESULT_NAMES + job_id, reload_ns=reload_ns)
 
     def share(self, columns: Mapping[str, Any] | pa.Table) -> Frame:
         """Copy columns once into a block without a name; it goes with its last reference here."""
@@ -290,6 +291,10 @@ class UnifiedMemory:
         """
         self._use.tell_all()
         return known_facts(self._use, prefix, mapped=mapped)
+
+    def budget(self, region: Region) -> int:
+        """Bytes that a region may hold."""
+        return self._use.budgets[region]
 
     def statistics(self) -> MemoryStatistics:
         """All processes together, at this moment. Others' finds may be told 256 late."""

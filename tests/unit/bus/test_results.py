@@ -29,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(memory: UnifiedMemory) -> Clock:
     clock = Clock()
-    memory._clock_ns = clock
+    memory._use.clock_ns = clock
     return clock
 
 
@@ -60,7 +60,7 @@ def test_results_go_with_the_time_of_their_answers(memory: UnifiedMemory, clock:
 def test_above_their_share_of_the_budget_the_oldest_of_all_workers_go(
     memory: UnifiedMemory, clock: Clock
 ) -> None:
-    tenth = pa.table({"y": pa.nulls(BYTES_MAX // BUDGET_SHARE // 10 // 8, pa.float64())})
+    tenth = pa.table({"y": pa.nulls(BYTES_MAX // 4 // BUDGET_SHARE // 10 // 8, pa.float64())})
     memory.put("mine", {"x": [1]})
     for number in range(6):
         keep(memory).publish(f"a{number}", tenth)
@@ -71,7 +71,7 @@ def test_above_their_share_of_the_budget_the_oldest_of_all_workers_go(
 
     assert names[-1] == "mine"
     assert [f"jobs/b{number}" for number in range(6)] == names[-7:-1]
-    assert sum(block.nbytes for block in memory.blocks("jobs/")) <= BYTES_MAX // BUDGET_SHARE
+    assert sum(block.nbytes for block in memory.blocks("jobs/")) <= BYTES_MAX // 4 // BUDGET_SHARE
     assert "jobs/a0" not in names
     assert "jobs/a5" in names
 
@@ -80,7 +80,7 @@ def test_one_result_above_the_share_stays_until_the_next(
     memory: UnifiedMemory, clock: Clock
 ) -> None:
     kept = keep(memory)
-    kept.publish("big", pa.table({"y": pa.nulls(BYTES_MAX // 8 // 2, pa.float64())}))
+    kept.publish("big", pa.table({"y": pa.nulls(BYTES_MAX // 4 // 8 // 2, pa.float64())}))
     assert memory.names() == ["jobs/big"]
     kept.publish("small", SMALL)
 
@@ -131,8 +131,8 @@ def test_looking_at_all_results_is_rare() -> None:
         descriptor=SimpleNamespace(nbytes=1000, created_ns=0, name="jobs/a", uuid="1"), rows=1
     )
     memory = SimpleNamespace(
-        put_result=lambda job_id, table: frame,
-        statistics=lambda: SimpleNamespace(bytes_max=1 << 30),
+        put_result=lambda job_id, table, reload_ns: frame,
+        budget=lambda region: 1 << 30,
         blocks=lambda prefix: looks.append(prefix) or [],
         drop_result=lambda block: None,
     )

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+import time
+
 import psycopg
 
 from neural_gpu_bus.errors import BadParameterError, QueryError
@@ -88,6 +90,7 @@ class PostgresReader:
                 hint=f"give a time above 0, and {TIMEOUT_S_MAX} at most",
                 parameter="timeout_s",
             )
+        started_ns = time.perf_counter_ns()
         with self._buffers.lend() as buffer:
             with self._pool.lend() as connection:
                 deadline = Deadline(limit_s, self._address)
@@ -97,7 +100,7 @@ class PostgresReader:
                 except QueryError as error:
                     raise with_near_tables(connection, error) from error.__cause__
             reservation = write_columns(buffer.bytes, scan, self._reserve)
-        return reservation.seal(name)
+        return reservation.seal(name, reload_ns=time.perf_counter_ns() - started_ns)
 
     def close(self) -> None:
         """Give the receive buffer back; the pool is its owner's."""

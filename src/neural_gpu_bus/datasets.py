@@ -1,0 +1,107 @@
+"""Datasets: the part of ``DataPlane`` that puts columns into shared memory and finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from neural_gpu_bus.memory import Frame, UnifiedMemory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from neural_gpu_bus.descriptors import Region
+    from neural_gpu_bus.memory import BlockReservation
+
+
+class Plane(Protocol):
+    """What a plane has besides."""
+
+    @property
+    def memory(self) -> UnifiedMemory: ...  # noqa: D102
+
+
+class Datasets:
+    """Names and blocks of a plane's memory."""
+
+    def put(
+        self: Plane,
+        name: str,
+        columns: Mapping[str, Any] | pa.Table,
+        *,
+        region: Region = "shared",
+    ) -> Frame:
+        """Copy columns, once, into shared memory as the newest version of ``name``.
+
+        ``columns``: a mapping, a Frame, or any Arrow, Polars or pandas table. ``region``: whose
+        budget it counts in. Names that begin with ``jobs/`` or ``tensors/`` are not for callers.
+        Raises SharedMemoryFullError, UnsupportedTypeError, BadParameterError.
+        """
+        return self.memory.put(name, columns, region=region)
+
+    def put_all(
+        self: Plane,
+        datasets: Mapping[str, Mapping[str, Any] | pa.Table],
+        *,
+        region: Region = "shared",
+    ) -> dict[str, Frame]:
+        """Publish several datasets in one step: every reader sees all of them, or none."""
+        return self.memory.put_all(datasets, region=region)
+
+    def reserve(
+        self: Plane,
+        name: str,
+        schema: pa.Schema,
+        rows: int,
+        *,
+        text_bytes: Mapping[str, int] | None = None,
+        null_counts: Mapping[str, int] | None = None,
+        list_values: Mapping[str, int] | None = None,
+        dictionaries: Mapping[str, pa.Array[Any]] | None = None,
+        region: Region = "shared",
+    ) -> BlockReservation:
+        """Writable columns in shared memory, to fill in place; nobody sees them until ``seal``.
+
+        Fill ``reservation.values(column)``, of shape (rows,), and for text ``offsets`` and
+        ``data``; ``seal()`` makes them immutable and publishes them as ``name``. ``text_bytes``:
+        bytes of each text column. ``null_counts``: NULLs of each column that has any; only those
+        have a ``validity`` bitmap. ``list_values``: values in all lists of a column.
+        ``dictionaries``: values of each dictionary column. Several are published in one step by
+        ``publish``. Raises SharedMemoryFullError here, never later; UnsupportedTypeError.
+        """
+        return self.memory.reserve(
+            schema,
+            rows,
+            text_bytes=text_bytes,
+            null_counts=null_counts,
+            list_values=list_values,
+            dictionaries=dictionaries,
+            region=region,
+            name=name,
+        )
+
+    def publish(self: Plane, *reservations: BlockReservation) -> dict[str, Frame]:
+        """Seal several reservations in one step: every reader sees all of them, or none.
+
+        Raises what ``seal`` raises; then none is published, and all are given back.
+        """
+        return self.memory.publish(*reservations)
+
+    def get(self: Plane, name: str, version: int | None = None) -> Frame:
+        """The dataset's newest version, or that one while it lives, without a copy.
+
+        Raises DatasetNotFoundError, or DatasetEvictedError for what was there and had to go.
+        """
+        return self.memory.get(name, version)
+
+    def keep(self: Plane, name: str, *, forever: bool = True) -> None:
+        """Never evict this dataset, nor its next versions; ``forever=False`` takes that back."""
+        self.memory.keep(name, forever=forever)
+
+    def drop(self: Plane, name: str) -> None:
+        """Forget a dataset; views of it live on."""
+        self.memory.drop(name)
+
+    def names(self: Plane) -> Sequence[str]:
+        """Names of all datasets, sorted."""
+        return self.memory.names()
