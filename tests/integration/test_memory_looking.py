@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from documented_failures import is_documented
 from fix_servers import wait_until
 from neural_gpu_bus import embedded
 from neural_gpu_bus.cli.memory import look_at_memory
@@ -98,6 +99,8 @@ def test_whoever_was_stopped_while_publishing_is_named_and_nobody_hangs(
         look_at_memory(settings, limit_s=0.2)
 
     assert f"kill -CONT {pid}" in caught.value.hint
+    told = f"ngb: {caught.value.what}\nhint: {caught.value.hint}"
+    assert is_documented(told, "Somebody stopped while writing to memory")
     wait_until(lambda: look_at_memory(settings).datasets, "the lock of the killed")
 
 

@@ -99,7 +99,8 @@ def metrics(
         return found.memory, found.datasets
 
     if listen is None:
-        sys.stdout.write(metrics_text(look))
+        found = look()  # an error here is a sentence, to a server a 0
+        sys.stdout.write(metrics_text(lambda: found))
     else:
         _serve(look, listen)
 

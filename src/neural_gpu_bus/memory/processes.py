@@ -148,9 +148,11 @@ class OwnCounters:
 
     def add_mapped(self, nbytes: int) -> None:
         """Bytes that were mapped, or with a minus unmapped; others see it at once."""
+        if os.getpid() != self._pid:
+            return  # and in a child another thread's lock may be held for ever
         with self._lock:
             self._mapped_bytes += nbytes
-            if self._buffer is not None and os.getpid() == self._pid:
+            if self._buffer is not None:
                 at = self._offset + _MAPPED * 8
                 _word.pack_into(self._buffer, at, max(self._mapped_bytes, 0))
 

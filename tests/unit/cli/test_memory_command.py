@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from documented_failures import is_documented
 from neural_gpu_bus import embedded
 from neural_gpu_bus.cli import memory as command
-from neural_gpu_bus.errors import BadParameterError
+from neural_gpu_bus.errors import BadParameterError, BadSettingError, HostError
 from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.settings import load_settings
 
@@ -101,3 +103,19 @@ def test_metrics_are_printed_once(filled: UnifiedMemory) -> None:
     assert result.exit_code == 0
     assert "ngb_memory_up 1.0\n" in result.stdout
     assert f"ngb_memory_dataset_largest_bytes {float(filled.blocks('')[0].nbytes)}" in result.stdout
+
+
+def test_a_port_that_is_taken_is_a_sentence(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        error = run("metrics", "--listen", str(taken.getsockname()[1])).exception
+
+    assert isinstance(error, HostError)
+    told = f"ngb: {error.what}\nhint: {error.hint}"
+    assert is_documented(told, "The port for metrics is taken")
+
+
+def test_printing_metrics_of_a_memory_that_cannot_be_opened_is_a_sentence(folder: Path) -> None:
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+
+    assert isinstance(run("metrics").exception, BadSettingError)

@@ -162,6 +162,27 @@ def test_a_closed_counter_writes_to_nobody_elses_record(table: ProcessTable) -> 
     assert table.sums()["puts"] == 0
 
 
+def test_a_forked_child_counts_nothing_for_its_parent(table: ProcessTable) -> None:
+    own, _ = claimed(table)
+    own._pid += 1  # as the child sees it
+
+    own.puts = 5
+    own.write_down()
+    own.add_unnamed("shared", 100)
+    own.add_mapped(100)
+
+    assert table.sums()["puts"] == 0
+    assert (table.unnamed_bytes("shared"), table.mapped_bytes()) == (0, 0)
+
+
+def test_mapped_bytes_are_told_at_once(table: ProcessTable, memory_folder: Path) -> None:
+    own, _ = claimed(table)
+    own.add_mapped(500)
+    own.add_mapped(-200)
+
+    assert ProcessTable(memory_folder).mapped_bytes() == 300
+
+
 def test_a_full_table_is_a_sentence(table: ProcessTable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "process_started_ns", lambda _pid: 0)
     held = [claimed(table)[0] for _ in range(processes.RECORDS_MAX - 1)]
