@@ -6,6 +6,7 @@ import math
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from neural_gpu_bus.errors import (
     ServerUnreachableError,
     UnsupportedTypeError,
 )
+from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.stores.postgres.connection import connect
 from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers, loaded_file
 from neural_gpu_bus.stores.postgres.pool import Pool
@@ -498,3 +500,32 @@ def test_a_user_with_few_rights_stores_and_is_told_what_a_job_needs(
         existing_playground.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
     assert "CREATE SCHEMA ngb_ledger AUTHORIZATION" in caught.value.hint
+
+
+def test_a_frame_s_categories_are_stored_as_their_texts(
+    playground: Playground, memory: UnifiedMemory
+) -> None:
+    side = pd.Series(pd.Categorical(["sell", None, "buy"], ["none", "buy", "sell"]))
+    frame = memory.share(pd.DataFrame({"row": [1, 2, 3], "side": side}))
+    playground.writer.store(playground.table("orders"), frame)
+
+    assert playground.rows("SELECT * FROM orders ORDER BY row") == [
+        (1, "sell"),
+        (2, None),
+        (3, "buy"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([[1]]), pa.array([{"x": 1}]), pa.array([Decimal("1.5")])],
+    ids=["list", "struct", "decimal"],
+)
+def test_types_of_blocks_that_no_column_is_made_for_are_refused_by_name(
+    playground: Playground, memory: UnifiedMemory, column: pa.Array
+) -> None:
+    frame = memory.share({"c": column})
+
+    with pytest.raises(UnsupportedTypeError, match="column 'c': no PostgreSQL column is made for"):
+        playground.writer.store(playground.table("refused"), frame)
+    assert "refused" not in playground.tables()
