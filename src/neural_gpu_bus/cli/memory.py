@@ -20,11 +20,12 @@ from rich.live import Live
 from neural_gpu_bus import embedded
 from neural_gpu_bus.cli.console import err, out
 from neural_gpu_bus.cli.memory_view import STOPPED, memory_view
-from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics
+from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics, RegionStatistics
 from neural_gpu_bus.errors import BadParameterError, HostError
 from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.memory.process_statistics import process_statistics
 from neural_gpu_bus.memory.processes import ProcessTable
+from neural_gpu_bus.memory.regions import region_budgets
 from neural_gpu_bus.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -133,7 +134,14 @@ def look_at_memory(settings: Settings, *, limit_s: float = LOOK_S_MAX) -> Memory
 
 
 def _look(folder: Path, settings: Settings) -> MemoryNow:
-    with closing(UnifiedMemory(folder, settings.memory_limit_bytes)) as opened:
+    opened = UnifiedMemory(
+        folder,
+        settings.memory_limit_bytes,
+        shares=settings.memory_shares,
+        group=settings.memory_group,
+        policy=settings.memory_policy,
+    )
+    with closing(opened):
         statistics, datasets = opened.statistics(), opened.facts(mapped=True)
     others = tuple(one for one in statistics.processes if one.pid != os.getpid())
     return MemoryNow(msgspec.structs.replace(statistics, processes=others), tuple(datasets))
@@ -157,7 +165,14 @@ def _nothing(folder: Path, settings: Settings) -> MemoryNow:
     host = os.statvfs(existing)
     most = min(settings.memory_limit_bytes, host.f_blocks * host.f_frsize)
     free = host.f_bavail * host.f_frsize
-    return MemoryNow(MemoryStatistics(str(folder), most, 0, free, 0, 0), ())
+    regions = tuple(
+        RegionStatistics(region, bytes_max=budget, bytes_used=0, datasets=0)
+        for region, budget in region_budgets(most, settings.memory_shares).items()
+    )
+    statistics = MemoryStatistics(
+        str(folder), most, 0, free, 0, 0, policy=settings.memory_policy, regions=regions
+    )
+    return MemoryNow(statistics, ())
 
 
 def _looks(every_s: float | None) -> Iterator[MemoryNow]:
