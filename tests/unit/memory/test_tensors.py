@@ -205,13 +205,13 @@ def test_what_cannot_be_is_said(
         }
     )
     memory.put("mixed", source)
-    before = memory.statistics().bytes_used
+    before = memory.statistics().blocks
     with pytest.raises(error, match=sentence) as caught:
         tensor(memory, "mixed", columns, **how)
 
     assert caught.value.hint
     assert memory.names() == ["mixed"]
-    assert memory.statistics().bytes_used == before
+    assert memory.statistics().blocks == before
 
 
 def test_an_unknown_dataset_is_told(memory: UnifiedMemory) -> None:
