@@ -12,7 +12,7 @@ from neural_gpu_bus.errors import BadParameterError, ColumnNotFoundError
 from neural_gpu_bus.memory import frame_exchange
 from neural_gpu_bus.memory.block_source import BlockSource, attach_block, check_block
 from neural_gpu_bus.memory.column_types import column_type
-from neural_gpu_bus.memory.frame_columns import ColumnWindow, matrix
+from neural_gpu_bus.memory.frame_columns import ColumnWindow, matrix, objects
 from neural_gpu_bus.memory.mapping import FileMapping
 
 if TYPE_CHECKING:
@@ -142,19 +142,11 @@ class Frame(Mapping[str, "Array"]):
     def _column(self, name: str) -> Array:
         window = self.window(name)
         if window.kind.shown == "O":
-            return self._objects(window)
+            return objects(window, self.arrow_column(name))
         shown, adopted = window.shown()
         if adopted:
             self._shown[name] = shown
         return shown
-
-    def _objects(self, window: ColumnWindow) -> Array:
-        import numpy as np
-
-        column = self.arrow_column(window.column.name)
-        if window.kind.form == "text":
-            return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
-        return np.fromiter(column.to_pylist(), dtype=object, count=self.rows)
 
     def __iter__(self) -> Iterator[str]:
         if self._names is None:

@@ -36,6 +36,8 @@ class ColumnWindow(NamedTuple):
     def nulls(self) -> int:
         """NULLs within the window; counted where it is not the whole."""
         column = self.column
+        if self.kind.form == "null":
+            return self.rows
         if not column.nulls or column.validity is None:
             return 0
         if column.nulls > 0 and self.rows == self.of:
@@ -45,8 +47,12 @@ class ColumnWindow(NamedTuple):
     def valid(self) -> Bools | None:
         """True where not NULL; None without NULLs."""
         validity = self.column.validity
-        if validity is None or not self.nulls:
+        if not self.nulls:
             return None
+        if validity is None or self.kind.form == "null":
+            import numpy as np
+
+            return np.zeros(self.rows, np.bool_)
         return _bits(validity, self.start, self.stop)
 
     def raw(self) -> Array:
@@ -131,6 +137,27 @@ class ColumnWindow(NamedTuple):
         if not start % 8 and (stop == self.of or not stop % 8):
             return bitmap[start // 8 : (stop + 7) // 8]
         return np.packbits(_bits(bitmap, start, stop), bitorder="little")
+
+
+def objects(window: ColumnWindow, column: Any) -> Array:
+    """Values of an Arrow array as Python's own, None for NULL.
+
+    Raises UnsupportedTypeError where Python has none: years beyond 9999, zones it does not know.
+    """
+    import numpy as np
+
+    if window.kind.form == "text":
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
+    try:
+        return np.fromiter(column.to_pylist(), dtype=object, count=window.rows)
+    except (ValueError, OverflowError, LookupError) as error:  # pyarrow's, datetime's, zoneinfo's
+        name, kind = window.column.name, window.column.type
+        raise UnsupportedTypeError(
+            f"column {name!r} ({kind}) has values that Python has no objects for: {error}",
+            hint=f"take frame.arrow()[{name!r}]",
+            column=name,
+            type=kind,
+        ) from None
 
 
 def matrix(windows: list[ColumnWindow], *, copy: bool) -> Array:

@@ -41,7 +41,10 @@ def describe_html(frame: Frame) -> str:
     lines = _lines(frame, ROWS_SHOWN_HTML)
     rows = [
         "".join(f"<th>{escape(line[0])}</th>" for line in lines),
-        "".join(f"<td><small>{escape(' '.join(line[1:3]))}</small></td>" for line in lines),
+        "".join(
+            f"<td><small>{escape(', '.join(filter(None, line[1:3])))}</small></td>"
+            for line in lines
+        ),
     ]
     shown = range(3, max(len(line) for line in lines))
     rows += ["".join(f"<td>{escape(line[place])}</td>" for line in lines) for place in shown]
@@ -80,7 +83,11 @@ def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
     kind: Any = column.type
     temporal: bool = pa.types.is_temporal(kind)
     if not temporal:
-        return [_short(value, _VALUE_CHARACTERS_MAX) for value in column.to_pylist()]
+        try:
+            values = column.to_pylist()
+        except (ValueError, OverflowError, LookupError):  # times within, see frame_columns.objects
+            return ["?"] * len(column)
+        return [_short(value, _VALUE_CHARACTERS_MAX) for value in values]
     # By Arrow: Python's dates end at the years 1 and 9999. In UTC: no table of zones is needed.
     zone = "Z" if pa.types.is_timestamp(kind) and kind.tz else ""
     plain: Any = column.cast(pa.timestamp(kind.unit)) if zone else column

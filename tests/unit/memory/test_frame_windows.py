@@ -372,3 +372,28 @@ def test_a_notebook_shows_a_table_that_runs_nothing(memory: UnifiedMemory) -> No
     assert "<td>NULL</td><td>2</td>" in html
     assert "&lt;b&gt;bars&#x27; version 1: 2 rows x 2 columns" in html
     assert frame[:0]._repr_html_().count("<tr>") == 2
+
+
+@pytest.mark.parametrize("zone", [None, "Mars/Base"])
+def test_times_that_python_has_no_objects_for_are_an_error_with_a_way_out(
+    tmp_path: Path, zone: str | None
+) -> None:
+    times = pa.array([[2**62], None], pa.list_(pa.timestamp("us", zone)))
+    frame = Frame(write_source(tmp_path / "source", pa.table({"x": times})))
+    with pytest.raises(UnsupportedTypeError, match=r"'x' .* no objects for: .*\n.*frame.arrow"):
+        frame["x"]
+    assert repr(frame).endswith("?, ?")
+    assert frame.arrow()["x"].null_count == 1
+
+
+def test_a_column_of_nothing_but_null(memory: UnifiedMemory, tmp_path: Path) -> None:
+    table = pa.table({"x": pa.nulls(20), "n": range(20)})
+    for frame in (memory.share(table), Frame(write_source(tmp_path / "source", table))):
+        part = frame[3:9]
+        assert part["x"].tolist() == [None] * 6
+        assert part.valid("x").tolist() == [False] * 6
+        assert part.arrow().equals(table.slice(3, 6))
+        assert part.digest() == memory.share(table.slice(3, 6)).digest()
+        assert "6 NULL" in repr(part)
+        with pytest.raises(UnsupportedTypeError, match="'x' is null, which is no number"):
+            part.values("x")
