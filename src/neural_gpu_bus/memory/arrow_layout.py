@@ -203,6 +203,11 @@ def _known(serialised: bytes) -> tuple[tuple[Column, ...], pa.Schema, Template |
     return tree, marked, make_template(marked, {})
 
 
+def known_columns(schema: pa.Schema) -> tuple[Column, ...]:
+    """``column_tree``, kept for the schemas of late."""
+    return _known(schema.serialize().to_pybytes())[0]
+
+
 def _marked(schema: pa.Schema) -> pa.Schema:
     """With a place for the block's uuid; every column may be NULL."""
     import pyarrow as pa
@@ -281,7 +286,9 @@ class _Placing:
         if column.kind.form == "null":
             return rows
         nulls = self._sizes.null_counts.get(column.path, 0)
-        return self._count("null_counts", column, nulls, rows, f" of {rows} rows")
+        if not 0 <= nulls <= rows:
+            raise _bad_count("null_counts", column, nulls, f"of {rows} rows", rows)
+        return nulls
 
     def _limit(self, column: Column) -> int:
         kind, path = column.kind, column.path
@@ -290,18 +297,20 @@ class _Placing:
         if not kind.offsets:
             return 0
         parameter = "text_bytes" if kind.form == "text" else "list_values"
-        count = getattr(self._sizes, parameter).get(path, 0)
+        count = int(getattr(self._sizes, parameter).get(path, 0))
         most = _REACH[kind.offsets]
-        return self._count(parameter, column, count, most, f", {column.type}: declare large_...")
-
-    def _count(self, parameter: str, column: Column, count: int, most: int, of: str) -> int:
         if not 0 <= count <= most:
-            raise BadParameterError(
-                f"{parameter} says {count} for column {column.path!r}{of}",
-                hint=f"counts run from 0 to {most}",
-                parameter=parameter,
-            )
+            raise _bad_count(parameter, column, count, f"({column.type})", most)
         return count
+
+
+def _bad_count(parameter: str, column: Column, count: int, of: str, most: int) -> BadParameterError:
+    wider = "; its large_ type takes more" if most == _REACH["<i4"] else ""
+    return BadParameterError(
+        f"{parameter} says {count} for column {column.path!r} {of}",
+        hint=f"counts run from 0 to {most}{wider}",
+        parameter=parameter,
+    )
 
 
 def _values_bytes(kind: ColumnType, rows: int) -> int:

@@ -44,7 +44,7 @@ class ColumnType:
     @property
     def item_bytes(self) -> int:
         """Width of one raw value; 0 for ``nested`` and ``null``."""
-        return int(re.sub(r"\D", "", self.raw) or 0)
+        return _digits(self.raw)
 
     @property
     def fixed_width(self) -> bool:
@@ -63,6 +63,11 @@ class ColumnType:
         """Whether numpy shows the very bytes; if not, it is given a copy in a type it has."""
         narrow_moment = self.shown[1:2] in ("M", "m") and self.item_bytes != 8
         return self.form == "fixed" and not narrow_moment
+
+
+@lru_cache(maxsize=256)
+def _digits(dtype: str) -> int:
+    return int(re.sub(r"\D", "", dtype) or 0)
 
 
 def _number(raw: str) -> ColumnType:

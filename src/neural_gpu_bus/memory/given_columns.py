@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_gpu_bus.errors import UnsupportedTypeError
-from neural_gpu_bus.memory.column_tree import Column, column_tree
+from neural_gpu_bus.memory.arrow_layout import known_columns
+from neural_gpu_bus.memory.column_tree import Column
 from neural_gpu_bus.memory.column_types import ColumnType
 from neural_gpu_bus.memory.kept_types import kept_table
 
@@ -62,7 +63,7 @@ def given_columns(columns: Any) -> GivenColumns:
     Raises UnsupportedTypeError and BadParameterError with the column's name.
     """
     table = kept_table(columns)
-    tree = column_tree(table.schema)
+    tree = known_columns(table.schema)
     pieces = [
         piece
         for column, chunked in zip(tree, table.columns, strict=True)
@@ -233,8 +234,16 @@ def _copy_text(target: Array, kind: ColumnType, chunks: list[Any]) -> None:
 
 
 def _bitmap(chunks: list[Any]) -> npt.NDArray[np.uint8]:
-    """Arrow's own bitmaps start in the middle of a byte where a chunk is a slice, so rebuild."""
+    """Bits of boolean arrays one after the other, bit 0 first, and nothing behind the last."""
     import numpy as np
 
-    bits = [np.asarray(chunk.to_numpy(zero_copy_only=False), np.bool_) for chunk in chunks]
-    return np.packbits(np.concatenate([np.empty(0, np.bool_), *bits]), bitorder="little")
+    if len(chunks) == 1 and len(chunks[0]) and not chunks[0].offset % 8:
+        (chunk,) = chunks
+        rows = len(chunk)
+        bits = np.frombuffer(chunk.buffers()[1], np.uint8, (rows + 7) // 8, chunk.offset // 8)
+        bits = bits.copy()
+        bits[-1] &= 0xFF >> -rows % 8
+        return bits
+    # Slices start in the middle of a byte: through a byte a row, 8 times as slow.
+    parts = [np.asarray(chunk.to_numpy(zero_copy_only=False), np.bool_) for chunk in chunks]
+    return np.packbits(np.concatenate([np.empty(0, np.bool_), *parts]), bitorder="little")

@@ -23,6 +23,8 @@ def kept_table(columns: Any) -> pa.Table:
     import pyarrow as pa
 
     table = as_table(columns)
+    if all(_stays(field.type) for field in table.schema) and _chunks(table) < 2:
+        return table
     fields = [
         field.with_type(_reaching(_without_views(field.type), column))
         for field, column in zip(table.schema, table.columns, strict=True)
@@ -32,6 +34,21 @@ def kept_table(columns: Any) -> pa.Table:
         for column, field in zip(table.columns, fields, strict=True)
     ]
     return pa.table(arrays, schema=pa.schema(fields).with_metadata(table.schema.metadata))
+
+
+def _stays(kind: Any) -> bool:
+    """Whether it is certain at once that a type stays what it is: most are numbers and times."""
+    import pyarrow as pa
+
+    return not kind.num_fields and kind.id not in (
+        pa.lib.Type_STRING_VIEW,
+        pa.lib.Type_BINARY_VIEW,
+        pa.lib.Type_DICTIONARY,
+    )
+
+
+def _chunks(table: pa.Table) -> int:
+    return max(column.num_chunks for column in table.columns)
 
 
 def _reaching(kind: Any, column: pa.ChunkedArray[Any]) -> Any:

@@ -238,7 +238,7 @@ def test_spans_of_columns_with_children_are_read_back_as_planned() -> None:
         ({"list_values": {"prices.item": 1, "price": 2}}, "list_values says 2 for column 'price'"),
         (
             {"list_values": {"prices": 2**31}},
-            "list_values says 2147483648 for column 'prices', list",
+            r"list_values says 2147483648 for column 'prices' \(list",
         ),
         (
             {"null_counts": {"pairs.item": 7}},
