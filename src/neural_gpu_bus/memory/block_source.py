@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -110,19 +111,16 @@ class BlockSource:
         return found
 
     def _column(self, spans: ColumnSpans) -> ColumnBytes:
-        block, block_nbytes = self.block_bytes, self.descriptor.nbytes
-        offset, nbytes = spans.values
-        if not 0 <= offset <= offset + nbytes <= block_nbytes:
-            raise _outside(spans.name, spans.values, block_nbytes)
-        values = block[offset : offset + nbytes]
-        validity = data = None
-        if spans.nulls:
-            offset, nbytes = spans.validity
-            validity = block[offset : offset + nbytes]
-        if spans.data.offset:
-            offset, nbytes = spans.data
-            data = block[offset : offset + nbytes]
+        values = self._part(spans.name, spans.values)
+        validity = self._part(spans.name, spans.validity) if spans.nulls else None
+        data = self._part(spans.name, spans.data) if spans.data.offset else None
         return ColumnBytes(spans.name, spans.type, spans.nulls, validity, values, data)
+
+    def _part(self, name: str, span: Span) -> Bytes:
+        offset, nbytes = span
+        if not 0 <= offset <= offset + nbytes <= self.descriptor.nbytes:
+            raise _outside(f"column {name!r} lies at {offset} with {nbytes} bytes", self.descriptor)
+        return self.block_bytes[offset : offset + nbytes]
 
     def _spans(self, name: str) -> ColumnSpans:
         block = self.descriptor
@@ -131,7 +129,10 @@ class BlockSource:
             self._packed = block.spans or pack_spans(read_spans(self.block_bytes, self.columns))
             self._places = {item.name: at for at, item in enumerate(block.columns)}
         place = self._places[name]
-        return column_spans(self._packed, place, name, block.columns[place].type)
+        try:
+            return column_spans(self._packed, place, name, block.columns[place].type)
+        except struct.error as error:
+            raise _outside(f"column {name!r} is not told of: {error}", block) from None
 
     def arrow(self) -> pa.Table:
         """The same bytes as an Arrow table, without a copy; made once."""
@@ -204,9 +205,14 @@ def _map(folder: Path, descriptor: BlockDescriptor, *, holding: Bytes | None = N
         listed = list_mapping(folder, descriptor.uuid, descriptor.nbytes, _kind(descriptor))
         # The private mapping keeps the shared one: a block without a name lasts as long as that.
         end = partial(_end, listed, holding)
-        mapping = FileMapping(
-            file, descriptor.nbytes, private=holding is not None, block=descriptor.uuid, at_end=end
-        )
+        private = holding is not None
+        try:
+            mapping = FileMapping(
+                file, descriptor.nbytes, private=private, block=descriptor.uuid, at_end=end
+            )
+        except BaseException:
+            end()
+            raise
     finally:
         os.close(file)
     check_block(descriptor, mapping)
@@ -245,10 +251,9 @@ def _evicted(descriptor: BlockDescriptor, why: str, way_out: str) -> DatasetEvic
     )
 
 
-def _outside(name: str, span: Span, block_nbytes: int) -> ProtocolError:
+def _outside(what: str, descriptor: BlockDescriptor) -> ProtocolError:
     return ProtocolError(
-        f"column {name!r} lies at {span.offset} with {span.nbytes} bytes, outside its block of "
-        f"{block_nbytes} bytes",
-        hint="get the dataset by name again; its descriptor is of another block",
-        position=span.offset,
+        f"{what}, by a descriptor of a block of {descriptor.nbytes} bytes",
+        hint="get the dataset by name again; this descriptor is of another block",
+        position=0,
     )
