@@ -244,6 +244,6 @@ def _bitmap(chunks: list[Any]) -> npt.NDArray[np.uint8]:
         bits = bits.copy()
         bits[-1] &= 0xFF >> -rows % 8
         return bits
-    # Slices start in the middle of a byte: through a byte a row, 8 times as slow.
+    # Slices may start in the middle of a byte: through a byte a row.
     parts = [np.asarray(chunk.to_numpy(zero_copy_only=False), np.bool_) for chunk in chunks]
     return np.packbits(np.concatenate([np.empty(0, np.bool_), *parts]), bitorder="little")
