@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from neural_gpu_bus.memory import Frame, UnifiedMemory
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.descriptors import Region
     from neural_gpu_bus.memory import BlockReservation
+    from neural_gpu_bus.settings import Settings
+
+
+def open_memory(settings: Settings, folder: Path) -> UnifiedMemory:
+    """The unified memory of these settings. Raises BadSettingError."""
+    return UnifiedMemory(
+        folder,
+        settings.memory_limit_bytes,
+        shares=settings.memory_shares,
+        group=settings.memory_group,
+        policy=settings.memory_policy,
+    )
 
 
 class Plane(Protocol):

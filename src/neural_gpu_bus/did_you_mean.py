@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 #: ``vpin`` has this much in common with ``vpin.trades``.
 SIMILARITY_MIN = 0.5
+#: Of more names only those are compared that begin alike: comparing 100,000 takes 6 s.
+COMPARED_MAX = 1000
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -18,5 +20,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like this one; None where none is."""
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=SIMILARITY_MIN)
+    names = list(known)
+    if len(names) > COMPARED_MAX:
+        names = [other for other in names if other[:2] == name[:2]][:COMPARED_MAX]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=SIMILARITY_MIN)
     return near[0] if near else None

@@ -20,7 +20,7 @@ import structlog
 from neural_gpu_bus import embedded
 from neural_gpu_bus.arguments import check_seconds, check_text
 from neural_gpu_bus.bus import KEYS_PREFIX, Job, JobRunner, RedisJobQueue, run_worker
-from neural_gpu_bus.datasets import Datasets
+from neural_gpu_bus.datasets import Datasets, open_memory
 from neural_gpu_bus.descriptors import (
     BusStatistics,
     MemoryStatistics,
@@ -158,14 +158,16 @@ class DataPlane(Datasets, ManyDatasets):
 
     def run_worker(self, *, stop: Callable[[], bool] | None = None) -> None:
         """Take jobs and run them here until ``stop`` says so, SIGTERM or Ctrl-C."""
-        from neural_gpu_bus.engines import build_planner
+        from neural_gpu_bus.engines import DeviceCopies, build_planner
+        from neural_gpu_bus.memory.origin import origin
         from neural_gpu_bus.workloads import WORKLOADS, load_kernels
 
         load_kernels()  # now, so that the first job does not pay the half second
+        copies = DeviceCopies(self.memory.budget("gpu"), origin, lives=self.memory.holds)
         runner = JobRunner(
             self.memory,
             WORKLOADS,
-            build_planner(self.settings.gpu_backend, self.settings.neural_provider),
+            build_planner(self.settings.gpu_backend, self.settings.neural_provider, copies=copies),
             store=self._store_result,
             write_redis=self._write_result,
             announce=self._announce_result,
@@ -259,14 +261,7 @@ class DataPlane(Datasets, ManyDatasets):
         return self._built("memory", self._make_memory)
 
     def _make_memory(self) -> UnifiedMemory:
-        settings = self.settings
-        memory = UnifiedMemory(
-            self.addresses.memory_folder,
-            settings.memory_limit_bytes,
-            shares=settings.memory_shares,
-            group=settings.memory_group,
-            policy=settings.memory_policy,
-        )
+        memory = open_memory(self.settings, self.addresses.memory_folder)
         # Found again in 0.2 us; by way of ``memory`` it would be three times that.
         self.__dict__["get"] = memory.get
         return memory

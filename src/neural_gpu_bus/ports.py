@@ -235,6 +235,8 @@ class ArrayBackend(Protocol):
     name: str
     #: Device in the library's own words, e.g. ``cpu``, ``gpu``, ``cuda:0``.
     device: str
+    #: True where the device reads the host's memory, so that a copy of it would be held twice.
+    unified: bool
     #: True when the device is an accelerator, False on the library's CPU device.
     accelerated: bool
     #: Widest float of the device: ``float64``, or ``float32`` where it has no other.

@@ -15,10 +15,11 @@ import numpy as np
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.memory.block_table import (
     BLOCK_RECORD,
+    BLOCK_RECORD_BYTES,
     POLICY_STATE_WORDS,
     REGION_CODES,
     insert,
-    touch,
+    touch_one,
     uuid_head,
 )
 from neural_gpu_bus.memory.shared_table import SharedTable
@@ -106,17 +107,16 @@ class BlockLedger:
 
     def holds(self, block: BlockDescriptor) -> bool:
         """Whether the record that the block was given is still its own."""
-        records = self._table.records
-        if block.record >= len(records):
-            records = self.records
-        return 0 <= block.record < len(records) and int(records["uuid"][block.record]) == uuid_head(
-            block.uuid
-        )
+        start = block.record * BLOCK_RECORD_BYTES
+        if start >= len(self._table.buffer):
+            self._table.refresh()
+        head: memoryview | bytes = self._table.buffer[start : start + 8] if start >= 0 else b""
+        return head == uuid_head(block.uuid).to_bytes(8, "little")
 
     def count(self, block: BlockDescriptor, hits: int, now_ns: int) -> None:
         """The block was found so often. Without a lock: of two at once, one may be lost."""
         if self.holds(block):
-            touch(self._table.records, block.record, now_ns, hits)
+            touch_one(self._table.buffer, block.record, now_ns, hits)
 
     def hits(self, block: BlockDescriptor) -> int:
         """How often it was found; 0 where nobody knows."""

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -104,6 +105,17 @@ class Index:
         with self._store.reading() as transaction:
             cursor = transaction.cursor(self._store["newest"])
             return [bytes(key).decode() for key in cursor.iternext(values=False)]
+
+    def names_near(self, name: str, count: int) -> list[str]:
+        """At most so many names before, and from, the place where this one would stand."""
+        with self._store.reading() as transaction:
+            cursor = transaction.cursor(self._store["newest"])
+            key = name.encode() if is_name(name) else b""
+            there = cursor.set_range(key)
+            found = [*islice(cursor.iternext(values=False), count)] if there else []
+            if (cursor.set_range(key) and cursor.prev()) if there else cursor.last():
+                found += islice(cursor.iterprev(values=False), count)
+            return [bytes(near).decode() for near in found]
 
     def blocks(self, prefix: str = "") -> list[BlockDescriptor]:
         """The newest block of each name that begins so, by name."""

@@ -65,6 +65,10 @@ class KeptFrames(OrderedDict[str, Kept]):
         self._let_go(name)
         self.pop(name, None)
 
+    def held(self) -> list[tuple[str, Kept]]:
+        """Names whose frames are held here, 64 at most."""
+        return list(self._held.items())
+
     def clear(self) -> None:
         """Forget every name: the memory is closed."""
         self.release()

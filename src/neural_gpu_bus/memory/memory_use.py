@@ -135,10 +135,8 @@ class MemoryUse:
 
     def forget_stale(self) -> None:
         """Let go of kept frames that somebody replaced or dropped, so their memory is freed."""
-        for name, kept in list(self.kept.items()):
-            if kept.frame() is None:
-                self.kept.forget(name)
-            elif self.index.clock.counters[kept.place] != kept.number:
+        for name, kept in self.kept.held():
+            if self.index.clock.counters[kept.place] != kept.number:
                 raw = self.index.newest(name)
                 if raw is None or decode(raw).uuid != kept.descriptor.uuid:
                     self.kept.forget(name)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: Looks at the index before a name whose blocks keep vanishing counts as evicted. Each look loses
 #: only to two whole new versions published meanwhile.
 GET_ATTEMPTS_MAX = 10
+#: Names on each side of an unknown one that are compared with it, for its hint: 0.5 ms.
+NAMES_COMPARED = 64
 
 
 class UnifiedMemory:
@@ -301,6 +303,11 @@ class UnifiedMemory:
         self._use.tell_all()
         return known_statistics(self._use)
 
+    def holds(self, uuid: str) -> bool:
+        """Whether that block is a version of some dataset, or somebody here looks at it."""
+        use = self._use
+        return uuid in use.attached or use.index.has_block(bytes.fromhex(uuid))
+
     def count_use(self, engine: str, blocks: Iterable[BlockDescriptor]) -> None:
         """A job on that engine used these blocks."""
         use = self._use
@@ -325,8 +332,9 @@ class UnifiedMemory:
                 name=name,
                 version=gone.version,
             )
+        near = self._use.index.names_near(name, NAMES_COMPARED)
         return DatasetNotFoundError(
             f"no dataset {name!r} in memory",
-            hint=did_you_mean(name, self.names(), "`ngb memory` lists what there is"),
+            hint=did_you_mean(name, near, "`ngb memory` lists what there is"),
             name=name,
         )

@@ -11,6 +11,7 @@ from neural_gpu_bus.memory.block_table import (
     REGION_CODES,
     insert,
     touch,
+    touch_one,
     uuid_head,
 )
 
@@ -68,3 +69,15 @@ def test_touch_takes_a_batch() -> None:
 @pytest.mark.parametrize("uuid", ["f" * 32, "0" * 15 + "1" + "f" * 16])
 def test_a_uuids_head_is_its_first_half(uuid: str) -> None:
     assert f"{uuid_head(uuid):016x}" == uuid[:16]
+
+
+def test_one_record_is_touched_in_bytes_as_in_numpy() -> None:
+    by_numpy = np.zeros(3, BLOCK_RECORD)
+    by_numpy["uuid"], by_numpy["used_ns"], by_numpy["pinned"], by_numpy["region"] = 7, 100, 1, 2
+    in_bytes = by_numpy.copy()
+    for now_ns, hits in ((90, 1), (200, 5)):
+        touch(by_numpy, 1, now_ns, hits)
+        touch_one(memoryview(in_bytes).cast("B"), 1, now_ns, hits)
+
+    assert in_bytes.tobytes() == by_numpy.tobytes()
+    assert in_bytes["hits"].tolist() == [0, 6, 0]
