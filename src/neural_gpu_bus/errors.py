@@ -110,6 +110,12 @@ class AlreadyRunningError(UsageError):
     """The private servers of this home already run. Facts: ``home``, ``pid``."""
 
 
+class SeriesBusyError(UsageError):
+    """Another process writes this group of series, or faster than a reader can copy its directory.
+    Facts: ``group``, ``pid`` of the writer, 0 where it does not matter.
+    """
+
+
 class ClosedError(UsageError):
     """What was asked has been closed."""
 

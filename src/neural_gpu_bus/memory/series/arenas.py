@@ -1,0 +1,211 @@
+"""Arenas: files that extents lie in. Mapped once a process; bytes once given out stay as they are.
+
+An arena's first word says how many of its bytes are given out. It is stored before the bytes are
+used and never goes back: bytes that any view may have seen are never written again, by this writer
+or the next. An arena goes as a whole, by unlink; whoever has it mapped keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.memory.folder import make_file, no_room_told
+from neural_gpu_bus.memory.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.series.budget import MapFile, file_name
+from neural_gpu_bus.memory.series.records import FILE_HEAD_BYTES
+from neural_gpu_bus.memory.series.shape import aligned
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Bytes = npt.NDArray[np.uint8]
+
+ARENAS = "arenas"
+#: Files are whole pages of every machine (Apple's have 16 KiB).
+PAGE_BYTES = 16_384
+
+
+def paged(nbytes: int) -> int:
+    """Rounded up to whole pages."""
+    return -(-nbytes // PAGE_BYTES) * PAGE_BYTES
+
+
+class ArenaMaps:
+    """Arenas as a reader maps them, each once."""
+
+    def __init__(self, folder: Path, map_file: MapFile) -> None:
+        self._folder = folder / ARENAS
+        self._map_file = map_file
+        self._arrays: dict[int, Bytes] = {}
+
+    def array(self, arena: int) -> Bytes:
+        """All its bytes, read-only. FileNotFoundError where it was removed."""
+        found = self._arrays.get(arena)
+        if found is None:
+            path = self._folder / str(arena)
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                nbytes = os.fstat(file).st_size
+                found = self._map_file(file, nbytes, file_name(path)).array()
+            finally:
+                os.close(file)
+            self._arrays[arena] = found
+        return found
+
+    def forget_gone(self) -> None:
+        """Let go of arenas that were removed: their memory is free when no view has them."""
+        for arena in list(self._arrays):
+            if not (self._folder / str(arena)).exists():
+                self._arrays.pop(arena, None)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+class WritableArenas:
+    """Arenas as the one writer gives extents out of them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: tuple[int, int],
+        next_number: Callable[[], int],
+        claim: Callable[[int], None],
+        give_back: Callable[[int], None],
+    ) -> None:
+        import numpy as np
+
+        self._folder = folder / ARENAS
+        self._bytes_min, self._bytes_max = limits
+        self._next_number = next_number
+        self._claim = claim
+        self._give_back = give_back
+        self.arrays: dict[int, Bytes] = {}
+        self._words: dict[int, npt.NDArray[np.int64]] = {}
+        #: Address of each arena by its number; 0 where there is none.
+        self.addresses: npt.NDArray[np.int64] = np.zeros(64, np.int64)
+        #: Bytes of each arena that some partition holds, published or about to be.
+        self.live_bytes: dict[int, int] = {}
+        self._current = 0
+        for entry in os.scandir(self._folder):
+            self._adopt(int(entry.name))
+        rooms = {number: self.room(number) for number in self.arrays}
+        if rooms:
+            self._current = max(rooms, key=lambda number: rooms[number])
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all arenas."""
+        return sum(len(array) for array in self.arrays.values())
+
+    def used(self, arena: int) -> int:
+        """Bytes given out of an arena, its head included."""
+        return int(self._words[arena][0])
+
+    def room(self, arena: int) -> int:
+        """Bytes of an arena that nobody was given."""
+        return len(self.arrays[arena]) - self.used(arena)
+
+    def is_current(self, arena: int) -> bool:
+        """Whether extents are given out of it now."""
+        return arena == self._current
+
+    def allocate(self, nbytes: int) -> tuple[int, int]:
+        """Arena and offset of that many bytes (rounded up to 64), which read as zeros.
+
+        Raises SharedMemoryFullError with nothing given out.
+        """
+        nbytes = aligned(nbytes)
+        arena = self._current
+        if not arena or self.room(arena) < nbytes:
+            size = self._size_of_next()
+            if nbytes > (size - FILE_HEAD_BYTES) // 2:
+                arena = self._make(paged(FILE_HEAD_BYTES + nbytes))
+                self._current = self._current or arena
+            else:
+                arena = self._current = self._make(size)
+        offset = self.used(arena)
+        self._words[arena][0] = offset + nbytes
+        self.live_bytes[arena] = self.live_bytes.get(arena, 0) + nbytes
+        return arena, offset
+
+    def free(self, arena: int, nbytes: int) -> None:
+        """Nothing holds these bytes of an arena any more."""
+        self.live_bytes[arena] -= aligned(nbytes)
+
+    def remove_dead(self) -> int:
+        """Unlink arenas that hold nothing, but for the current one; how many."""
+        dead = [number for number in self.arrays if self.is_dead(number)]
+        for number in dead:
+            nbytes = len(self.arrays.pop(number))
+            self._words.pop(number)
+            self.live_bytes.pop(number, None)
+            self.addresses[number] = 0
+            with suppress(FileNotFoundError):
+                (self._folder / str(number)).unlink()
+            self._give_back(nbytes)
+        return len(dead)
+
+    def is_dead(self, number: int) -> bool:
+        """Whether nothing in it is held."""
+        return not self.live_bytes.get(number) and not self.is_current(number)
+
+    def _size_of_next(self) -> int:
+        """Small groups start small; a large one has few files."""
+        wanted = max(self._bytes_min, min(self._bytes_max, self.total_bytes))
+        return paged(wanted)
+
+    def _make(self, nbytes: int) -> int:
+        self._claim(nbytes)
+        try:
+            number = self._next_number()
+            path = self._folder / str(number)
+            file = make_file(path)
+            try:
+                with no_room_told(self._folder, nbytes):
+                    allocate(file, nbytes)
+                    self._map(number, FileMapping(file, nbytes, writable=True))
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(file)
+        except BaseException:
+            self._give_back(nbytes)
+            raise
+        self._words[number][0] = FILE_HEAD_BYTES
+        return number
+
+    def _adopt(self, number: int) -> None:
+        """An arena of the writer before; one that it did not finish is empty and goes."""
+        path = self._folder / str(number)
+        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            nbytes = os.fstat(file).st_size
+            if nbytes < PAGE_BYTES or not os.pread(file, 8, 0).strip(b"\0"):
+                path.unlink()
+                return
+            self._map(number, FileMapping(file, nbytes, writable=True))
+        finally:
+            os.close(file)
+
+    def _map(self, number: int, mapping: FileMapping) -> None:
+        import numpy as np
+
+        if number >= len(self.addresses):
+            grown = np.zeros(2 * number, np.int64)
+            grown[: len(self.addresses)] = self.addresses
+            self.addresses = grown
+        self.arrays[number] = mapping.array()
+        self._words[number] = self.arrays[number][:FILE_HEAD_BYTES].view(np.int64)
+        self.addresses[number] = mapping.address
+
+
+def arena_bytes(folder: Path) -> int:
+    """Of all arenas of a group, by looking at each."""
+    return sum(entry.stat().st_size for entry in os.scandir(folder / ARENAS))

@@ -1,0 +1,222 @@
+"""The directory of a series: one entry a partition, and the table of keys. Both only grow.
+
+``partitions``: 128 bytes of head (words: how many partitions have a key, bytes of the key table),
+then 128 bytes a partition: two slots, see ``records.SLOT``.
+``keys``: for each partition, in order of its number: 4 bytes of length, msgpack of its key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from neural_gpu_bus.memory.folder import make_file, no_room_told
+from neural_gpu_bus.memory.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.series.clock import view
+from neural_gpu_bus.memory.series.records import (
+    ENTRY_BYTES,
+    FILE_HEAD_BYTES,
+    SLOT_WORDS,
+    Slot,
+    read_slot,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+PARTITIONS, KEYS = "partitions", "keys"
+#: Words of the head.
+COUNT, KEY_BYTES = 0, 1
+_HEAD_WORDS, _ENTRY_WORDS = FILE_HEAD_BYTES // 8, ENTRY_BYTES // 8
+ENTRIES_MIN = 62  # with the head one page of 8,064 bytes
+
+Key = tuple[Any, ...]
+
+
+class Directory:
+    """As a reader sees it. Looks again when it is asked for what it has not seen."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.ids: dict[Key, int] = {}
+        self.keys: list[Key] = []
+        self._key_bytes = 0
+        self._map()
+
+    def find(self, key: Key) -> int | None:
+        """Number of a partition; None where no writer ever named it."""
+        found = self.ids.get(key)
+        if found is None and self.words[COUNT] > len(self.keys):
+            self.refresh()
+            found = self.ids.get(key)
+        return found
+
+    def refresh(self) -> None:
+        """See partitions that were added."""
+        # The count first: the keys of those it counts are written.
+        count, stop = self.words[COUNT], self.words[KEY_BYTES]
+        if self._map_is_short(count):
+            self._map()
+        for key in read_keys(self._folder / KEYS, self._key_bytes, stop):
+            if len(self.keys) < count:
+                self.ids[key] = len(self.keys)
+                self.keys.append(key)
+                self._key_bytes += 4 + len(encode_key(key))
+
+    def newest(self, partition: int, generation: int) -> Slot:
+        """What a partition holds as of a generation; to be validated by the clock."""
+        if self._map_is_short(partition + 1):
+            self._map()
+        at = _HEAD_WORDS + partition * _ENTRY_WORDS
+        words = self.words
+        first, second = words[at], words[at + SLOT_WORDS]
+        if second > generation or (first > second and first <= generation):
+            if first > generation:
+                return Slot()
+            return Slot._make(read_slot(self._bytes, at * 8))
+        return Slot._make(read_slot(self._bytes, (at + SLOT_WORDS) * 8))
+
+    def copy(self) -> npt.NDArray[np.int64]:
+        """All entries now, shaped (partitions, 2, words of a slot)."""
+        import numpy as np
+
+        count = self.words[COUNT]
+        if self._map_is_short(count):
+            self._map()
+        entries = np.frombuffer(self._bytes, np.int64, count * _ENTRY_WORDS, FILE_HEAD_BYTES)
+        return entries.reshape(count, 2, SLOT_WORDS).copy()
+
+    def _map_is_short(self, count: int) -> bool:
+        return FILE_HEAD_BYTES + count * ENTRY_BYTES > self._nbytes
+
+    def _map(self) -> None:
+        file = os.open(self._folder / PARTITIONS, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            self._nbytes = os.fstat(file).st_size
+            self._bytes = view(FileMapping(file, self._nbytes).array())
+        finally:
+            os.close(file)
+        self.words = self._bytes.cast("q")
+
+
+def read_keys(path: Path, start: int, stop: int) -> Iterator[Key]:
+    """Keys between two bytes of the table."""
+    if stop <= start:
+        return
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        found = os.pread(file, stop - start, start)
+    finally:
+        os.close(file)
+    at = 0
+    while at < len(found):
+        length = int.from_bytes(found[at : at + 4], "little")
+        yield _decode_key(found[at + 4 : at + 4 + length])
+        at += 4 + length
+
+
+def encode_key(key: Key) -> bytes:
+    """msgpack of one key; a date stands in brackets, because it would come back as text."""
+    return msgspec.msgpack.encode([[value] if type(value) is date else value for value in key])
+
+
+def _decode_key(raw: bytes) -> Key:
+    return tuple(
+        date.fromisoformat(value[0]) if isinstance(value, list) else value
+        for value in msgspec.msgpack.decode(raw)
+    )
+
+
+class WritableDirectory:
+    """The same for the one writer: ``entries`` shaped (room, 2, words of a slot)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._map()
+        self.keys = list(read_keys(folder / KEYS, 0, int(self._head[KEY_BYTES])))
+        del self.keys[int(self._head[COUNT]) :]
+        self.ids = {key: number for number, key in enumerate(self.keys)}
+        self._written = int(self._head[KEY_BYTES])
+
+    @property
+    def nbytes(self) -> int:
+        """Of the file of entries."""
+        return FILE_HEAD_BYTES + self.entries.nbytes
+
+    def add(self, keys: list[Key]) -> int:
+        """Give new keys their partitions, which hold nothing yet; returns bytes that files grew.
+
+        Raises SharedMemoryFullError before any of them is there.
+        """
+        needed = FILE_HEAD_BYTES + (len(self.keys) + len(keys)) * ENTRY_BYTES
+        grown = 0
+        if needed > self.nbytes:
+            grown = self._grow(max(needed, 2 * self.nbytes))
+        packed = b"".join(_framed(key) for key in keys)
+        file = os.open(self._folder / KEYS, os.O_WRONLY | os.O_NOFOLLOW)
+        try:
+            with no_room_told(self._folder, len(packed)):
+                written = 0
+                while written < len(packed):
+                    written += os.pwrite(file, packed[written:], self._written + written)
+        finally:
+            os.close(file)
+        self._written += len(packed)
+        for key in keys:
+            self.ids[key] = len(self.keys)
+            self.keys.append(key)
+        from neural_gpu_bus.memory.series.kernels import store_in_order
+
+        store_in_order(self._head, KEY_BYTES, self._written)
+        store_in_order(self._head, COUNT, len(self.keys))
+        return grown + len(packed)
+
+    def _grow(self, nbytes: int) -> int:
+        """Longer, never shorter: whoever maps the file keeps what he has."""
+        before = self.nbytes
+        file = os.open(self._folder / PARTITIONS, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            with no_room_told(self._folder, nbytes - before):
+                allocate(file, nbytes)
+        finally:
+            os.close(file)
+        self._map()
+        return self.nbytes - before
+
+    def _map(self) -> None:
+        import numpy as np
+
+        file = os.open(self._folder / PARTITIONS, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            nbytes = os.fstat(file).st_size
+            words = FileMapping(file, nbytes, writable=True).array().view(np.int64)
+        finally:
+            os.close(file)
+        self._head = words[:_HEAD_WORDS]
+        whole = (len(words) - _HEAD_WORDS) // _ENTRY_WORDS
+        entries = words[_HEAD_WORDS : _HEAD_WORDS + whole * _ENTRY_WORDS]
+        self.entries = entries.reshape(whole, 2, SLOT_WORDS)
+
+
+def _framed(key: Key) -> bytes:
+    packed = encode_key(key)
+    return len(packed).to_bytes(4, "little") + packed
+
+
+def make_directory_files(folder: Path) -> None:
+    """Empty ones. Raises SharedMemoryFullError."""
+    nbytes = FILE_HEAD_BYTES + ENTRIES_MIN * ENTRY_BYTES
+    for name, size in ((PARTITIONS, nbytes), (KEYS, 0)):
+        file = make_file(folder / name)
+        try:
+            if size:
+                with no_room_told(folder, size):
+                    allocate(file, size)
+        finally:
+            os.close(file)

@@ -1,0 +1,288 @@
+"""A group: series that one writer publishes together, in one folder of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, ProtocolError
+from neural_gpu_bus.memory.folder import make_directory, make_file, no_room_told
+from neural_gpu_bus.memory.series.arenas import ARENAS, arena_bytes
+from neural_gpu_bus.memory.series.attaching import META, SeriesPlace, arena_maps, read_meta
+from neural_gpu_bus.memory.series.budget import Budget, MapFile, NoBudget, map_file
+from neural_gpu_bus.memory.series.clock import BYTES, PUBLISHED, Clock, make_clock
+from neural_gpu_bus.memory.series.directory import make_directory_files
+from neural_gpu_bus.memory.series.locking import WRITER, WriterLock, folder_locked
+from neural_gpu_bus.memory.series.records import FORMAT, GroupMeta, SeriesMeta
+from neural_gpu_bus.memory.series.series import Series, SeriesSnapshot, snapshots
+from neural_gpu_bus.memory.series.shape import Shape
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from neural_gpu_bus.memory.series.writer import SeriesWriter
+
+MIB = 1 << 20
+ARENA_BYTES_MIN, ARENA_BYTES_MAX = MIB, 64 * MIB
+#: Rows of an extent at most: what an update of one row costs.
+CHUNK_ROWS_MAX = 1 << 20
+#: Rows that ``last`` gives without a copy, at least.
+OVERLAP_ROWS = 1 << 16
+_FOLDER = re.compile(r"[0-9a-f]{32}")
+_MAKING = ".making-"
+
+
+class SeriesGroup:
+    """Series published in one step by one writer, read by any number of processes."""
+
+    def __init__(self, folder: Path, budget: Budget | None, maker: MapFile) -> None:
+        """Use ``open`` or ``create``. ``folder``: the group's own."""
+        self.folder = folder
+        self.budget: Budget = budget or NoBudget()
+        self.meta: GroupMeta = read_meta(folder / META, GroupMeta)
+        if self.meta.format != FORMAT:
+            raise ProtocolError(
+                f"group {self.meta.name!r} has format {self.meta.format}, this is {FORMAT}",
+                hint="write it anew with this version",
+                position=0,
+            )
+        self.clock = Clock(folder / "clock")
+        self._maps = arena_maps(folder, maker)
+        self._series: dict[str, Series] = {}
+        self._places: dict[str, Path] = {}
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        name: str,
+        *,
+        budget: Budget | None = None,
+        maker: MapFile = map_file,
+        arena_bytes: tuple[int, int] = (ARENA_BYTES_MIN, ARENA_BYTES_MAX),
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> SeriesGroup:
+        """The group of that name in ``folder`` (``series`` of a memory folder); made if need be.
+
+        Raises SharedMemoryFullError.
+        """
+        with folder_locked(folder), no_room_told(folder, 0):
+            found = _find(folder, name, GroupMeta)
+            if found is None:
+                _sweep(folder)
+                meta = GroupMeta(name, FORMAT, *arena_bytes)
+                found = _made(folder, msgspec.msgpack.encode(meta), _fill_group, clock_ns())
+        return cls(found, budget, maker)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        name: str,
+        *,
+        budget: Budget | None = None,
+        maker: MapFile = map_file,
+    ) -> SeriesGroup:
+        """The group of that name. Raises DatasetNotFoundError."""
+        found = _find(folder, name, GroupMeta)
+        if found is None:
+            raise DatasetNotFoundError(
+                f"there is no group of series {name!r}",
+                hint="make it with SeriesGroup.create",
+                name=name,
+            )
+        return cls(found, budget, maker)
+
+    @property
+    def name(self) -> str:
+        """Of the group."""
+        return self.meta.name
+
+    @property
+    def generation(self) -> int:
+        """Published now."""
+        return self.clock.words[PUBLISHED]
+
+    def names(self) -> list[str]:
+        """Of its series, in order."""
+        for path in _folders(self.folder):
+            if path not in self._places.values():
+                self._places[read_meta(path / META, SeriesMeta).name] = path
+        return sorted(self._places)
+
+    def series(
+        self,
+        name: str,
+        schema: pa.Schema | None = None,
+        key: Sequence[str] = (),
+        order_by: str | None = None,
+        *,
+        chunk_rows_max: int = CHUNK_ROWS_MAX,
+        overlap_rows: int = OVERLAP_ROWS,
+    ) -> Series:
+        """The series of that name; with a schema it is made if need be.
+
+        Texts become large_string and large_binary. Raises BadParameterError where it is there
+        with another schema, key or order; DatasetNotFoundError; SharedMemoryFullError.
+        """
+        if name not in self._places:
+            self.names()
+        if schema is not None:
+            meta = _described(name, schema, key, order_by, (chunk_rows_max, overlap_rows))
+            if name not in self._places:
+                self._make(meta)
+            self._check_same(name, meta)
+        if name not in self._series:
+            self._series[name] = Series(self.place(name), self.clock)
+        return self._series[name]
+
+    def place(self, name: str) -> SeriesPlace:
+        """Where a series lies. Raises DatasetNotFoundError."""
+        if name not in self._places and name not in self.names():
+            raise DatasetNotFoundError(
+                f"group {self.name!r} has no series {name!r}",
+                hint=f"it has {sorted(self._places)}; with a schema it is made",
+                name=name,
+            )
+        return SeriesPlace(self._places[name], self._maps)
+
+    def writer(self, clock_ns: Callable[[], int] = time.time_ns) -> SeriesWriter:
+        """The one writer. Raises SeriesBusyError where another process has it."""
+        from neural_gpu_bus.memory.series.writer import SeriesWriter
+
+        return SeriesWriter(self, clock_ns)
+
+    def snapshot(self) -> dict[str, SeriesSnapshot]:
+        """All series as of one generation, by name."""
+        names = self.names()
+        if not names:
+            return {}
+        found = snapshots([self.series(name) for name in names])
+        return dict(zip(names, found, strict=True))
+
+    def drop(self) -> None:
+        """Remove the group; frames stay. Raises SeriesBusyError while somebody writes it."""
+        lock = WriterLock(self.folder, self.name)
+        try:
+            gone = self.folder.with_name(f"{_MAKING}{self.folder.name}")
+            self.folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+        finally:
+            lock.close()
+
+    def count_bytes(self) -> int:
+        """Bytes of all its files, by looking at each."""
+        total = arena_bytes(self.folder)
+        for path in _folders(self.folder):
+            total += sum(entry.stat().st_size for entry in os.scandir(path))
+        return total
+
+    def _make(self, meta: SeriesMeta) -> None:
+        with folder_locked(self.folder), no_room_told(self.folder, 0):
+            if meta.name not in self.names():
+                path = _made(self.folder, msgspec.msgpack.encode(meta), _fill_series, 0)
+                self._places[meta.name] = path
+
+    def _check_same(self, name: str, wanted: SeriesMeta) -> None:
+        found: SeriesMeta = read_meta(self._places[name] / META, SeriesMeta)
+        same = (found.schema, found.key, found.order_by)
+        if same != (wanted.schema, wanted.key, wanted.order_by):
+            raise BadParameterError(
+                f"series {name!r} is there with key {list(found.key)}, order {found.order_by!r} or "
+                f"another schema than key {list(wanted.key)}, order {wanted.order_by!r}",
+                hint="give the same, or take another name",
+                parameter="schema",
+            )
+
+
+def _described(
+    name: str,
+    schema: pa.Schema,
+    key: Sequence[str],
+    order_by: str | None,
+    limits: tuple[int, int],
+) -> SeriesMeta:
+    rows_max, overlap = limits
+    if not 0 <= overlap <= rows_max // 2 or not 2 <= rows_max < 1 << 30:
+        raise BadParameterError(
+            f"chunks of at most {rows_max} rows cannot overlap by {overlap}",
+            hint="let chunk_rows_max be at least twice overlap_rows, and under 2**30",
+            parameter="chunk_rows_max",
+        )
+    shape = Shape(schema, key, order_by)
+    raw = shape.schema.serialize().to_pybytes()
+    return SeriesMeta(name, raw, tuple(key), order_by, rows_max, overlap)
+
+
+def _made(folder: Path, meta: bytes, fill: Callable[[Path, int], None], at_ns: int) -> Path:
+    """A folder with its files, under its name only when it is whole."""
+    name = uuid.uuid4().hex
+    making = folder / f"{_MAKING}{name}"
+    make_directory(making)
+    try:
+        file = make_file(making / META)
+        try:
+            os.write(file, meta)
+        finally:
+            os.close(file)
+        fill(making, at_ns)
+        making.rename(folder / name)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+    return folder / name
+
+
+def _fill_group(folder: Path, at_ns: int) -> None:
+    make_directory(folder / ARENAS)
+    make_clock(folder / "clock", at_ns)
+    os.close(make_file(folder / WRITER))
+
+
+def _fill_series(folder: Path, _: int) -> None:
+    make_directory_files(folder)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [Path(entry.path) for entry in os.scandir(folder) if _FOLDER.fullmatch(entry.name)]
+
+
+def _find(folder: Path, name: str, kind: type[GroupMeta]) -> Path | None:
+    for path in _folders(folder):
+        if read_meta(path / META, kind).name == name:
+            return path
+    return None
+
+
+def _sweep(folder: Path) -> None:
+    """What somebody left who died while making or dropping a group."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(_MAKING):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+@cache
+def _clock(path: Path) -> Clock:
+    return Clock(path)
+
+
+_known: dict[Path, tuple[int, list[Clock]]] = {}
+
+
+def series_bytes(folder: Path) -> int:
+    """Bytes of the files of all groups in ``folder``. Under 5 us while no group comes or goes."""
+    changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116  half the time of Path's
+    known = _known.get(folder)
+    if known is None or known[0] != changed_ns:
+        clocks = [_clock(path / "clock") for path in _folders(folder)]
+        known = _known[folder] = (changed_ns, clocks)
+    return sum([clock.words[BYTES] for clock in known[1]])

@@ -1,0 +1,70 @@
+"""Who writes a group: a lock that the kernel gives back, however its holder ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from neural_gpu_bus.errors import SeriesBusyError
+
+WRITER = "writer"
+
+
+class WriterLock:
+    """Held by one process; on a descriptor of its own, because closing any other descriptor of
+    the file must not end it.
+    """
+
+    def __init__(self, folder: Path, group: str) -> None:
+        """Raises SeriesBusyError with the pid of the process that holds it."""
+        self._descriptor = os.open(folder / WRITER, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = int(os.pread(self._descriptor, 32, 0).split(b"\0")[0] or 0)
+            os.close(self._descriptor)
+            raise SeriesBusyError(
+                f"group {group!r} is being written by process {pid}",
+                hint="a group has one writer; stop that one, or write another group",
+                group=group,
+                pid=pid,
+            ) from None
+        os.pwrite(self._descriptor, str(os.getpid()).encode().ljust(32, b"\0"), 0)
+        _held.add(self)
+
+    def close(self) -> None:
+        """Give it back."""
+        _held.discard(self)
+        os.close(self._descriptor)
+
+    def leave(self) -> None:
+        """In a child made by fork: it is the parent's, and must end with the parent."""
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for lock in list(_held):
+        lock.leave()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@contextmanager
+def folder_locked(folder: Path) -> Iterator[None]:
+    """Held for the moment in which something is made in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""Rewriting: what is changed within a partition is written to new extents; old ones stay as seen.
+
+A partition is a list of pieces: chunks that stay, and tables that take the place of others. Only
+the head's repeated rows are ever read, so of the chunks behind a changed one only the head may have
+to be written again: an update costs at most two chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.memory.series import kernels
+from neural_gpu_bus.memory.series.appending import CAPACITY_MIN, TEXT_BYTES_MIN
+from neural_gpu_bus.memory.series.batches import sources_of
+from neural_gpu_bus.memory.series.key_columns import stored_table
+from neural_gpu_bus.memory.series.records import Chunk, Slot, Stamp
+from neural_gpu_bus.memory.series.source import ChunkSource
+from neural_gpu_bus.memory.series.states import SeriesState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def own_table(state: SeriesState, chunk: Chunk) -> pa.Table:
+    """Stored columns of the rows that no earlier chunk has, over the extent's own bytes."""
+    arena = state.extents.arenas.arrays[chunk.arena]
+    source = ChunkSource(state.shape, arena, chunk, (), Stamp(0, 0, 0, 0), "", None)
+    return stored_table(state.shape, chunk.rows, source.column).slice(chunk.overlap)
+
+
+def replace(state: SeriesState, partition: int, pieces: Sequence[Chunk | pa.Table]) -> None:
+    """Let a partition hold these, in order. Call within ``state.all_or_nothing``."""
+    slot = state.slot(partition)
+    old = state.chunks(slot)
+    wanted = _split(pieces, state.meta.chunk_rows_max)
+    if not wanted:
+        new, kept = Slot(), []
+    else:
+        spine, head = _built(state, wanted, slot)
+        kept = [*spine, head]
+        new = _slot_of(state, slot, spine, head)
+    for chunk in old:
+        if all((chunk.arena, chunk.offset) != (one.arena, one.offset) for one in kept):
+            state.extents.drop(chunk.arena, chunk.offset)
+    if (slot.spine_arena, slot.spine_offset) != (new.spine_arena, new.spine_offset):
+        state.extents.drop_spine(slot.spine_arena, slot.spine_count)
+    state.set(partition, new)
+    state.last_values[partition] = state.last_value(new.head) if new.arena else 0
+
+
+def _split(pieces: Sequence[Chunk | pa.Table], rows_max: int) -> list[Chunk | pa.Table]:
+    """Without empty pieces, and none longer than a chunk may be."""
+    found: list[Chunk | pa.Table] = []
+    for piece in pieces:
+        if isinstance(piece, Chunk):
+            found += [piece] if piece.own_rows else []
+        else:
+            found += [piece.slice(at, rows_max) for at in range(0, piece.num_rows, rows_max)]
+    return found
+
+
+def _built(
+    state: SeriesState, pieces: list[Chunk | pa.Table], slot: Slot
+) -> tuple[list[Chunk], Chunk]:
+    """Chunks of the spine and the head, the changed ones written."""
+    if _head_stays(pieces, slot.head):
+        return [_chunk(state, piece) for piece in pieces[:-1]], slot.head
+    *before, last = pieces
+    own = last if not isinstance(last, Chunk) else own_table(state, last)
+    wanted = min(state.meta.overlap_rows, sum(_rows(piece) for piece in before))
+    if own.num_rows + wanted > state.meta.chunk_rows_max:
+        half = state.meta.chunk_rows_max // 2
+        before.append(own.slice(0, own.num_rows - half))
+        own = own.slice(own.num_rows - half)
+        wanted = min(state.meta.overlap_rows, sum(_rows(piece) for piece in before))
+    repeated = _last_rows(state, before, wanted)
+    head = _written(state, [*repeated, own], wanted, grows=True)
+    return [_chunk(state, piece) for piece in before], head
+
+
+def _head_stays(pieces: list[Chunk | pa.Table], head: Chunk) -> bool:
+    """Whether the rows before the head, as far as it repeats them, are as they were."""
+    if pieces[-1] != head or not isinstance(pieces[-1], Chunk):
+        return False
+    repeated = head.overlap
+    for piece in reversed(pieces[:-1]):
+        if repeated <= 0:
+            break
+        if not isinstance(piece, Chunk):
+            return False
+        repeated -= piece.own_rows
+    return repeated <= 0
+
+
+def _rows(piece: Chunk | pa.Table) -> int:
+    return piece.own_rows if isinstance(piece, Chunk) else piece.num_rows
+
+
+def _last_rows(state: SeriesState, pieces: Sequence[Chunk | pa.Table], rows: int) -> list[pa.Table]:
+    found: list[pa.Table] = []
+    for piece in reversed(pieces):
+        if rows <= 0:
+            break
+        table = own_table(state, piece) if isinstance(piece, Chunk) else piece
+        taken = table.slice(max(0, table.num_rows - rows))
+        found.insert(0, taken)
+        rows -= taken.num_rows
+    return found
+
+
+def _chunk(state: SeriesState, piece: Chunk | pa.Table) -> Chunk:
+    return piece if isinstance(piece, Chunk) else _written(state, [piece], 0, grows=False)
+
+
+def _written(state: SeriesState, tables: Sequence[pa.Table], overlap: int, *, grows: bool) -> Chunk:
+    """A new extent with these rows; one that ``grows`` has room for as many again."""
+    import numpy as np
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables).combine_chunks()
+    rows = table.num_rows
+    limit = state.meta.chunk_rows_max
+    capacity = max(rows, min(limit, max(2 * rows, CAPACITY_MIN))) if grows else rows
+    sources, order = sources_of(state.shape, table), np.empty(0, np.int64)
+    first, count = np.zeros(1, np.int64), np.array([rows], np.int64)
+    needs = np.zeros((1, state.shape.texts), np.int64)
+    if state.shape.texts:
+        kernels.text_needs(state.columns, sources, order, first, count, needs)
+    texts = [max(2 * n, TEXT_BYTES_MIN) if grows else n for n in needs[0].tolist()]
+    arena, offset = state.extents.make(capacity, texts)
+    address = state.extents.address(arena, offset)
+    segment = np.array([[address, capacity, 0, 0, rows]], np.int64)
+    nulls = np.zeros(1, np.int64)
+    kernels.scatter(state.columns, sources, order, segment, nulls)
+    state.counts.rewritten_rows += rows
+    return Chunk(arena, capacity, offset, rows, overlap, int(nulls[0]))
+
+
+def _slot_of(state: SeriesState, slot: Slot, spine: list[Chunk], head: Chunk) -> Slot:
+    extents = state.extents
+    place = slot.spine_arena, slot.spine_offset
+    if spine != extents.read_spine(slot.spine_arena, slot.spine_offset, slot.spine_count):
+        place = extents.write_spine(spine)
+    return Slot(
+        generation=slot.generation,
+        rows=sum(chunk.own_rows for chunk in spine) + head.own_rows,
+        arena=head.arena,
+        capacity=head.capacity,
+        offset=head.offset,
+        head_rows=head.rows,
+        overlap=head.overlap,
+        nulls=head.nulls,
+        spine_arena=place[0],
+        spine_count=len(spine),
+        spine_offset=place[1],
+    )

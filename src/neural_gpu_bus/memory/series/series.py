@@ -1,0 +1,239 @@
+"""A series as of now, and as of one generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.errors import JobTimeoutError, SeriesBusyError
+from neural_gpu_bus.memory.series.attaching import SeriesPlace
+from neural_gpu_bus.memory.series.clock import (
+    ARENAS_GONE,
+    PUBLISHED,
+    STAMP_WORDS,
+    STAMPS,
+    STAMPS_AT,
+    WRITING,
+    Clock,
+)
+from neural_gpu_bus.memory.series.directory import Directory
+from neural_gpu_bus.memory.series.gathered import as_of
+from neural_gpu_bus.memory.series.order import reader_fence
+from neural_gpu_bus.memory.series.records import CHUNK, SLOT, Slot, Stamp
+from neural_gpu_bus.memory.series.views import ATTEMPTS_MAX, SeriesViews
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from neural_gpu_bus.descriptors import AsOf
+
+    Bytes = npt.NDArray[np.uint8]
+
+#: How long a reader of a whole series tries against a writer that publishes all the time.
+SNAPSHOT_S_MAX = 5.0
+#: First and longest pause of ``wait_for_change``. A pause of 20 us takes 75 us on Linux, whose
+#: timers are 50 us lazy (prctl PR_SET_TIMERSLACK).
+PAUSE_MIN_S, PAUSE_MAX_S = 20e-6, 1e-3
+#: The pause stays short for that many rounds after a change: changes come in bursts.
+SHORT_PAUSES = 1000
+
+
+class Series(SeriesViews):
+    """One series of a group, read as of now: each call sees the generation published then.
+
+    Any number of processes read; none waits for another, and the writer waits for none of them.
+    """
+
+    def __init__(self, place: SeriesPlace, clock: Clock) -> None:
+        super().__init__(place, Directory(place.folder))
+        self.clock = clock
+        self._words = clock.words
+        self._fence = reader_fence()
+        self._gone = self._words[ARENAS_GONE]
+        self._stamp = Stamp(-1, 0, 0, 0)
+
+    @property
+    def generation(self) -> int:
+        """Published now."""
+        return self._words[PUBLISHED]
+
+    @property
+    def as_of(self) -> AsOf:
+        """Of the generation published now."""
+        return as_of(stable_stamp(self.clock, self._fence))
+
+    def snapshot(self) -> SeriesSnapshot:
+        """All partitions as of one generation, which stay so."""
+        return snapshots([self])[0]
+
+    def wait_for_change(self, since: int, timeout_s: float) -> int:
+        """The generation, as soon as it is another than ``since``; polls.
+
+        Raises JobTimeoutError after ``timeout_s``.
+        """
+        words, rounds, pause_s = self._words, 0, PAUSE_MIN_S
+        deadline_s = time.monotonic() + timeout_s
+        while (found := words[PUBLISHED]) == since:
+            if time.monotonic() > deadline_s:
+                raise JobTimeoutError(
+                    f"nothing was published to {self.name!r} after generation {since} in "
+                    f"{timeout_s} s",
+                    hint="see whether its writer lives",
+                    timeout_s=timeout_s,
+                )
+            rounds += 1
+            if rounds > SHORT_PAUSES:
+                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            time.sleep(pause_s)
+        return found
+
+    def _slot(self, partition: int) -> tuple[Slot, Stamp]:
+        words, fence = self._words, self._fence
+        for _ in range(ATTEMPTS_MAX):
+            generation = words[PUBLISHED]
+            fence()
+            slot = self._directory.newest(partition, generation)
+            stamp = self._stamp
+            if stamp.generation != generation:
+                at = STAMPS_AT + generation % STAMPS * STAMP_WORDS
+                stamp = Stamp._make(words[at : at + STAMP_WORDS].tolist())
+            fence()
+            if words[WRITING] <= generation + 1:
+                self._stamp = stamp
+                if words[ARENAS_GONE] != self._gone:
+                    self._gone = words[ARENAS_GONE]
+                    self._place.maps.forget_gone()
+                if not slot.generation:
+                    raise self._unknown(self._directory.keys[partition])
+                return slot, stamp
+        raise too_fast(self.name)
+
+    def _whole(self) -> SeriesSnapshot:
+        return self.snapshot()
+
+    def _arena(self, arena: int) -> Bytes:
+        return self._place.maps.array(arena)
+
+
+class SeriesSnapshot(SeriesViews):
+    """A series as of one generation; holds the files that its rows lie in."""
+
+    def __init__(
+        self,
+        series: Series,
+        slots: npt.NDArray[np.void],
+        stamp: Stamp,
+        arenas: dict[int, Bytes],
+    ) -> None:
+        super().__init__(series._place, series._directory)  # noqa: SLF001  the same class' half
+        self._slots = slots
+        self._stamp = stamp
+        self._arenas = arenas
+
+    @property
+    def generation(self) -> int:
+        """That it shows."""
+        return self._stamp.generation
+
+    @property
+    def as_of(self) -> AsOf:
+        """When that was published."""
+        return as_of(self._stamp)
+
+    def _slot(self, partition: int) -> tuple[Slot, Stamp]:
+        if partition < len(self._slots):
+            slot = Slot._make(self._slots[partition].item())
+            if slot.generation:
+                return slot, self._stamp
+        raise self._unknown(self._directory.keys[partition])
+
+    def _whole(self) -> SeriesSnapshot:
+        return self
+
+    def all_slots(self) -> Iterator[tuple[int, Slot]]:
+        """Partitions that have rows."""
+        for partition in (self._slots["rows"] > 0).nonzero()[0]:
+            yield int(partition), Slot._make(self._slots[partition].item())
+
+    def _arena(self, arena: int) -> Bytes:
+        return self._arenas[arena]
+
+
+def snapshots(several: Sequence[Series]) -> list[SeriesSnapshot]:
+    """Snapshots of series of one group, all as of the same generation.
+
+    Raises SeriesBusyError where a writer publishes faster than they can be copied, for 5 s.
+    """
+    clock = several[0].clock
+    fence = reader_fence()
+    deadline_s = time.monotonic() + SNAPSHOT_S_MAX
+    while True:
+        generation = clock.words[PUBLISHED]
+        fence()
+        stamp = clock.stamp(generation)
+        copies = [series._directory.copy() for series in several]  # noqa: SLF001
+        fence()
+        if clock.words[WRITING] <= generation + 1:
+            assert stamp is not None  # noqa: S101  of the newest generation there is one
+            try:
+                return [
+                    _snapshot(series, entries, stamp)
+                    for series, entries in zip(several, copies, strict=True)
+                ]
+            except FileNotFoundError:
+                pass  # moved meanwhile: newer slots say where to
+        if time.monotonic() > deadline_s:
+            raise too_fast(several[0].name)
+
+
+def _snapshot(series: Series, entries: npt.NDArray[np.int64], stamp: Stamp) -> SeriesSnapshot:
+    import numpy as np
+
+    generations = np.where(entries[:, :, 0] <= stamp.generation, entries[:, :, 0], -1)
+    newest = generations.argmax(axis=1)
+    chosen = np.ascontiguousarray(entries[np.arange(len(entries)), newest])
+    chosen[generations.max(axis=1, initial=0) <= 0] = 0
+    slots = chosen.view(SLOT).reshape(len(entries))
+    directory = series._directory  # noqa: SLF001
+    if len(directory.keys) < len(slots):
+        directory.refresh()
+    return SeriesSnapshot(series, slots, stamp, _held(series, slots))
+
+
+def _held(series: Series, slots: npt.NDArray[np.void]) -> dict[int, Bytes]:
+    """Arenas that its rows lie in; FileNotFoundError where one was removed meanwhile."""
+    import numpy as np
+
+    maps = series._place.maps  # noqa: SLF001
+    numbers = set(np.unique(slots["arena"]).tolist()) | set(
+        np.unique(slots["spine_arena"]).tolist()
+    )
+    for slot in slots[slots["spine_count"] > 0]:
+        spine = maps.array(int(slot["spine_arena"]))
+        chunks = np.frombuffer(spine, CHUNK, slot["spine_count"], slot["spine_offset"])
+        numbers |= set(np.unique(chunks["arena"]).tolist())
+    return {number: maps.array(number) for number in numbers - {0}}
+
+
+def stable_stamp(clock: Clock, fence: Callable[[], None]) -> Stamp:
+    """Of the generation published now."""
+    for _ in range(ATTEMPTS_MAX):
+        generation = clock.words[PUBLISHED]
+        fence()
+        stamp = clock.stamp(generation)
+        fence()
+        if stamp is not None and clock.words[WRITING] <= generation + 1:
+            return stamp
+    raise too_fast("of this group")
+
+
+def too_fast(name: str) -> SeriesBusyError:
+    """The error of a reader that never finds the writer quiet."""
+    return SeriesBusyError(
+        f"series {name} is published faster than this reader can copy its directory",
+        hint="publish larger steps, or read single partitions",
+        group=name,
+        pid=0,
+    )

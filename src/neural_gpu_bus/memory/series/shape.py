@@ -1,0 +1,201 @@
+"""What a series is made of: its columns, its key, its order, and how an extent holds rows. Pure.
+
+An extent is one piece of an arena that holds up to ``capacity`` rows of one partition:
+
+    header      64 bytes (the first word: size of the extent), then for each text column two words:
+                where its data begins in the extent, and how many bytes it may take
+    columns     for each: a validity bitmap where the column may be NULL, then its values
+                (texts: capacity + 1 offsets of 64 bits); each on a boundary of 64 bytes
+    text data   for each text column
+
+Columns of the key are no part of it: within a partition they hold one value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
+from neural_gpu_bus.memory.column_types import ColumnType, column_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Arrow's own recommendation for buffers, and a cache line.
+ALIGNMENT_BYTES = 64
+HEADER_BYTES = 64
+#: Of an extent's header for one text column: where its data begins, how many bytes fit.
+TEXT_HEADER_BYTES = 16
+#: Bits of the mask of columns with NULLs; columns beyond share the last one.
+NULL_BITS = 63
+
+_SHORT_TEXTS = {
+    "string": "large_string",
+    "string_view": "large_string",
+    "binary": "large_binary",
+    "binary_view": "large_binary",
+}
+
+
+_KEY_TYPES = re.compile(r"u?int\d+|large_string|bool|date32\[day\]")
+
+
+def aligned(nbytes: int) -> int:
+    """The next boundary."""
+    return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class StoredColumn:
+    """One column that lies in extents."""
+
+    name: str
+    #: Arrow's spelling.
+    type: str
+    kind: ColumnType
+    nullable: bool
+    #: Number among the columns that lie in extents: its bit in masks of columns with NULLs.
+    place: int
+    #: Number among the text columns; -1 for all others.
+    text: int
+
+    @property
+    def null_bit(self) -> int:
+        """Its bit in a mask of columns with NULLs."""
+        return 1 << min(self.place, NULL_BITS - 1)
+
+    def value_bytes(self, capacity: int) -> int:
+        """Of its values buffer, or its offsets, for that many rows."""
+        if self.kind.form == "bits":
+            return -(-capacity // 8)
+        if self.kind.form == "text":
+            return 8 * (capacity + 1)
+        return capacity * self.kind.item_bytes
+
+
+class Shape:
+    """Columns of a series, in the order of its schema, and where extents hold them."""
+
+    def __init__(self, schema: pa.Schema, key: Sequence[str], order_by: str | None) -> None:
+        self.schema = _flat(schema)
+        self.key = tuple(key)
+        self.order_by = order_by
+        self._check()
+        self.stored = tuple(self._stored())
+        self.by_name = {column.name: column for column in self.stored}
+        self.order = None if order_by is None else self.by_name[order_by]
+        self.texts = sum(column.text >= 0 for column in self.stored)
+        self.head_bytes = aligned(HEADER_BYTES + TEXT_HEADER_BYTES * self.texts)
+
+    @cached_property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """Names and types as frames show them: a key that is text is a dictionary of one value."""
+        return tuple((field.name, self._shown_type(field)) for field in self.schema)
+
+    def _shown_type(self, field: pa.Field[Any]) -> str:
+        kind = str(field.type)
+        if field.name in self.key and column_type(kind, field.name).form == "text":
+            return f"dictionary<values={kind}, indices=int32, ordered=0>"
+        return kind
+
+    def places(self, capacity: int) -> tuple[list[tuple[int, int]], int]:
+        """Of each stored column: where validity (-1 for none) and values begin; the end of all."""
+        at = self.head_bytes
+        found = []
+        for column in self.stored:
+            validity = -1
+            if column.nullable:
+                validity = at
+                at += aligned(-(-capacity // 8))
+            found.append((validity, at))
+            at += aligned(column.value_bytes(capacity))
+        return found, at
+
+    def extent_bytes(self, capacity: int, text_bytes: Sequence[int]) -> int:
+        """Size of an extent for that many rows and bytes of each text column."""
+        return self.places(capacity)[1] + sum(aligned(nbytes) for nbytes in text_bytes)
+
+    def row_bytes(self) -> int:
+        """Of one row without its texts, rounded up."""
+        return sum(max(1, column.value_bytes(1)) + column.nullable for column in self.stored)
+
+    def _stored(self) -> list[StoredColumn]:
+        found: list[StoredColumn] = []
+        texts = 0
+        for field in self.schema:
+            if field.name in self.key:
+                continue
+            kind = column_type(str(field.type), field.name)
+            is_text = kind.form == "text"
+            nullable = field.nullable and field.name != self.order_by
+            text = texts if is_text else -1
+            found.append(
+                StoredColumn(field.name, str(field.type), kind, nullable, len(found), text)
+            )
+            texts += is_text
+        return found
+
+    def _check(self) -> None:
+        names = self.schema.names
+        wanted = [*self.key, *([] if self.order_by is None else [self.order_by])]
+        missing = [name for name in wanted if name not in names]
+        if missing or len(set(wanted)) < len(wanted) or len(set(names)) < len(names):
+            raise BadParameterError(
+                f"key {list(self.key)} and order_by {self.order_by!r} do not fit columns {names}",
+                hint="name columns of the schema, each once",
+                parameter="key",
+            )
+        if len(names) == len(self.key):
+            raise BadParameterError(
+                f"all columns {names} are key", hint="leave one out of the key", parameter="key"
+            )
+        self._check_types()
+
+    def _check_types(self) -> None:
+        for name in self.key:
+            kind = str(self.schema.field(name).type)
+            if not _KEY_TYPES.fullmatch(kind):
+                raise UnsupportedTypeError(
+                    f"column {name!r} ({kind}) cannot be part of a key",
+                    hint="split by whole numbers, text, true/false or days",
+                    column=name,
+                    type=kind,
+                )
+        if self.order_by is not None:
+            found = column_type(str(self.schema.field(self.order_by).type), self.order_by)
+            if found.form != "fixed" or found.raw[1] not in "iu" or found.raw == "<u8":
+                raise UnsupportedTypeError(
+                    f"rows cannot be ordered by {self.order_by!r} "
+                    f"({self.schema.field(self.order_by).type})",
+                    hint="order by a whole number, a date or a time",
+                    column=self.order_by,
+                    type=str(self.schema.field(self.order_by).type),
+                )
+
+
+def _flat(schema: pa.Schema) -> pa.Schema:
+    """The same with texts of 64-bit offsets; UnsupportedTypeError for what has children."""
+    import pyarrow as pa
+
+    fields = []
+    for field in schema:
+        kind: Any = field.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if str(kind) in _SHORT_TEXTS:
+            kind = getattr(pa, _SHORT_TEXTS[str(kind)])()
+        found = column_type(str(kind), field.name)
+        if found.form not in ("bits", "text") and not found.fixed_width:
+            raise UnsupportedTypeError(
+                f"column {field.name!r} has type {field.type}, which a series cannot hold",
+                hint="give numbers, bool, dates, times, decimals, text or binary; "
+                "put nested values as a dataset",
+                column=field.name,
+                type=str(field.type),
+            )
+        fields.append(pa.field(field.name, kind, field.nullable))
+    return pa.schema(fields)

@@ -1,0 +1,163 @@
+"""One extent of a partition as the source of frames: nothing is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from neural_gpu_bus.descriptors import AsOf
+from neural_gpu_bus.memory.frame_source import ColumnBytes
+from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of
+from neural_gpu_bus.memory.series.key_columns import key_column, table_over, zero_bytes
+from neural_gpu_bus.memory.series.records import Chunk, Stamp
+from neural_gpu_bus.memory.series.shape import HEADER_BYTES, TEXT_HEADER_BYTES, StoredColumn
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from neural_gpu_bus.memory.series.attaching import SeriesPlace
+    from neural_gpu_bus.memory.series.directory import Key
+    from neural_gpu_bus.memory.series.shape import Shape
+
+    Bytes = npt.NDArray[np.uint8]
+
+
+class Piece(NamedTuple):
+    """Rows ``start`` to ``stop`` (exclusive) of a chunk, counted in its extent."""
+
+    chunk: Chunk
+    start: int
+    stop: int
+
+
+class ChunkSource:
+    """All rows of one extent that a view may see; see ``frame_source.FrameSource``.
+
+    Making one touches no byte of the extent. Columns of the key are made when they are asked for.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_arena",
+        "_key",
+        "_place",
+        "_places",
+        "_stamp",
+        "_title",
+        "chunk",
+        "shape",
+    )
+
+    def __init__(  # noqa: PLR0917  made at each look at a partition; keywords cost time
+        self,
+        shape: Shape,
+        arena: Bytes | None,
+        chunk: Chunk,
+        key: Key,
+        stamp: Stamp,
+        title: str,
+        place: SeriesPlace | None,
+    ) -> None:
+        self.shape = shape
+        self.chunk = chunk
+        self._arena = arena
+        self._key = key
+        self._stamp = stamp
+        self._title = title
+        self._place = place
+        self._places: list[tuple[int, int]] | None = None
+
+    @property
+    def title(self) -> str:
+        """Name of the series and the key."""
+        return self._title
+
+    @property
+    def rows(self) -> int:
+        """Rows in every column; those that repeat an earlier chunk count in."""
+        return self.chunk.rows
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole extent, rows that are to come included."""
+        if self._arena is None:
+            return 0
+        at = self.chunk.offset
+        return int(self._arena[at : at + 8].view("<i8")[0])
+
+    @property
+    def version(self) -> int:
+        """A series has generations instead."""
+        return 0
+
+    @property
+    def as_of(self) -> AsOf:
+        """When its generation was published."""
+        return as_of(self._stamp)
+
+    @property
+    def columns(self) -> Sequence[tuple[str, str]]:
+        """Names and Arrow types, in order."""
+        return self.shape.columns
+
+    def column(self, name: str) -> ColumnBytes:
+        """Buffers of one column, views of the arena."""
+        column = self.shape.by_name.get(name)
+        if column is None:
+            return key_column(self.shape, self._key, name, self.rows)
+        return self._stored(column)
+
+    def _stored(self, column: StoredColumn) -> ColumnBytes:
+        rows, arena = self.rows, self._arena
+        if self._places is None:
+            self._places = self.shape.places(self.chunk.capacity)[0]
+        if arena is None:
+            return _empty_column(column)
+        validity_at, values_at = self._places[column.place]
+        at = self.chunk.offset
+        has_nulls = bool(self.chunk.nulls & column.null_bit)
+        begin = at + values_at
+        values = arena[begin : begin + column.value_bytes(rows)]
+        validity = data = None
+        if has_nulls:
+            begin = at + validity_at
+            validity = arena[begin : begin + -(-rows // 8)]
+        if column.text >= 0:
+            head = at + HEADER_BYTES + TEXT_HEADER_BYTES * column.text
+            begin = at + int(arena[head : head + 8].view("<i8")[0])
+            data = arena[begin : begin + int(values[-8:].view("<i8")[0])]
+        return ColumnBytes(column.name, column.type, -has_nulls, validity, values, data)
+
+    def arrow(self) -> pa.Table:
+        """All rows over the same bytes, without a copy but for the key."""
+        return table_over(self.shape, self._key, self.rows, self._stored)
+
+    def private(self) -> GatheredSource:
+        """A copy: on the same pages lie rows of others, and rows that are to come."""
+        return GatheredSource(self.title, self.arrow(), self.as_of, self.reference()).private()
+
+    def reference(self) -> tuple[Any, ...]:
+        """How another process of this host finds the same rows."""
+        assert self._place is not None  # noqa: S101  the writer's own sources are never pickled
+        pieces = [Piece(self.chunk, 0, self.rows)]
+        return self._place.reference(self._key, self._title, pieces, self._stamp)
+
+    def __eq__(self, other: object) -> bool:
+        """The same rows of the same extent."""
+        return (
+            isinstance(other, ChunkSource)
+            and self._title == other._title
+            and self.chunk == other.chunk
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._title, self.chunk))
+
+
+def _empty_column(column: StoredColumn) -> ColumnBytes:
+    """Of a partition that has no rows, and no extent."""
+    nbytes = 8 if column.text >= 0 else 0
+    data = zero_bytes(0) if column.text >= 0 else None
+    return ColumnBytes(column.name, column.type, 0, None, zero_bytes(nbytes), data)

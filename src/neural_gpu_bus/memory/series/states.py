@@ -1,0 +1,160 @@
+"""What the writer knows of one series: each partition as published, and as it will be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.memory.series.attaching import SeriesPlace
+from neural_gpu_bus.memory.series.batches import column_matrix
+from neural_gpu_bus.memory.series.directory import Key, WritableDirectory
+from neural_gpu_bus.memory.series.extents import CopyCounts, Extents
+from neural_gpu_bus.memory.series.kernels import write_slots
+from neural_gpu_bus.memory.series.records import CHUNK_BYTES, SLOT, SLOT_WORDS, Chunk, Slot
+from neural_gpu_bus.memory.series.shape import aligned
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from neural_gpu_bus.memory.series.arenas import WritableArenas
+
+    Numbers = npt.NDArray[np.int64]
+
+
+class SeriesState:
+    """``slots``: what each partition holds with all that is not published yet."""
+
+    def __init__(
+        self,
+        place: SeriesPlace,
+        arenas: WritableArenas,
+        generation: int,
+        grown: Callable[[int], None],
+        counts: CopyCounts,
+    ) -> None:
+        import numpy as np
+
+        self.place = place
+        self.shape = place.shape
+        self.meta = place.meta
+        self.columns = column_matrix(place.shape)
+        self.extents = Extents(place.shape, self.columns, arenas)
+        self.counts = counts
+        self.directory = WritableDirectory(place.folder)
+        self._grown = grown
+        entries = self.directory.entries
+        entries[:, :, 0][entries[:, :, 0] > generation] = 0  # written by one that died publishing
+        newest = entries[:, :, 0].argmax(axis=1)
+        chosen = np.ascontiguousarray(entries[np.arange(len(entries)), newest])
+        self.slots = chosen.view(SLOT).reshape(len(entries))
+        self.published = self.slots.copy()
+        self.touched = np.zeros(len(entries), np.bool_)
+        self.last_values = np.zeros(len(entries), np.int64)
+        self._published_values = self.last_values.copy()
+        self._count_live(arenas)
+
+    def _count_live(self, arenas: WritableArenas) -> None:
+        live = arenas.live_bytes
+        for partition in self.with_rows():
+            slot = self.slot(partition)
+            for chunk in self.chunks(slot):
+                nbytes = self.extents.nbytes(chunk.arena, chunk.offset)
+                live[chunk.arena] = live.get(chunk.arena, 0) + aligned(nbytes)
+            if slot.spine_count:
+                nbytes = slot.spine_count * CHUNK_BYTES
+                live[slot.spine_arena] = live.get(slot.spine_arena, 0) + aligned(nbytes)
+            self.last_values[partition] = self.last_value(slot.head)
+        self._published_values[:] = self.last_values
+
+    # ---- what there is
+
+    def with_rows(self) -> list[int]:
+        """Partitions that have any."""
+        return [int(at) for at in (self.slots["rows"] > 0).nonzero()[0]]
+
+    def slot(self, partition: int) -> Slot:
+        """What one partition holds."""
+        return Slot._make(self.slots[partition].item())
+
+    def chunks(self, slot: Slot) -> list[Chunk]:
+        """All extents of a partition that has rows, oldest first."""
+        spine = self.extents.read_spine(slot.spine_arena, slot.spine_offset, slot.spine_count)
+        return [*spine, slot.head] if slot.arena else spine
+
+    def last_value(self, chunk: Chunk) -> int:
+        """Of the order column in an extent; 0 without an order."""
+        order = self.shape.order
+        if order is None or not chunk.rows:
+            return 0
+        at = chunk.offset + self.shape.places(chunk.capacity)[0][order.place][1]
+        at += (chunk.rows - 1) * order.kind.item_bytes
+        arena = self.extents.arenas.arrays[chunk.arena]
+        return int(arena[at : at + order.kind.item_bytes].view(order.kind.raw)[0])
+
+    def numbers_of(self, keys: list[Key]) -> Numbers:
+        """Partitions of keys; new ones are added. Raises SharedMemoryFullError."""
+        import numpy as np
+
+        ids = self.directory.ids
+        new = [key for key in keys if key not in ids]
+        if new:
+            self._grown(self.directory.add(new))
+            self._make_room(len(self.directory.entries))
+        return np.array([ids[key] for key in keys], np.int64)
+
+    def _make_room(self, count: int) -> None:
+        import numpy as np
+
+        if count <= len(self.slots):
+            return
+        for name in ("slots", "published", "touched", "last_values", "_published_values"):
+            array = getattr(self, name)
+            longer = np.zeros(count, array.dtype)
+            longer[: len(array)] = array
+            setattr(self, name, longer)
+
+    # ---- changes
+
+    def set(self, partition: int, slot: Slot) -> None:
+        """One partition holds something else from the next publication on."""
+        self.slots[partition] = tuple(slot)
+        self.touched[partition] = True
+
+    @contextmanager
+    def all_or_nothing(self, partitions: Numbers) -> Iterator[None]:
+        """What fails half way changes nothing of what these partitions hold."""
+        mark, slots = self.extents.mark(), self.slots[partitions]
+        touched, values = self.touched[partitions], self.last_values[partitions]
+        try:
+            yield
+        except BaseException:
+            self.extents.undo(mark)
+            self.slots[partitions] = slots
+            self.touched[partitions] = touched
+            self.last_values[partitions] = values
+            raise
+
+    def write(self, generation: int) -> None:
+        """Write touched partitions into the directory; nobody sees them yet."""
+        import numpy as np
+
+        partitions = np.flatnonzero(self.touched)
+        self.slots["generation"][partitions] = generation
+        words = self.slots.view(np.int64).reshape(len(self.slots), SLOT_WORDS)
+        write_slots(self.directory.entries, words, partitions, generation)
+
+    def settle(self, *, published: bool) -> None:
+        """Go on from what was published; or go back to it."""
+        import numpy as np
+
+        partitions = np.flatnonzero(self.touched)
+        if published:
+            self.published[partitions] = self.slots[partitions]
+            self._published_values[partitions] = self.last_values[partitions]
+        else:
+            self.slots[partitions] = self.published[partitions]
+            self.last_values[partitions] = self._published_values[partitions]
+        self.touched[partitions] = False
+        self.extents.settle(published=published)

@@ -1,0 +1,274 @@
+"""The one writer of a group: changes to many partitions of many series, published in one step."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from neural_gpu_bus.errors import BadParameterError, ClosedError
+from neural_gpu_bus.memory.series import clock as clocks
+from neural_gpu_bus.memory.series.appending import append
+from neural_gpu_bus.memory.series.arenas import WritableArenas
+from neural_gpu_bus.memory.series.batches import batch_of, fitted, partition_codes
+from neural_gpu_bus.memory.series.compaction import compact
+from neural_gpu_bus.memory.series.editing import Edit, edit, insert_late
+from neural_gpu_bus.memory.series.extents import CopyCounts
+from neural_gpu_bus.memory.series.kernels import store_in_order
+from neural_gpu_bus.memory.series.locking import WriterLock
+from neural_gpu_bus.memory.series.records import Slot
+from neural_gpu_bus.memory.series.states import SeriesState
+from neural_gpu_bus.memory.series.writer_statistics import WriterStatistics
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from neural_gpu_bus.memory.series.group import SeriesGroup
+    from neural_gpu_bus.memory.series.series import Series
+
+    Numbers = npt.NDArray[np.int64]
+
+
+class SeriesWriter:
+    """Changes wait here until ``publish`` makes them visible, all at once, to every process.
+
+    One a group, in one process; not for several threads at once. What is not published when it is
+    closed, or when its process ends, however it ends, was never there.
+    """
+
+    def __init__(self, group: SeriesGroup, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        """Raises SeriesBusyError where another process writes the group."""
+        self._group = group
+        self._clock_ns = clock_ns
+        self._pid = os.getpid()
+        self._lock: WriterLock | None = WriterLock(group.folder, group.name)
+        try:
+            self._words = clocks.writable_words(group.folder / "clock")
+            self._states: dict[str, SeriesState] = {}
+            self._counts = CopyCounts()
+            limits = (group.meta.arena_bytes_min, group.meta.arena_bytes_max)
+            self._arenas = WritableArenas(
+                group.folder, limits, self._next_arena, self._claim, self._give_back
+            )
+            for name in group.names():
+                self._state(name)
+            self._arenas.remove_dead()
+            self._words[clocks.BYTES] = group.count_bytes()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process write; what is not published is forgotten."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # ---- changes
+
+    def append(self, series: Series | str, columns: Any) -> int:
+        """Add rows, in order of ``order_by`` or behind those that are there; how many.
+
+        ``columns``: see ``as_arrow.as_table``; all columns of the series. Rows that come late go
+        behind those of the same order value. Raises SharedMemoryFullError, BadValueError,
+        BadParameterError, UnsupportedTypeError: then nothing of it is added.
+        """
+        state = self._checked(series)
+        table = fitted(state.shape, columns, state.shape.schema.names)
+        numbers = self._partitions(state, table)
+        return self._append(state, table.select(list(state.shape.by_name)), numbers)
+
+    def append_to(self, series: Series | str, partitions: Numbers, columns: Any) -> int:
+        """The same for rows whose partitions are known, without columns of the key."""
+        state = self._checked(series)
+        table = fitted(state.shape, columns, list(state.shape.by_name))
+        if len(partitions) != table.num_rows:
+            raise BadParameterError(
+                f"{len(partitions)} partitions are given for {table.num_rows} rows",
+                hint="give one a row",
+                parameter="partitions",
+            )
+        if len(partitions) and not 0 <= partitions.min() <= partitions.max() < len(
+            state.directory.keys
+        ):
+            raise BadParameterError(
+                f"partitions run from {partitions.min()} to {partitions.max()} of "
+                f"{len(state.directory.keys)}",
+                hint="take them from partition_ids",
+                parameter="partitions",
+            )
+        return self._append(state, table, partitions)
+
+    def partition_ids(self, series: Series | str, keys: Any) -> Numbers:
+        """Number of the partition of each key, for ``append_to``; new keys get one.
+
+        ``keys``: the key's columns. The numbers hold as long as the series.
+        """
+        state = self._checked(series)
+        return self._partitions(state, fitted(state.shape, keys, state.shape.key))
+
+    def upsert(self, series: Series | str, columns: Any, on: Sequence[str] | None = None) -> int:
+        """Rows replace those of equal key and equal ``on`` (by default the order column); others
+        are added. How many were replaced. Of rows given twice the last counts. NULL equals NULL.
+        """
+        return self._edit(series, columns, on, "upsert")
+
+    def update(self, series: Series | str, columns: Any, on: Sequence[str] | None = None) -> int:
+        """Set the given columns in rows of equal key and ``on``; how many rows that were.
+
+        The order column cannot be set: delete and append instead.
+        """
+        return self._edit(series, columns, on, "update")
+
+    def delete(self, series: Series | str, columns: Any, on: Sequence[str] | None = None) -> int:
+        """Remove rows of equal key and ``on`` (by default the columns that are given besides the
+        key; none: whole partitions); how many.
+        """
+        return self._edit(series, columns, on, "delete")
+
+    def truncate(self, series: Series | str) -> None:
+        """Remove all rows; the partitions stay, empty."""
+        state = self._checked(series)
+        for partition in state.with_rows():
+            slot = state.slot(partition)
+            for chunk in state.chunks(slot):
+                state.extents.drop(chunk.arena, chunk.offset)
+            state.extents.drop_spine(slot.spine_arena, slot.spine_count)
+            state.set(partition, Slot())
+
+    # ---- publication
+
+    @property
+    def generation(self) -> int:
+        """Last published."""
+        return int(self._words[clocks.PUBLISHED])
+
+    def publish(self, lsn: int | str | None = None, committed_ns: int | None = None) -> int:
+        """Make every change since the last publication visible in one step; its generation.
+
+        ``lsn`` (a number, or as PostgreSQL spells it) and ``committed_ns`` are shown to readers.
+        Without changes only the stamp moves on.
+        """
+        self._check_open()
+        position = _position(lsn)
+        words, generation = self._words, self.generation + 1
+        compact(list(self._states.values()), self._arenas)
+        store_in_order(words, clocks.WRITING, generation)
+        for state in self._states.values():
+            state.write(generation)
+        at = clocks.STAMPS_AT + generation % clocks.STAMPS * clocks.STAMP_WORDS
+        words[at : at + clocks.STAMP_WORDS] = (
+            generation,
+            position,
+            committed_ns or 0,
+            self._clock_ns(),
+        )
+        store_in_order(words, clocks.PUBLISHED, generation)
+        for state in self._states.values():
+            state.settle(published=True)
+        words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
+        return generation
+
+    def discard(self) -> None:
+        """Forget every change since the last publication."""
+        self._check_open()
+        for state in self._states.values():
+            state.settle(published=False)
+        self._words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
+
+    @property
+    def statistics(self) -> WriterStatistics:
+        """Bytes of the group's arenas, and what was copied."""
+        live = sum(self._arenas.live_bytes.values())
+        total = self._arenas.total_bytes
+        used = sum(self._arenas.used(arena) for arena in self._arenas.arrays)
+        return WriterStatistics(
+            arenas=len(self._arenas.arrays),
+            arena_bytes=total,
+            live_bytes=live,
+            dead_bytes=used - live,
+            appended_rows=self._counts.appended_rows,
+            grown_rows=self._counts.grown_rows,
+            rewritten_rows=self._counts.rewritten_rows,
+            compacted_bytes=self._counts.compacted_bytes,
+        )
+
+    # ---- inside
+
+    def _append(self, state: SeriesState, table: pa.Table, numbers: Numbers) -> int:
+        if not table.num_rows:
+            return 0
+        batch = batch_of(state.shape, table, numbers)
+        with state.all_or_nothing(batch.partitions):
+            append(state, batch, insert_late)
+        return table.num_rows
+
+    def _edit(
+        self, series: Series | str, columns: Any, on: Sequence[str] | None, kind: Edit
+    ) -> int:
+        state = self._checked(series)
+        return edit(state, columns, on, kind, self._partitions)
+
+    def _partitions(self, state: SeriesState, table: pa.Table) -> Numbers:
+        """Partition of each row; new keys are added."""
+        keys, codes = partition_codes(table.select(list(state.shape.key)), table.num_rows)
+        return state.numbers_of(keys)[codes]
+
+    def _checked(self, series: Series | str) -> SeriesState:
+        self._check_open()
+        return self._state(series if isinstance(series, str) else series.name)
+
+    def _state(self, name: str) -> SeriesState:
+        found = self._states.get(name)
+        if found is None:
+            place = self._group.place(name)
+            found = self._states[name] = SeriesState(
+                place, self._arenas, self.generation, self._grown, self._counts
+            )
+        return found
+
+    def _check_open(self) -> None:
+        if self._lock is None:
+            raise ClosedError("this writer is closed", hint="open another: group.writer()")
+        if os.getpid() != self._pid:
+            raise ClosedError(
+                f"this writer belongs to process {self._pid}, from which this one was forked",
+                hint="write there, or open the writer after the fork",
+            )
+
+    def _next_arena(self) -> int:
+        number = int(self._words[clocks.NEXT_ARENA])
+        self._words[clocks.NEXT_ARENA] = number + 1
+        return number
+
+    def _claim(self, nbytes: int) -> None:
+        self._group.budget.claim(nbytes)
+        self._words[clocks.BYTES] += nbytes
+
+    def _give_back(self, nbytes: int) -> None:
+        self._words[clocks.BYTES] -= nbytes
+        self._group.budget.give_back(nbytes)
+
+    def _grown(self, nbytes: int) -> None:
+        self._words[clocks.BYTES] += nbytes
+
+
+def _position(lsn: int | str | None) -> int:
+    if lsn is None or isinstance(lsn, int):
+        return lsn or 0
+    try:
+        high, low = lsn.split("/")
+        return int(high, 16) << 32 | int(low, 16)
+    except ValueError:
+        raise BadParameterError(
+            f"{lsn!r} is no WAL position", hint="give it as '0/1A2B3C8'", parameter="lsn"
+        ) from None
