@@ -130,6 +130,10 @@ _WAYS_OUT = {
     "dense_union": "give each kind of value a column of its own",
     "sparse_union": "give each kind of value a column of its own",
     "dictionary": "cast it to its value type; a block's dictionaries hold numbers, times or text",
+    "string_view": "declare it as large_string",
+    "binary_view": "declare it as large_binary",
+    "list_view": "make it a list: pyarrow.array(column.to_pylist(), pyarrow.list_(...))",
+    "large_list_view": "make it a list: pyarrow.array(column.to_pylist(), pyarrow.list_(...))",
     "fixed_size_binary": "leave the column out; its values have no bytes",
 }
 

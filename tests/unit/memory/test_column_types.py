@@ -70,8 +70,8 @@ def test_a_dictionary_is_its_indices(indices: pa.DataType, values: pa.DataType) 
     ("kind", "way_out"),
     [
         (pa.binary(0), "leave the column out"),
-        (pa.string_view(), "cast it to a number"),
-        (pa.list_view(pa.int8()), "cast it to a number"),
+        (pa.string_view(), "declare it as large_string"),
+        (pa.list_view(pa.int8()), "make it a list"),
         (pa.run_end_encoded(pa.int32(), pa.string()), "run_end_decode"),
         (pa.sparse_union([pa.field("a", pa.int8())]), "a column of its own"),
         (pa.dictionary(pa.int8(), pa.list_(pa.int8())), "cast it to its value type"),

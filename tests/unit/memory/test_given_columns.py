@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.kept_types import kept_table
 
 CATEGORIES = pa.array(["a", None]).dictionary_encode()
 
@@ -115,26 +114,6 @@ def test_extension_types_come_back(memory: UnifiedMemory) -> None:
     assert frame.descriptor.columns[0].type == "fixed_size_binary[16]"
     assert frame.arrow()["id"].type == pa.uuid()
     assert frame.arrow()["id"].chunk(0).storage.equals(storage)
-
-
-def test_texts_and_lists_that_32_bits_do_not_reach_become_large(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("neural_gpu_bus.memory.kept_types.OFFSET_MAX", 3)
-    for values, wide in (
-        (["ab"], pa.large_string()),
-        ([b"ab"], pa.large_binary()),
-        ([[1, 2]], pa.large_list(pa.int64())),
-    ):
-        assert kept_table({"c": pa.chunked_array([values, values])}).schema.types == [wide]
-        assert kept_table({"c": pa.chunked_array([values, values[:0]])}).schema.types != [wide]
-
-
-def test_nan_stays_nan_and_nat_is_null() -> None:
-    table = kept_table({"x": np.array([1.0, np.nan]), "ts": np.array([1, "NaT"], "M8[us]")})
-
-    assert table["x"].null_count == 0
-    assert table["ts"].null_count == 1
 
 
 @pytest.mark.parametrize(
