@@ -134,7 +134,7 @@ class BlockWriter:
             counters.put_bytes += block.nbytes
             self._use.kept.forget(block.name)
             self._kept_for_writing(reservation.file)
-        self._use.tell_all()
+        counters.write_down()
         return frames
 
     def _described(

@@ -65,6 +65,7 @@ class MemoryUse:
             series_bytes=self.series_bytes,
             clock_ns=clock_ns,
         )
+        self._changes_seen = 0
         self.session = open_session(self.folder, self.index)
         self._sweep()
         warn_at_open(self.folder, self.bytes_max)
@@ -135,6 +136,11 @@ class MemoryUse:
 
     def forget_stale(self) -> None:
         """Let go of kept frames that somebody replaced or dropped, so their memory is freed."""
+        changes = self.index.clock.changes
+        if changes == self._changes_seen:
+            return
+        self._changes_seen = changes
+        self.tell_all()
         for name, kept in self.kept.held():
             if self.index.clock.counters[kept.place] != kept.number:
                 raw = self.index.newest(name)

@@ -21,15 +21,22 @@ from neural_gpu_bus.memory.shared_table import SharedTable
 
 #: Names that share a counter only cost each other a look at the index (0.6 us).
 COUNTERS = 8192
+#: Behind them: how often anything was published, dropped or evicted.
+_CHANGES = COUNTERS
 
 
 class NamesClock:
     """The counters of one memory folder. Writing happens under the index's writers' lock."""
 
     def __init__(self, folder: Path) -> None:
-        self._table = SharedTable(folder / "tables" / "names", "<u8", COUNTERS)
+        self._table = SharedTable(folder / "tables" / "names", "<u8", COUNTERS + 8)
         #: The counters themselves. Through a memoryview, an item costs half of numpy's.
         self.counters = memoryview(self._table.records)  # type: ignore[arg-type]
+
+    @property
+    def changes(self) -> int:
+        """Moves on with every change of any name: while it stands, nothing kept is stale."""
+        return self.counters[_CHANGES]
 
     @staticmethod
     def place(name: str) -> int:
@@ -48,7 +55,10 @@ class NamesClock:
         for place in {self.place(name) for name in names}:
             if self.counters[place] & 1:
                 self.counters[place] += 1
+        self.counters[_CHANGES] += 1
 
     def settle(self) -> None:
         """Nobody is publishing now: what is odd was left so by a process that was killed."""
-        self._table.records[:] += self._table.records & 1
+        counters = self._table.records[:COUNTERS]
+        counters += counters & 1
+        self.counters[_CHANGES] += 1

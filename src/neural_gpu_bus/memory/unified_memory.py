@@ -204,7 +204,6 @@ class UnifiedMemory:
 
     def _get_newest(self, name: str) -> Frame:
         use = self._use
-        use.tell_all()
         use.forget_stale()
         clock = use.index.clock
         for _ in range(GET_ATTEMPTS_MAX):
