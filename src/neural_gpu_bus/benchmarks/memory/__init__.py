@@ -14,6 +14,7 @@ from neural_gpu_bus.benchmarks.memory.attaching import attach_first
 from neural_gpu_bus.benchmarks.memory.crowding import in_a_crowd
 from neural_gpu_bus.benchmarks.memory.finding import find_again
 from neural_gpu_bus.benchmarks.memory.ground import FULL, QUICK, MemoryGround, memory_ground
+from neural_gpu_bus.benchmarks.memory.publishing import publish_many
 from neural_gpu_bus.benchmarks.memory.putting import put_large
 from neural_gpu_bus.benchmarks.memory.sharing import share_one
 from neural_gpu_bus.did_you_mean import did_you_mean
@@ -32,6 +33,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
         "find": find_again,
         "attach": attach_first,
         "put": put_large,
+        "publish": publish_many,
         "share": share_one,
         "crowd": in_a_crowd,
     }

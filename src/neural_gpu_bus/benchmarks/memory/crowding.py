@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.benchmarks.memory.answers import Answer, Goal, Line, Part
-from neural_gpu_bus.benchmarks.memory.datasets import made_up
+from neural_gpu_bus.benchmarks.memory.datasets import columns, made_up
 from neural_gpu_bus.benchmarks.memory.ground import MemoryGround
 from neural_gpu_bus.benchmarks.memory.place_ours import ByName
 from neural_gpu_bus.benchmarks.memory.spread import Spread, call_samples, spread
@@ -41,10 +41,10 @@ def in_a_crowd(ground: MemoryGround, closing: ExitStack) -> Answer:
         place.put(key, made_up(1))
     alone = _measured(ground, place, keys)
     ground.watcher.step()
-    for number in range(count):
-        place.put(f"crowd/{number}", _ROW)
-        if number % _STEP == 0:
-            ground.watcher.step()
+    for first in range(0, count, _STEP):
+        numbers = range(first, min(first + _STEP, count))
+        place.memory.put_all({f"crowd/{number}": columns(_ROW) for number in numbers})
+        ground.watcher.step()
     crowded = _measured(ground, place, keys)
     ground.watcher.step()
     parts = [

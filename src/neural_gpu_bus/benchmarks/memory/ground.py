@@ -102,8 +102,9 @@ class MemoryGround:
     missing: Mapping[str, str] = field(default_factory=dict)
 
     def ours(self, part: str) -> ByName:
-        """A memory folder of its own for a question, with a budget of its own."""
-        return ByName(self.folder / part, _store_bytes(self.sizes) * 6)
+        """A memory folder of its own for a question, with the plane's budget or what it takes."""
+        budget = self.plane.settings.memory_limit_bytes
+        return ByName(self.folder / part, max(budget, _store_bytes(self.sizes) * 2))
 
     def lack_of_room(self, needed_bytes: int) -> str:
         """Why that much more shared memory cannot be had; empty where it can."""

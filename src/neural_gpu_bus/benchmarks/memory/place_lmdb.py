@@ -23,7 +23,10 @@ class LmdbValues(Place):
     """One transaction a read, so that each sees what is new, as ours does."""
 
     title: ClassVar[str] = "LMDB value"
-    how: ClassVar[str] = "plain bytes of one matrix; sync=False, writemap=True, get(buffers=True)"
+    how: ClassVar[str] = (
+        "plain bytes of one matrix; sync=False, writemap=True, get(buffers=True), in which py-lmdb "
+        "touches every page"
+    )
     folder: Path
     bytes_max: int
 

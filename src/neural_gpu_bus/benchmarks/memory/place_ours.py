@@ -15,7 +15,10 @@ from neural_gpu_bus.memory import UnifiedMemory
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.memory.datasets import Matrix
-    from neural_gpu_bus.descriptors import BlockDescriptor
+    from neural_gpu_bus.descriptors import BlockDescriptor, Region
+
+#: The whole budget is for datasets: none of them has to go while it is measured.
+_ALL_SHARED: dict[Region, float] = {"shared": 1.0, "gpu": 0.0, "neural": 0.0}
 
 
 @dataclass
@@ -29,7 +32,7 @@ class ByName(Place):
     @cached_property
     def memory(self) -> UnifiedMemory:
         """Opened when first needed, in each process by itself."""
-        return UnifiedMemory(self.folder, self.bytes_max)
+        return UnifiedMemory(self.folder, self.bytes_max, shares=_ALL_SHARED)
 
     def open(self) -> None:
         """Join those who use the folder."""

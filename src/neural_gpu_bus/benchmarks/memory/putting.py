@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MEMCPY_PART = 0.8
 #: Puts before the first one that counts: by then the pages of an older version are used again.
 _WARM_PUTS = 4
-#: Entries of ``put_many`` that the goals compare.
+#: Places of the lines that the goals compare.
 _NEW, _AGAIN, _RESERVED, _COPY = range(4)
 
 
@@ -49,29 +49,32 @@ def put_large(ground: MemoryGround, closing: ExitStack) -> Answer:
     needed = (ground.sizes.put_repeats + 12) * matrix.nbytes
     if lack := ground.lack_of_room(needed):
         return Answer("put", question, [], skipped={"put": lack} | dict(ground.missing))
-    new, again = ground.ours("put-new"), ground.ours("put-again")
-    closing.callback(new.close)
-    closing.callback(again.close)
+    # A memory each: pages are used again within one process, up to a part of its budget.
+    ours = [ground.ours(part) for part in ("put-new", "put-again", "put-in-place")]
+    for memory in ours:
+        closing.callback(memory.close)
     steps = [
-        *_our_steps(new, again, matrix),
+        *_our_steps(ours, matrix),
         Step("one copy, pages there", "limit", _copier(ground, matrix)),
         *[_rival_step(place, matrix) for place in ground.rivals.values()],
     ]
-    _check_equal([new, again, *ground.rivals.values()], matrix)
+    _check_equal([*ours, *ground.rivals.values()], matrix)
     lines = list(in_turns(ground, steps))
     for place in ground.rivals.values():
         place.drop("put")
     return Answer("put", question, [Part("", lines)], _goals(lines), _notes(), dict(ground.missing))
 
 
-def _our_steps(new: ByName, again: ByName, matrix: Matrix) -> list[Step]:
-    for _ in range(_WARM_PUTS):
-        again.put("put", matrix)
+def _our_steps(ours: Sequence[ByName], matrix: Matrix) -> list[Step]:
+    new, again, in_place = ours
     schema = pa.schema([(name, pa.float64()) for name in NAMES])
 
     def reserve_and_seal(_turn: int) -> None:
-        again.memory.reserve(schema, matrix.shape[1]).seal("reserved")
+        in_place.memory.reserve(schema, matrix.shape[1], cleared=False).seal("put")
 
+    for turn in range(_WARM_PUTS):
+        again.put("put", matrix)
+        reserve_and_seal(turn)
     return [
         Step("put, new pages", "ours", lambda turn: new.put(f"put/{turn}", matrix)),
         Step("put, pages used again", "ours", lambda _turn: again.put("put", matrix)),

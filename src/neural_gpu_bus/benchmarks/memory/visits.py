@@ -57,7 +57,7 @@ def visit(place: Place, errand: Errand) -> list[Look]:
     """In the other process: find, time, then compare what was found."""
     place.open()
     held = [place.columns(place.find(errand.warm))]  # held, as one who works with it does
-    looks = []
+    times = []
     for key in errand.keys:
         started_ns = time.perf_counter_ns()
         found = place.find(key)
@@ -65,5 +65,5 @@ def visit(place: Place, errand: Errand) -> list[Look]:
         columns = place.columns(found)
         ended_ns = time.perf_counter_ns()
         held += [found, columns]
-        looks.append(Look(found_ns - started_ns, ended_ns - found_ns, sums(columns)))
-    return looks
+        times.append((found_ns - started_ns, ended_ns - found_ns, columns))
+    return [Look(find_ns, columns_ns, sums(columns)) for find_ns, columns_ns, columns in times]
