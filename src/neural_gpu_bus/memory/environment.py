@@ -23,6 +23,7 @@ import lmdb
 
 from neural_gpu_bus.errors import HostError
 from neural_gpu_bus.memory.folder import memory_full
+from neural_gpu_bus.memory.writers_turn import WritersTurn
 
 #: Room for the index: about 400,000 datasets of ten columns. The file grows only as it is used.
 INDEX_BYTES_MAX = 1 << 30
@@ -49,6 +50,7 @@ class Environment:
         self._users = 0
         self._lmdb: lmdb.Environment | None = None
         self._databases: dict[str, Any] = {}
+        self._turn = WritersTurn(folder)
 
     def enter(self) -> lmdb.Environment:
         """Use it until ``leave``; opens it where a fork or nobody yet has."""
@@ -83,9 +85,10 @@ class Environment:
     def writing(self) -> Iterator[lmdb.Transaction]:
         """The one transaction of the folder that writes; others wait.
 
-        Raises SharedMemoryFullError where there is no room for what was written.
+        Raises SharedMemoryFullError where there is no room for what was written, HostError where
+        another has been writing for too long.
         """
-        with lmdb_told(self.folder):
+        with lmdb_told(self.folder), self._turn.taken():
             environment = self.enter()
             try:
                 with environment.begin(write=True) as transaction:
@@ -97,6 +100,7 @@ class Environment:
         """After the last use."""
         with self._lock:
             self._close()
+            self._turn.close()
 
     def close_for_fork(self) -> None:
         """Hold all uses back until ``forked``; without a wait that a stuck thread could make long.
@@ -121,6 +125,7 @@ class Environment:
         """The parent's threads are not here, nor what they use."""
         self._lock = threading.Lock()
         self._users = 0
+        self._turn.forked_in_child()
 
     def _open(self) -> None:
         with lmdb_told(self.folder):
