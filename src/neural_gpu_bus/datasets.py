@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.descriptors import Region
     from neural_gpu_bus.memory import BlockReservation
+    from neural_gpu_bus.memory.series import Series
+    from neural_gpu_bus.memory.series.writer import SeriesWriter
     from neural_gpu_bus.settings import Settings
 
 
@@ -114,6 +116,35 @@ class Datasets:
     def drop(self: Plane, name: str) -> None:
         """Forget a dataset; views of it live on."""
         self.memory.drop(name)
+
+    def series(
+        self: Plane,
+        name: str,
+        schema: pa.Schema | None = None,
+        key: Sequence[str] = (),
+        order_by: str | None = None,
+        *,
+        group: str | None = None,
+    ) -> Series:
+        """A table that grows, split by ``key`` into partitions; with a schema made if need be.
+
+        ``series.last(10_000, instrument_id="AAPL")`` is a slice of that partition without a copy.
+        Rows stand in the order of the column ``order_by``, those that come late too. ``group``:
+        series that one writer publishes in one step; by default each is a group of its own. Raises
+        DatasetNotFoundError without a schema, BadParameterError for another one than it has.
+        """
+        return self.memory.growing.series(name, schema, key, order_by, group)
+
+    def write_series(self: Plane, group: str) -> SeriesWriter:
+        """The one writer of a group of series: changes to many partitions, visible in one step.
+
+        Raises SeriesBusyError naming the process that writes it now.
+        """
+        return self.memory.growing.writer(group)
+
+    def drop_series(self: Plane, group: str) -> None:
+        """Remove a group with all its series; views of them live on."""
+        self.memory.growing.drop(group)
 
     def names(self: Plane) -> Sequence[str]:
         """Names of all datasets, sorted."""

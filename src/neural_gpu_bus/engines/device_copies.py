@@ -69,8 +69,7 @@ class DeviceCopies:
 
     def behind(self, backend: ArrayBackend) -> ArrayBackend:
         """That backend, with ``from_numpy`` through these copies where its memory is its own."""
-        unified: bool = getattr(backend, "unified", True)
-        return backend if unified else BackendWithCopies(backend, self)
+        return backend if backend.unified else BackendWithCopies(backend, self)
 
     def find_or_send(self, backend: ArrayBackend, array: Array) -> Any:
         """The array on the device: the copy kept, or a new one."""
@@ -143,6 +142,7 @@ class BackendWithCopies:
         self._backend, self._copies = backend, copies
         self.name, self.device = backend.name, backend.device
         self.accelerated, self.float_type = backend.accelerated, backend.float_type
+        self.unified = backend.unified
         self.xp: Any = backend.xp
         self.to_numpy, self.sort = backend.to_numpy, backend.sort
         self.active, self.wait_ready = backend.active, backend.wait_ready

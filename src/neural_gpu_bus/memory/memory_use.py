@@ -20,6 +20,7 @@ from neural_gpu_bus.memory.occupancy import Occupancy
 from neural_gpu_bus.memory.own_session import close_session, open_session, session_after_fork
 from neural_gpu_bus.memory.page_reuse import PageReuse
 from neural_gpu_bus.memory.regions import region_budgets
+from neural_gpu_bus.memory.series import series_bytes
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import BlockDescriptor, Region
@@ -73,7 +74,7 @@ class MemoryUse:
 
     def series_bytes(self) -> int:
         """Bytes of all growing columns."""
-        return 0
+        return series_bytes(self.folder / "series")
 
     def _sweep(self) -> None:
         """Take away what dead processes left; mend what one killed while publishing left."""
@@ -90,7 +91,7 @@ class MemoryUse:
         """Take away the files of blocks that nobody can find any more; views live on."""
         for block in gone:
             path = self.folder / block.path
-            if not self.reuse.recycle(block.uuid, path, self.session.corner.path):
+            if not self.reuse.recycle(block, path, self.session.corner.path):
                 folders.remove(path)
 
     def give_back(self, region: Region, nbytes: int) -> None:

@@ -21,6 +21,7 @@ from neural_gpu_bus.memory.arrow_layout import plan_block
 from neural_gpu_bus.memory.block_writer import BlockWriter
 from neural_gpu_bus.memory.eviction import DEFAULT_POLICY
 from neural_gpu_bus.memory.frame import Frame, attach_frame
+from neural_gpu_bus.memory.growing import GrowingColumns
 from neural_gpu_bus.memory.index import decode
 from neural_gpu_bus.memory.kept_frames import HITS_TOLD_AT
 from neural_gpu_bus.memory.known import known_facts, known_statistics
@@ -62,6 +63,8 @@ class UnifiedMemory:
             folder, bytes_max, shares=shares, group=group, policy=policy, clock_ns=clock_ns
         )
         self._writer = BlockWriter(self._use)
+        #: Tables that grow.
+        self.growing = GrowingColumns(self._use)
         # Bound once, for the half microsecond in which ``get`` has to answer.
         self._get_kept = self._use.kept.get
 

@@ -149,11 +149,15 @@ def array(
 ) -> dict[str, Any]:
     """The same over whole arrays: shifted sums, and recursions as matrix products.
 
-    Prices are taken relative to the first close, which keeps float32 devices useful.
+    Prices are taken relative to the first close, which keeps float32 devices useful. A device that
+    has float64 takes them itself: then a column that it has from an earlier job need not be sent.
     """
     first = arrays["close"][0]
     close, high, low = (
-        backend.from_numpy(arrays[name] - first) for name in ("close", "high", "low")
+        backend.from_numpy(arrays[name]) - first
+        if backend.float_type == "float64"
+        else backend.from_numpy(arrays[name] - first)
+        for name in ("close", "high", "low")
     )
     series = _Series(backend, len(arrays["close"]))
     out = {**_averages(series, close, float(first), params), **_macd(series, close, params)}

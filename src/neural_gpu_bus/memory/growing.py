@@ -1,0 +1,78 @@
+"""Growing columns of a memory folder: groups of series, opened once a process, in its budget."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.memory.mapping import FileMapping
+from neural_gpu_bus.memory.maps import Kind
+from neural_gpu_bus.memory.own_session import list_mapping
+from neural_gpu_bus.memory.series import Series, SeriesGroup
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from neural_gpu_bus.memory.memory_use import MemoryUse
+    from neural_gpu_bus.memory.series.writer import SeriesWriter
+
+
+class GrowingColumns:
+    """The series of one memory folder; their bytes count in the region ``shared``."""
+
+    def __init__(self, use: MemoryUse) -> None:
+        self._use = use
+        self._folder = use.folder / "series"
+        self._opening = threading.Lock()
+        self._groups: dict[str, SeriesGroup] = {}
+
+    def series(
+        self,
+        name: str,
+        schema: pa.Schema | None,
+        key: Sequence[str],
+        order_by: str | None,
+        group: str | None,
+    ) -> Series:
+        """See ``Datasets.series``."""
+        if schema is None:
+            return self._group(group or name, make=False).series(name)
+        return self._group(group or name, make=True).series(name, schema, key, order_by)
+
+    def writer(self, group: str) -> SeriesWriter:
+        """The one writer of a group. Raises SeriesBusyError, DatasetNotFoundError."""
+        return self._group(group, make=False).writer(self._use.clock_ns)
+
+    def drop(self, group: str) -> None:
+        """Remove a group with all its series; frames live on."""
+        self._group(group, make=False).drop()
+        with self._opening:
+            self._groups.pop(group, None)
+
+    def claim(self, nbytes: int) -> None:
+        """Room for so many bytes more, or SharedMemoryFullError; see ``series.Budget``."""
+        use = self._use
+        with use.occupancy.claimed(use.session, "shared", nbytes, use.remove, use.release_kept):
+            pass
+        use.give_back("shared", nbytes)  # from here on the group counts them
+
+    def give_back(self, nbytes: int) -> None:
+        """Nothing to do: what a group holds is read from the group."""
+
+    def _group(self, name: str, *, make: bool) -> SeriesGroup:
+        with self._opening:
+            found = self._groups.get(name)
+            if found is None or not found.folder.exists():
+                opened = SeriesGroup.create if make else SeriesGroup.open
+                found = opened(self._folder, name, budget=self, maker=self._mapped)
+                self._groups[name] = found
+            return found
+
+    def _mapped(self, descriptor: int, nbytes: int, name: str) -> FileMapping:
+        """A file of a series, on the list of what this process maps."""
+        uuid = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        listed = list_mapping(self._use.folder, uuid, nbytes, Kind.SERIES)
+        end = None if listed is None else listed.end
+        return FileMapping(descriptor, nbytes, at_end=end)
