@@ -17,6 +17,7 @@ import redis
 
 from made_up_market import write_market
 from neural_gpu_bus import embedded
+from neural_gpu_bus.benchmarks.memory import QUESTIONS
 from neural_gpu_bus.embedded.handover import to_environment
 from neural_gpu_bus.plane import DataPlane
 from neural_gpu_bus.settings import Settings
@@ -186,3 +187,38 @@ def test_an_unknown_case_is_refused_with_the_nearest(ngb: Ngb) -> None:
 
     assert done.returncode == 2
     assert "did you mean 'read'?" in done.stderr
+
+
+def test_quick_bench_of_memory_asks_what_it_is_asked(
+    ngb: Ngb, home_settings: Settings, tmp_path: Path
+) -> None:
+    figures = tmp_path / "memory.json"
+    wanted = ("share", "publish", "crowd")
+    chosen = [word for name in wanted for word in ("--only", name)]
+
+    done = ngb("bench", "memory", "--quick", *chosen, "--json", figures, COLUMNS=80)
+
+    assert done.returncode == 0, done.stderr
+    answers = {answer["name"]: answer for answer in json.loads(figures.read_bytes())["answers"]}
+    assert set(answers) == set(wanted)
+    assert [goal["wanted"] for goal in answers["crowd"]["goals"]] == [
+        "find: no slower",
+        "attach: no slower",
+        "put of one row: no slower",
+    ]
+    assert "append and publish" in done.stdout
+    assert "these are no figures" in done.stdout
+    assert Left.behind(home_settings).datasets == []
+    assert not list(embedded.memory_folder(home_settings).parent.glob("ngb-bench-*"))
+
+
+@pytest.mark.soak
+def test_quick_bench_of_memory_beside_all_rivals(ngb: Ngb, tmp_path: Path) -> None:
+    figures = tmp_path / "memory.json"
+
+    done = ngb("bench", "memory", "--quick", "--json", figures)
+
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(figures.read_bytes())["answers"]
+    assert [answer["name"] for answer in answers] == [*QUESTIONS]
+    assert "plane.get(name)" in done.stdout

@@ -56,6 +56,7 @@ class Sizes:
     put_bytes: int
     put_repeats: int
     shared_bytes: int
+    shared_processes: int
     crowd_datasets: int
     publish_repeats: int
 
@@ -71,6 +72,7 @@ FULL = Sizes(
     put_bytes=40 * MB,
     put_repeats=15,
     shared_bytes=1000 * MB,
+    shared_processes=8,
     crowd_datasets=100_000,
     publish_repeats=500,
 )
@@ -81,6 +83,7 @@ QUICK = Sizes(
     put_bytes=4 * MB,
     put_repeats=3,
     shared_bytes=20 * MB,
+    shared_processes=3,
     crowd_datasets=500,
     publish_repeats=20,
 )
@@ -126,7 +129,7 @@ def memory_ground(
 ) -> Iterator[MemoryGround]:
     """Open every rival that is there, Ray only where it is wanted; take all away at the end."""
     with ExitStack() as closing:
-        folder = closing.enter_context(_scratch(plane.addresses.memory_folder.parent))
+        folder = closing.enter_context(scratch(plane.addresses.memory_folder.parent))
         missing = (
             {} if ray else {"Ray": "not started: these questions are not for it"}
         ) | _missing()
@@ -162,7 +165,7 @@ def _missing() -> dict[str, str]:
 
 
 @contextmanager
-def _scratch(beside: Path) -> Iterator[Path]:
+def scratch(beside: Path) -> Iterator[Path]:
     """A folder in shared memory; those of runs that were killed are removed as well."""
     for entry in beside.iterdir():
         found = _MADE.fullmatch(entry.name)

@@ -38,9 +38,10 @@ _PAUSE_S = 500e-6
 _PUBLISH_S, _VISIBLE_S = 300e-6, 100e-6
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
+    """A row in another process's hands."""
+
     generation: int
-    #: With the row in hand.
     seen_ns: int
     close: float
 
@@ -70,11 +71,11 @@ def publish_many(ground: MemoryGround, closing: ExitStack) -> Answer:
     closing.callback(reader.kill)
     _told(ours)
     times = _written(ground, group, last, ours)
-    looks: list[_Look] = _told(ours)
+    looks: list[Look] = _told(ours)
     reader.join(VISIT_S_MAX)
     expected = {"close": [float(look.generation) for look in looks]}
     check("publish", "the reader's last row", expected, {"close": [look.close for look in looks]})
-    visible = _visible(looks, times.published)[_WARM:]
+    visible = visible_ns(looks, times.published)[_WARM:]
     lines = [
         Line("append and publish", "ours", spread(times.append_publish)),
         Line("the same columns copied", "limit", spread(times.copy)),
@@ -97,7 +98,7 @@ def publish_many(ground: MemoryGround, closing: ExitStack) -> Answer:
     )
 
 
-def _visible(looks: Sequence[_Look], published_ns: Sequence[int]) -> list[int]:
+def visible_ns(looks: Sequence[Look], published_ns: Sequence[int]) -> list[int]:
     """One that was not seen, because the next came first, was seen with the next."""
     seen = iter(looks)
     look = next(seen)
@@ -159,15 +160,15 @@ def _watch(folder: Path, last: int, pipe: Connection) -> None:
     pipe.send(_polled(series, last, time.perf_counter_ns, pipe))
 
 
-def _polled(series: Any, last: int, clock_ns: ClockNs, pipe: Connection) -> list[_Look]:
-    looks: list[_Look] = []
+def _polled(series: Any, last: int, clock_ns: ClockNs, pipe: Connection) -> list[Look]:
+    looks: list[Look] = []
     generation, deadline_ns = 0, clock_ns() + int(VISIT_S_MAX * 1e9)
     while generation < last and clock_ns() < deadline_ns:
         found = series.generation
         if found != generation:
             frame = series.last(1, instrument=found % _PARTITIONS)
             close = float(frame["close"][-1])
-            looks.append(_Look(found, clock_ns(), close))
+            looks.append(Look(found, clock_ns(), close))
             if not generation:
                 pipe.send("seen")
             generation = found

@@ -1,4 +1,4 @@
-"""Question: how much memory do eight processes take that read one dataset?"""
+"""Question: how much memory do several processes take that read one dataset?"""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from neural_gpu_bus.benchmarks.memory.visits import VISIT_S_MAX, fresh
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.memory.place import Place
 
-_PROCESSES = 8
 _KEY, _WARM = "shared", "warm"
 #: Issue 3: 8 processes over one dataset of 1 GB in 1.05 GB.
 _TIMES_MAX = 1.05
-#: Those that hand out copies fill memory eight times; a tenth of the size says as much of them.
+#: Those that hand out copies fill memory many times; a tenth of the size says as much of them.
 _COPIES_PART = 10
 _COPYING = ("Redis", "ArcticDB")
 _SMAPS = Path("/proc/self/smaps")
@@ -30,8 +29,8 @@ _SMAPS = Path("/proc/self/smaps")
 
 def share_one(ground: MemoryGround, _closing: ExitStack) -> Answer:
     """Proportional set sizes of all, once each has read every byte."""
-    size = ground.sizes.shared_bytes
-    question = f"{_PROCESSES} processes that have read one dataset of {size / 1e9:g} GB"
+    size, processes = ground.sizes.shared_bytes, ground.sizes.shared_processes
+    question = f"{processes} processes that have read one dataset of {size / 1e9:g} GB"
     skipped = dict(ground.missing)
     lack = "" if _SMAPS.exists() else "this host does not tell proportional set sizes (Linux does)"
     lack = lack or ground.lack_of_room(3 * size)
@@ -44,7 +43,7 @@ def share_one(ground: MemoryGround, _closing: ExitStack) -> Answer:
     ground.watcher.step()
     for name in places:
         part = _COPIES_PART if name in _COPYING else 1
-        shares.append(_rival(ground.rivals[name], size // part))
+        shares.append(_rival(ground.rivals[name], size // part, processes))
         ground.watcher.step()
     total = shares[0].mapped + shares[0].private
     goal = Goal(f"together under {_TIMES_MAX} times its size", f"{total:.3f}", total < _TIMES_MAX)
@@ -62,8 +61,8 @@ def _ours(ground: MemoryGround) -> Share:
     writer = fresh().Process(target=_write, args=(place, ground.sizes.shared_bytes))
     writer.start()
     writer.join(VISIT_S_MAX)
-    expected = sums(columns(made_up(ground.sizes.shared_bytes)))
-    return _measured(place, "ours", ground.sizes.shared_bytes, expected)
+    sizes = ground.sizes.shared_bytes, ground.sizes.shared_processes
+    return _measured(place, "ours", sizes, sums(columns(made_up(sizes[0]))))
 
 
 def _write(place: ByName, nbytes: int) -> None:
@@ -72,21 +71,22 @@ def _write(place: ByName, nbytes: int) -> None:
     place.close()
 
 
-def _rival(place: Place, nbytes: int) -> Share:
+def _rival(place: Place, nbytes: int, processes: int) -> Share:
     matrix = made_up(nbytes)
     place.put(_WARM, made_up(1))
     place.put(_KEY, matrix)
     expected = sums(columns(matrix))
     del matrix
     try:
-        return _measured(place, "rival", nbytes, expected)
+        return _measured(place, "rival", (nbytes, processes), expected)
     finally:
         place.drop(_WARM)
         place.drop(_KEY)
 
 
-def _measured(place: Place, kind: Any, nbytes: int, expected: Any) -> Share:
-    readers = [_Reader.start(place) for _ in range(_PROCESSES)]
+def _measured(place: Place, kind: Any, sizes: tuple[int, int], expected: Any) -> Share:
+    nbytes, processes = sizes
+    readers = [_Reader.start(place) for _ in range(processes)]
     try:
         for reader in readers:
             check("share", place.title, expected, reader.answer())
