@@ -31,6 +31,8 @@ VERSIONS_KEPT = 2
 EVICTED_KEPT_MAX = 10_000
 
 _COUNT = struct.Struct(">Q")
+#: Beginnings of the keys of totals; a region follows.
+_BYTES, _NAMES = b"bytes/", b"names/"
 
 _decode = msgspec.msgpack.Decoder(BlockDescriptor).decode
 _decode_evicted = msgspec.msgpack.Decoder(EvictedDataset).decode
@@ -133,8 +135,15 @@ class Index:
 
     def named_bytes(self, region: Region) -> int:
         """Bytes of all versions of the datasets of a region."""
+        return self._fact(_BYTES + region.encode())
+
+    def datasets(self, region: Region) -> int:
+        """Names whose newest block lies in a region."""
+        return self._fact(_NAMES + region.encode())
+
+    def _fact(self, key: bytes) -> int:
         with self._store.reading() as transaction:
-            raw = transaction.get(_total_key(region), db=self._store["facts"])
+            raw = transaction.get(key, db=self._store["facts"])
         return _COUNT.unpack(raw)[0] if raw else 0
 
     def has_block(self, uuid: bytes) -> bool:
@@ -168,6 +177,7 @@ class Index:
         last, hits, pinned = 0, 0, False
         if before is not None:
             old = _decode(before)
+            self._count(transaction, _NAMES, old.region, -1)
             last, hits, pinned = old.version, self.ledger.hits(old), self.ledger.is_pinned(old)
             self.ledger.pin(old, pinned=False)
             transaction.put(_versioned(block.name, last), before, db=self._store["older"])
@@ -185,7 +195,8 @@ class Index:
         transaction.put(
             _owner_key(block.uuid), _encode((block.name, last + 1)), db=self._store["owners"]
         )
-        self._count(transaction, block.region, block.nbytes)
+        self._count(transaction, _BYTES, block.region, block.nbytes)
+        self._count(transaction, _NAMES, block.region, 1)
 
     def drop(self, name: str, *, newest_uuid: str = "") -> list[BlockDescriptor]:
         """Forget every version of a name; the blocks that are gone, none for an unknown name.
@@ -248,6 +259,7 @@ class Index:
         """All versions of a name that has a newest."""
         transaction = change.transaction
         newest = _decode(transaction.pop(name.encode(), db=self._store["newest"]) or b"")
+        self._count(transaction, _NAMES, newest.region, -1)
         self._forget(change, newest)
         for version in range(newest.version - VERSIONS_KEPT + 1, newest.version):
             self._remove_older(change, name, version)
@@ -261,7 +273,7 @@ class Index:
         """This block is in no database of names any more, nor what was made of it."""
         transaction = change.transaction
         transaction.delete(_owner_key(block.uuid), db=self._store["owners"])
-        self._count(transaction, block.region, -block.nbytes)
+        self._count(transaction, _BYTES, block.region, -block.nbytes)
         change.gone.append(block)
         derived = f"{TENSOR_NAMES}{block.uuid}/".encode()
         for key, _ in list(_from(transaction.cursor(self._store["newest"]), derived)):
@@ -318,8 +330,10 @@ class Index:
         self.clock.begin([name])
         change.names.append(name)
 
-    def _count(self, transaction: lmdb.Transaction, region: Region, change: int) -> None:
-        key = _total_key(region)
+    def _count(
+        self, transaction: lmdb.Transaction, what: bytes, region: Region, change: int
+    ) -> None:
+        key = what + region.encode()
         raw = transaction.get(key, db=self._store["facts"])
         total = (_COUNT.unpack(raw)[0] if raw else 0) + change
         transaction.put(key, _COUNT.pack(total), db=self._store["facts"])
@@ -347,7 +361,3 @@ def _versioned(name: str, version: int) -> bytes:
 def _owner_key(uuid: str) -> bytes:
     """As the records have it: the first half."""
     return bytes.fromhex(uuid[:16])
-
-
-def _total_key(region: Region) -> bytes:
-    return b"bytes/" + region.encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.descriptors import MemoryStatistics
@@ -26,7 +25,6 @@ def known_statistics(use: MemoryUse) -> MemoryStatistics:
     names, blocks = use.index.totals()
     sums = use.session.processes.sums()
     processes, mapped = process_statistics(use.folder, use.session.processes.records())
-    datasets = Counter(block.region for block in use.index.blocks())
     used = {region: use.occupancy.used_bytes(use.session, region) for region in use.budgets}
     return MemoryStatistics(
         folder=str(use.folder),
@@ -43,7 +41,7 @@ def known_statistics(use: MemoryUse) -> MemoryStatistics:
                 region,
                 bytes_max=bytes_max,
                 bytes_used=used[region],
-                datasets=datasets[region],
+                datasets=use.index.datasets(region),
             )
             for region, bytes_max in use.budgets.items()
         ),

@@ -82,7 +82,7 @@ class MemoryUse:
             living, dead = folders.sweep_sessions(self.folder)
             self.session.processes.fold_dead(living)
             # Looking at every dataset takes 3 us each: after a death, and for the first to come.
-            if dead or len(living) == 1:
+            if dead or (len(living) == 1 and self.session.users == 1):
                 folders.sweep_datasets(self.folder, self.index.settle())
 
     # ---- blocks that go

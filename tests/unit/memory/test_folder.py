@@ -54,7 +54,8 @@ def test_a_dataset_without_an_entry_is_swept_and_foreign_files_are_not(
     orphan.touch()
     foreign = memory.folder / "datasets" / "notes.txt"
     foreign.touch()
-    UnifiedMemory(memory.folder, 1 << 20).close()
+    memory.close()
+    UnifiedMemory(memory.folder, 1 << 20).close()  # the first to come looks at every file
 
     assert not orphan.exists()
     assert foreign.exists()

@@ -130,6 +130,7 @@ def test_several_names_are_published_in_one_step(index: Index) -> None:
 
     assert [(block.name, block.version) for block in published] == [("a", 1), ("b", 1)]
     assert (index.named_bytes("shared"), index.named_bytes("gpu")) == (100, 100)
+    assert (index.datasets("shared"), index.datasets("gpu")) == (1, 1)
 
     def fail() -> None:
         raise OSError("the second file is gone")
@@ -203,6 +204,7 @@ def test_eviction_takes_the_name_and_leaves_word_of_it(index: Index) -> None:
     told = index.evicted("a")
     assert told is not None
     assert (told.version, told.nbytes, told.policy) == (2, 50, "lru")
+    assert index.datasets("shared") == 1
     assert index.evicted("b") is None
     assert _publish(index, _block("a"))[0][0].version == 3  # versions go on
     assert index.evicted("a") is None
