@@ -81,11 +81,11 @@ def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
     import pyarrow as pa
 
     kind: Any = column.type
-    temporal: bool = pa.types.is_temporal(kind)
+    temporal: bool = pa.types.is_temporal(kind) and not pa.types.is_interval(kind)
     if not temporal:
         try:
             values = column.to_pylist()
-        except (ValueError, OverflowError, LookupError):  # times within, see frame_columns.objects
+        except (ValueError, OverflowError, LookupError, NotImplementedError):  # times within, see frame_columns.objects
             return ["?"] * len(column)
         return [_short(value, _VALUE_CHARACTERS_MAX) for value in values]
     # By Arrow: Python's dates end at the years 1 and 9999. In UTC: no table of zones is needed.

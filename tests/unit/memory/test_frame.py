@@ -255,3 +255,9 @@ def test_the_repr_of_many_columns_and_of_no_rows_is_short(memory: UnifiedMemory)
     assert lines[0].startswith("Frame without a name: 0 rows x 100 columns")
     assert lines[-1] == "  ... and 70 more columns"
     assert len(lines) == 32
+
+
+def test_intervals_are_told(memory: UnifiedMemory) -> None:
+    spans = pa.array([pa.MonthDayNano([1, 2, 3]), None], pa.month_day_nano_interval())
+
+    assert "days=2" in repr(memory.share(pa.table({"span": spans})))
