@@ -58,10 +58,9 @@ def edit(
             found = _edit_partition(state, partition, stored, rows, on, kind)
             changed += found
             if kind == "upsert" and not found:
-                without.append(rows)
+                without.append(rows[_last_of_each(stored.take(rows), on)])
         if without:
-            rows = np.concatenate(without)
-            kept = rows if not on else rows[_last_of_each(stored.take(rows), on)]
+            kept = np.concatenate(without)
             _append_rows(state, stored.select(list(shape.by_name)).take(kept), numbers[kept])
     return changed
 
