@@ -4,8 +4,11 @@ it costs.
 Who wrote a block keeps his writable mapping of it. When he drops the block, the file leaves its
 place, so that nobody can open it any more, and the kernel is asked for a write lease: it grants one
 only where no other open file and no other mapping exists in any process (fcntl(2), F_SETLEASE).
-Then nobody can see the pages change, and the next block of about that size takes them. macOS has no
-leases: there every block is new.
+Then nobody can see the pages change, and the next block of about that size takes them. Whoever
+looked the file up just before it moved may still be about to open it. He compares the uuid after he
+has opened it, so the uuid is wiped when the block is dropped, and the kernel is asked again when
+the pages are taken: either he is seen then, or he sees that the block is gone. macOS has no leases:
+there every block is new.
 """
 
 from __future__ import annotations
@@ -17,8 +20,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.mapping import FileMapping
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.descriptors import BlockDescriptor
 
 #: Below it new pages cost less than the trouble.
 REUSED_BYTES_MIN = 256 << 10
@@ -43,6 +50,11 @@ class WrittenFile:
     def capacity_bytes(self) -> int:
         """Bytes that are mapped, and there."""
         return self.mapping.nbytes
+
+    def wipe_identity(self, block: BlockDescriptor) -> None:
+        """From now on it is no block that anybody could take it for."""
+        uuid_bytes = len(block.uuid)
+        self.mapping.array()[block.uuid_at : block.uuid_at + uuid_bytes] = 0
 
     def close(self) -> None:
         """Let go of it."""
@@ -71,16 +83,16 @@ class PageReuse:
             while len(self._kept) > KEPT_MAX or self._bytes() > self._bytes_max:
                 self._let_go(self._kept[0])
 
-    def recycle(self, uuid: str, path: Path, corner: Path) -> bool:
+    def recycle(self, block: BlockDescriptor, path: Path, corner: Path) -> bool:
         """Keep the pages of a dropped block for the next one; False where others may have them.
 
         Where it can, the file has left ``path`` for this process's ``corner``.
         """
         with self._lock:
-            written = next((kept for kept in self._kept if kept.uuid == uuid), None)
+            written = next((kept for kept in self._kept if kept.uuid == block.uuid), None)
             if written is None or written.spare:
                 return False
-            away = corner / f"{uuid}.spare"
+            away = corner / f"{block.uuid}.spare"
             try:
                 path.rename(away)
             except FileNotFoundError:
@@ -91,6 +103,7 @@ class PageReuse:
                 self._let_go(written)
                 away.unlink(missing_ok=True)
                 return True
+            written.wipe_identity(block)
             written.spare = True
             self._counted(written.capacity_bytes)
             return True
@@ -107,13 +120,14 @@ class PageReuse:
                 for kept in self._kept
                 if kept.spare and nbytes <= kept.capacity_bytes <= nbytes * _LARGER_MAX
             ]
-            if not fits:
-                return None
-            best = min(fits, key=lambda kept: kept.capacity_bytes)
-            self._kept.remove(best)
-            self._counted(-best.capacity_bytes)
-            best.spare = False
-            return best
+            for best in sorted(fits, key=lambda kept: kept.capacity_bytes):
+                if _nobody_else_has(best.file):
+                    self._kept.remove(best)
+                    self._counted(-best.capacity_bytes)
+                    best.spare = False
+                    return best
+                self._let_go(best)
+            return None
 
     def clear(self) -> None:
         """Let go of everything: memory is short, or the process leaves."""

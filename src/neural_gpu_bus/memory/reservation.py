@@ -140,10 +140,8 @@ class BlockReservation:
     def _release(self) -> None:
         if self._bytes is None:
             return
-        for array in self._arrays.values():
-            array.flags.writeable = False
-        self._arrays.clear()
-        whole = weakref.ref(self._bytes)
+        _end_writing(self._arrays)
+        whole = weakref.ref(_whole(self._bytes))
         self._bytes = None
         # An array that somebody kept shows these pages for as long as it lives.
         self.file.exposed = whole() is not None
@@ -238,6 +236,17 @@ class BlockReservation:
         elif kind.fixed_width:
             filler = np.zeros((), kind.raw)  # fixed-size binary takes no plain 0
             self.values(name)[nulls] = np.nan if kind.null == "nan" else filler
+
+
+def _end_writing(arrays: dict[tuple[str, str], Array]) -> None:
+    for array in arrays.values():
+        array.flags.writeable = False
+    arrays.clear()
+
+
+def _whole(array: Array) -> Array:
+    """What every array made of this one refers to: numpy has no chains of views."""
+    return array if array.base is None or not hasattr(array.base, "base") else _whole(array.base)
 
 
 def _has_none(column: PlannedColumn, part: str, way_out: str) -> BadParameterError:
