@@ -18,7 +18,7 @@ from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.memory.series import SeriesGroup, compaction
 from plain_series import KEY, SCHEMA, PlainSeries, Row, as_columns
 
-EPOCH = datetime(2024, 1, 1)
+EPOCH = datetime(2024, 1, 1)  # noqa: DTZ001  as Arrow gives a column without a zone
 
 ROWS = st.lists(
     st.fixed_dictionaries(
