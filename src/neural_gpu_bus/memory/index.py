@@ -54,6 +54,9 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        #: Told the region and bytes of each block that goes, before nobody can find it any more:
+        #: it takes memory until its file is gone.
+        self.leaving: Callable[[Region, int], object] = lambda _region, _nbytes: None
         self._store = open_environment(folder)
         try:
             with self._store.writing():  # one process makes the tables
@@ -311,6 +314,7 @@ class Index:
     def _changing(self, names: Sequence[str]) -> Iterator[_Change]:
         """One transaction, and the counters of its names around it."""
         change: _Change | None = None
+        leaving: list[BlockDescriptor] = []
         committed = False
         try:
             with self._store.writing() as transaction:
@@ -318,13 +322,21 @@ class Index:
                 for name in names:
                     self._touch(change, name)
                 yield change
+                leaving = change.gone
+                self._count_leaving(leaving, 1)
             committed = True
         finally:
+            if not committed:
+                self._count_leaving(leaving, -1)
             if change is not None and change.names:
                 with self._store.writing():
                     self.clock.end(change.names)
                     for block in change.gone if committed else change.added:
                         self.ledger.remove(block)
+
+    def _count_leaving(self, blocks: Iterable[BlockDescriptor], sign: int) -> None:
+        for block in blocks:
+            self.leaving(block.region, sign * block.nbytes)
 
     def _touch(self, change: _Change, name: str) -> None:
         self.clock.begin([name])

@@ -68,6 +68,7 @@ class MemoryUse:
         )
         self._changes_seen = 0
         self.session = open_session(self.folder, self.index)
+        self.index.leaving = self._count_leaving
         self._sweep()
         warn_at_open(self.folder, self.bytes_max)
         _living.add(self)
@@ -88,20 +89,26 @@ class MemoryUse:
     # ---- blocks that go
 
     def remove(self, gone: Sequence[BlockDescriptor]) -> None:
-        """Take away the files of blocks that nobody can find any more; views live on."""
+        """Take away the files of blocks that nobody can find any more; views live on.
+
+        Until then they count as this process's blocks without a name.
+        """
         for block in gone:
             path = self.folder / block.path
             if not self.reuse.recycle(block, path, self.session.corner.path):
                 folders.remove(path)
+            self.give_back(block.region, block.nbytes)
 
     def give_back(self, region: Region, nbytes: int) -> None:
         """Bytes of a block without a name that is no more."""
         self.session.counters.add_unnamed(region, -nbytes)
 
+    def _count_leaving(self, region: Region, nbytes: int) -> None:
+        self.session.counters.add_unnamed(region, nbytes)
+
     def end_unnamed(self, block: BlockDescriptor) -> None:
         """The last reference here to a block without a name is gone."""
         self.remove([block])
-        self.give_back(block.region, block.nbytes)
 
     def release_kept(self) -> None:
         """Memory is short: let go of what is mapped for speed alone."""

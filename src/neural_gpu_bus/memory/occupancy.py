@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Evicted beyond what is needed, as a share of the budget: the next reservation finds room.
 MARGIN = 1 / 64
+#: Longest that a reservation waits for others' that are half way, and between two looks.
+WAIT_S_MAX = 0.25
+PAUSE_S_MAX = 2e-3
 
 
 class Occupancy:
@@ -48,8 +53,9 @@ class Occupancy:
 
     def used_bytes(self, session: OwnSession, region: Region) -> int:
         """Named and unnamed blocks, and growing columns in ``shared``."""
-        used = self._index.named_bytes(region) + session.processes.unnamed_bytes(region)
-        return used + self._series_of(region)
+        # In this order: what is published meanwhile counts twice, in the other not at all.
+        unnamed = session.processes.unnamed_bytes(region)
+        return unnamed + self._index.named_bytes(region) + self._series_of(region)
 
     @contextmanager
     def claimed(
@@ -70,13 +76,34 @@ class Occupancy:
         try:
             if self._short_bytes(session, region) > 0:
                 release()
-                self.make_room(session, region, 0, evicted)
-            if (short := self._short_bytes(session, region)) > 0:
-                raise self._full(session, region, nbytes, short)
+                self._make_room_among_others(session, region, nbytes, evicted)
             yield
         except BaseException:
             session.counters.add_unnamed(region, -nbytes)
             raise
+
+    def _make_room_among_others(
+        self,
+        session: OwnSession,
+        region: Region,
+        nbytes: int,
+        evicted: Callable[[list[BlockDescriptor]], object],
+    ) -> None:
+        """Make room for bytes that are claimed. Others who do the same at this moment, and blocks
+        that are half published, take more than they will: so step back, and look again.
+        """
+        end = time.monotonic() + WAIT_S_MAX
+        while True:
+            gone = self.make_room(session, region, 0, evicted)
+            if (short := self._short_bytes(session, region)) <= 0:
+                return
+            alone = session.processes.unnamed_bytes(region) <= nbytes
+            if not gone and (alone or time.monotonic() > end):
+                raise self._full(session, region, nbytes, short)
+            if not gone:
+                session.counters.add_unnamed(region, -nbytes)
+                time.sleep(random.uniform(0, PAUSE_S_MAX))  # so that one of them goes first
+                session.counters.add_unnamed(region, nbytes)
 
     def make_room(
         self,
@@ -84,10 +111,10 @@ class Occupancy:
         region: Region,
         wanted_bytes: int,
         evicted: Callable[[list[BlockDescriptor]], object],
-    ) -> None:
+    ) -> list[BlockDescriptor]:
         """Evict until the region is within its budget again, and ``wanted_bytes`` are free of it.
 
-        Takes nothing where all that may go is not enough.
+        Takes nothing where all that may go is not enough. Gives what went.
         """
 
         def chosen() -> list[int]:
@@ -109,6 +136,7 @@ class Occupancy:
         counters.evictions += len(gone)
         counters.evicted_bytes += sum(block.nbytes for block in gone)
         evicted(gone)
+        return gone
 
     def _short_bytes(self, session: OwnSession, region: Region) -> int:
         used = self.used_bytes(session, region)
