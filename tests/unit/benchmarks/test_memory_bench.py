@@ -222,7 +222,7 @@ def test_folders_of_killed_runs_are_removed(memory_folder: Path) -> None:
         pass
     left = memory_folder / f"ngb-bench-{ended.pid}-left"
     left.mkdir()
-    (memory_folder / f"ngb-bench-{ended.pid}-segment").write_bytes(b"x")
+    (memory_folder / f"ngb-bench-segment-{ended.pid}-x").write_bytes(b"x")
     living = memory_folder / f"ngb-bench-{os.getppid()}-living"
     living.mkdir()
     with ExitStack() as closing:

@@ -69,7 +69,9 @@ def run_questions(
         for name, ask in questions.items():
             watcher.say(name)
             with ExitStack() as closing:
-                yield ask(ground, closing)
+                answer = ask(ground, closing)
+            ground.begin_anew()
+            yield answer
 
     sizes = QUICK if quick else FULL
     ray = not RAY_QUESTIONS.isdisjoint(questions)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DATASET_BYTES = 48 << 10
 #: Datasets between two signs of life.
 _STEP = 1000
-_ROUNDS = 3
+_ROUNDS = 8
 _LIMIT_S = 1.0
 #: Slower than that beside the same alone counts as slower: twice the difference between two runs.
 _SLOWER_MAX = 1.1

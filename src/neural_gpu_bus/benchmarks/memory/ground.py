@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MB = 1_000_000
 #: Folders and segments that this makes in shared memory begin so; the id of the process follows.
 FILES = "ngb-bench-"
-_MADE = re.compile(FILES + r"(\d+)-.+")
+_MADE = re.compile(FILES + r"(?:segment-)?(\d+)-.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,12 @@ class MemoryGround:
         """A memory folder of its own for a question, with the plane's budget or what it takes."""
         budget = self.plane.settings.memory_limit_bytes
         return ByName(self.folder / part, max(budget, _store_bytes(self.sizes) * 2))
+
+    def begin_anew(self) -> None:
+        """Rivals empty again: LMDB's file never shrinks, and what it maps is counted."""
+        for place in self.rivals.values():
+            place.close()
+            place.open()
 
     def lack_of_room(self, needed_bytes: int) -> str:
         """Why that much more shared memory cannot be had; empty where it can."""

@@ -19,6 +19,8 @@ class Place(ABC):
     """
 
     title: ClassVar[str]
+    #: The same for its writing.
+    title_put: ClassVar[str]
     #: Largest dataset it can keep.
     nbytes_max: ClassVar[float] = math.inf
     #: How it keeps the columns, for whoever wants to know whether that is fair.
@@ -44,7 +46,7 @@ class Place(ABC):
         """Forget it."""
 
     def close(self) -> None:  # noqa: B027  (nor leaves something behind)
-        """Take away all that it made."""
+        """Take away all that it made; it can be opened again."""
 
     def files(self) -> str | None:
         """Text in the path of every file that it maps; None for a place that maps none."""

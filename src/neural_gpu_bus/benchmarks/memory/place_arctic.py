@@ -23,6 +23,7 @@ class ArcticFrames(Place):
     """Symbols of one library; they are compressed, so each read makes a frame anew."""
 
     title: ClassVar[str] = "ArcticDB read"
+    title_put: ClassVar[str] = "ArcticDB write"
     how: ClassVar[str] = "a pandas frame as a symbol; lmdb:// in shared memory, older versions go"
     folder: Path
     bytes_max: int

@@ -22,6 +22,7 @@ class ArrowFiles(Place):
     """The path is the name; whether the file is still the newest nobody says."""
 
     title: ClassVar[str] = "pyarrow memory_map"
+    title_put: ClassVar[str] = "pyarrow file"
     how: ClassVar[str] = "one record batch in an Arrow file; memory_map and read_all each time"
     folder: Path
 

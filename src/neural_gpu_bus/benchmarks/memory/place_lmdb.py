@@ -23,6 +23,7 @@ class LmdbValues(Place):
     """One transaction a read, so that each sees what is new, as ours does."""
 
     title: ClassVar[str] = "LMDB value"
+    title_put: ClassVar[str] = "LMDB put"
     how: ClassVar[str] = (
         "plain bytes of one matrix; sync=False, writemap=True, get(buffers=True), in which py-lmdb "
         "touches every page"
@@ -69,5 +70,5 @@ class LmdbValues(Place):
 
     def close(self) -> None:
         """Unmap and remove."""
-        self.environment.close()
+        self.__dict__.pop("environment", self.environment).close()
         shutil.rmtree(self.folder, ignore_errors=True)

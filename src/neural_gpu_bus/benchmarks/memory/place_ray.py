@@ -49,6 +49,7 @@ class RayObjects(Place):
     """``ray.put`` of a mapping of arrays; whoever has the reference finds it."""
 
     title: ClassVar[str] = "Ray get"
+    title_put: ClassVar[str] = "Ray put"
     how: ClassVar[str] = "a dict of arrays, of which Ray makes no copy when it is read"
     references: dict[str, Any] = field(default_factory=dict)
 

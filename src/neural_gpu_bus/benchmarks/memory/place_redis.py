@@ -23,6 +23,7 @@ class RedisValues(Place):
     """GET and SET."""
 
     title: ClassVar[str] = "Redis GET"
+    title_put: ClassVar[str] = "Redis SET"
     how: ClassVar[str] = "plain bytes of one matrix; redis-py with hiredis"
     #: proto-max-bulk-len: no value is larger than 512 MB.
     nbytes_max: ClassVar[float] = 512 << 20
@@ -59,4 +60,4 @@ class RedisValues(Place):
         """Delete what an interrupted run left, and hang up."""
         for key in self.client.scan_iter(_PREFIX + "*"):
             self.client.delete(key)
-        self.client.close()
+        self.__dict__.pop("client").close()

@@ -18,12 +18,16 @@ from neural_gpu_bus.benchmarks.memory.place import Place
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.memory.datasets import Matrix
 
+#: Of the names of segments.
+_PREFIX = "ngb-bench-segment-"
+
 
 @dataclass
 class SharedSegments(Place):
     """Names, versions and readers' safety are left to its user; nothing here asks for them."""
 
     title: ClassVar[str] = "shared_memory"
+    title_put: ClassVar[str] = "shared_memory, new segment"
     how: ClassVar[str] = "plain bytes of one matrix; found again in a dict, nothing is checked"
     #: Of the process that makes the segments, so that two runs do not meet.
     pid: int = field(default_factory=os.getpid)
@@ -64,7 +68,7 @@ class SharedSegments(Place):
 
     def files(self) -> str | None:
         """Segments are files on Linux."""
-        return self._name("")
+        return f"{_PREFIX}{self.pid}-"
 
     def close(self) -> None:
         """Unlink all."""
@@ -72,4 +76,4 @@ class SharedSegments(Place):
             self.drop(key)
 
     def _name(self, key: str) -> str:
-        return f"ngb-bench-{self.pid}-{key.replace('/', '-')}"
+        return f"{_PREFIX}{self.pid}-{key.replace('/', '-')}"

@@ -94,7 +94,7 @@ def _copier(ground: MemoryGround, matrix: Matrix) -> Callable[[int], None]:
 
 
 def _rival_step(place: Place, matrix: Matrix) -> Step:
-    return Step(place.title.replace("GET", "SET"), "rival", lambda _turn: place.put("put", matrix))
+    return Step(place.title_put, "rival", lambda _turn: place.put("put", matrix))
 
 
 def _check_equal(places: Sequence[Any], matrix: Matrix) -> None:
