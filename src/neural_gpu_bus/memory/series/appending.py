@@ -53,7 +53,7 @@ def append(state: SeriesState, batch: Batch, merge: Merge) -> None:
             else:
                 _append_over_chunks(state, batch, group)
     else:
-        _write(state, batch, fits)
+        _write(state, batch)
     state.counts.appended_rows += int(batch.counts.sum())
 
 
@@ -115,23 +115,25 @@ def _grow(state: SeriesState, partition: int, slot: Slot, rows: int, needs: list
     state.set(partition, grown)
 
 
-def _write(state: SeriesState, batch: Batch, chosen: Bools) -> None:
+def _write(state: SeriesState, batch: Batch, chosen: Bools | None = None) -> None:
     """Scatter the rows of the groups that fit; one call for all columns and partitions."""
     import numpy as np
 
-    groups = np.flatnonzero(chosen)
-    partitions = batch.partitions[groups]
-    if not len(groups):
+    groups = slice(None) if chosen is None else np.flatnonzero(chosen)
+    partitions, firsts, counts = (
+        column[groups] for column in (batch.partitions, batch.firsts, batch.counts)
+    )
+    if not len(partitions):
         return
-    slots, counts = state.slots[partitions], batch.counts[groups]
-    segments = np.empty((len(groups), kernels.SEGMENT_FIELDS), np.int64)
+    slots = state.slots[partitions]
+    segments = np.empty((len(partitions), kernels.SEGMENT_FIELDS), np.int64)
     addresses = state.extents.arenas.addresses
     segments[:, kernels.TARGET] = addresses[slots["arena"]] + slots["offset"]
     segments[:, kernels.CAPACITY] = slots["capacity"]
     segments[:, kernels.ROW] = slots["head_rows"]
-    segments[:, kernels.FIRST] = batch.firsts[groups]
+    segments[:, kernels.FIRST] = firsts
     segments[:, kernels.COUNT] = counts
-    nulls = np.empty(len(groups), np.int64)
+    nulls = np.empty(len(partitions), np.int64)
     kernels.scatter(state.columns, batch.sources, batch.order, segments, nulls)
     slots["rows"] += counts
     slots["head_rows"] += counts.astype(np.int32)
@@ -139,8 +141,7 @@ def _write(state: SeriesState, batch: Batch, chosen: Bools) -> None:
     state.slots[partitions] = slots
     state.touched[partitions] = True
     if len(batch.order_values):
-        ends = batch.firsts[groups] + counts - 1
-        state.last_values[partitions] = batch.order_values[ends]
+        state.last_values[partitions] = batch.order_values[firsts + counts - 1]
 
 
 def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
@@ -168,7 +169,7 @@ def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
         slots = state.slots[part.partitions]
         if not _fits(state, part, slots).all():
             _grow(state, partition, slot, rows, _text_needs(state, part)[0].tolist())
-        _write(state, part, np.ones(1, np.bool_))
+        _write(state, part)
         first, left = first + rows, left - rows
 
 

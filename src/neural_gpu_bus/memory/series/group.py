@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from neural_gpu_bus.memory.series.writer import SeriesWriter
 
 MIB = 1 << 20
-ARENA_BYTES_MIN, ARENA_BYTES_MAX = MIB, 64 * MIB
+#: New files are made of zeroed pages, 1 ms for 2 MiB: a larger one would keep an append waiting.
+ARENA_BYTES_MIN, ARENA_BYTES_MAX = MIB, 16 * MIB
 #: Rows of an extent at most: what an update of one row costs.
 CHUNK_ROWS_MAX = 1 << 20
 #: Rows that ``last`` gives without a copy, at least.

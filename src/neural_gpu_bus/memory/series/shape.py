@@ -30,6 +30,8 @@ ALIGNMENT_BYTES = 64
 HEADER_BYTES = 64
 #: Of an extent's header for one text column: where its data begins, how many bytes fit.
 TEXT_HEADER_BYTES = 16
+#: Capacities whose places are kept; most extents have one of a few.
+PLACES_KEPT_MAX = 1024
 #: Bits of the mask of columns with NULLs; columns beyond share the last one.
 NULL_BITS = 63
 
@@ -89,6 +91,7 @@ class Shape:
         self.by_name = {column.name: column for column in self.stored}
         self.order = None if order_by is None else self.by_name[order_by]
         self.texts = sum(column.text >= 0 for column in self.stored)
+        self._places: dict[int, tuple[list[tuple[int, int]], int]] = {}
         self.head_bytes = aligned(HEADER_BYTES + TEXT_HEADER_BYTES * self.texts)
 
     @cached_property
@@ -104,6 +107,14 @@ class Shape:
 
     def places(self, capacity: int) -> tuple[list[tuple[int, int]], int]:
         """Of each stored column: where validity (-1 for none) and values begin; the end of all."""
+        found = self._places.get(capacity)
+        if found is None:
+            if len(self._places) >= PLACES_KEPT_MAX:
+                self._places.clear()
+            found = self._places[capacity] = self._placed(capacity)
+        return found
+
+    def _placed(self, capacity: int) -> tuple[list[tuple[int, int]], int]:
         at = self.head_bytes
         found = []
         for column in self.stored:

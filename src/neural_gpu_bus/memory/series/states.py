@@ -98,11 +98,12 @@ class SeriesState:
         import numpy as np
 
         ids = self.directory.ids
-        new = [key for key in keys if key not in ids]
-        if new:
-            self._grown(self.directory.add(new))
+        found = [ids.get(key, -1) for key in keys]
+        if -1 in found:
+            self._grown(self.directory.add([key for key in keys if key not in ids]))
             self._make_room(len(self.directory.entries))
-        return np.array([ids[key] for key in keys], np.int64)
+            found = [ids[key] for key in keys]
+        return np.array(found, np.int64)
 
     def _make_room(self, count: int) -> None:
         import numpy as np
