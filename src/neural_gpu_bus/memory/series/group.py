@@ -21,7 +21,7 @@ from neural_gpu_bus.memory.series.attaching import META, SeriesPlace, arena_maps
 from neural_gpu_bus.memory.series.budget import Budget, MapFile, NoBudget, map_file
 from neural_gpu_bus.memory.series.clock import BYTES, PUBLISHED, Clock, make_clock
 from neural_gpu_bus.memory.series.directory import make_directory_files
-from neural_gpu_bus.memory.series.locking import WRITER, WriterLock, folder_locked
+from neural_gpu_bus.memory.series.locking import NOBODY, WRITER, WriterLock, folder_locked
 from neural_gpu_bus.memory.series.records import FORMAT, GroupMeta, SeriesMeta
 from neural_gpu_bus.memory.series.series import Series, SeriesSnapshot, snapshots
 from neural_gpu_bus.memory.series.shape import Shape
@@ -246,7 +246,11 @@ def _made(folder: Path, meta: bytes, fill: Callable[[Path, int], None], at_ns: i
 def _fill_group(folder: Path, at_ns: int) -> None:
     make_directory(folder / ARENAS)
     make_clock(folder / "clock", at_ns)
-    os.close(make_file(folder / WRITER))
+    file = make_file(folder / WRITER)
+    try:
+        os.write(file, NOBODY)  # so that a writer needs no new page for its pid
+    finally:
+        os.close(file)
 
 
 def _fill_series(folder: Path, _: int) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from neural_gpu_bus.errors import SeriesBusyError
 
 WRITER = "writer"
+#: What the file of a group that nobody writes holds: room for a pid in decimal digits.
+NOBODY = bytes(32)
 
 
 class WriterLock:
@@ -25,7 +27,7 @@ class WriterLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = int(os.pread(self._descriptor, 32, 0).split(b"\0")[0] or 0)
+            pid = int(os.pread(self._descriptor, len(NOBODY), 0).split(b"\0")[0] or 0)
             os.close(self._descriptor)
             raise SeriesBusyError(
                 f"group {group!r} is being written by process {pid}",
@@ -33,7 +35,7 @@ class WriterLock:
                 group=group,
                 pid=pid,
             ) from None
-        os.pwrite(self._descriptor, str(os.getpid()).encode().ljust(32, b"\0"), 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode().ljust(len(NOBODY), b"\0"), 0)
         _held.add(self)
 
     def close(self) -> None:

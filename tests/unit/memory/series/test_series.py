@@ -1,0 +1,189 @@
+"""One process that writes and reads: types, stamps, errors, what views share."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    BadValueError,
+    ClosedError,
+    DatasetNotFoundError,
+    ProtocolError,
+    UnsupportedTypeError,
+)
+from neural_gpu_bus.memory.series import SeriesGroup
+
+SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
+
+
+@pytest.fixture
+def group(memory_folder: Path) -> SeriesGroup:
+    return SeriesGroup.create(memory_folder, "g", clock_ns=lambda: 77)
+
+
+def _one(key: str, moments: list[int], values: list[Any]) -> dict[str, Any]:
+    ts = pa.array(moments, pa.timestamp("us", tz="UTC"))
+    return {"k": [key] * len(moments), "ts": ts, "x": pa.array(values, pa.float64())}
+
+
+def test_the_last_rows_are_the_arena_s_own_bytes(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer(clock_ns=lambda: 99) as opened:
+        opened.append("s", _one("a", [1, 2, 3], [1.0, 2.0, 3.0]))
+        assert opened.publish("0/1A2B", 55) == 1
+        first = series.last(3, k="a")
+        opened.append("s", _one("a", [4], [4.0]))
+        opened.publish()
+    second = series.last(4, k="a")
+
+    assert first["x"].tolist() == [1.0, 2.0, 3.0]
+    assert second["x"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert first["x"].__array_interface__["data"] == second["x"].__array_interface__["data"]
+    assert not second["x"].flags.writeable
+    assert (first.as_of.lsn, first.as_of.committed_ns) == ("0/1A2B", 55)
+    assert (first.as_of.generation, first.as_of.published_ns) == (1, 99)
+    assert (second.as_of.lsn, second.as_of.committed_ns) == ("", None)
+    assert "'s' k='a'" in repr(first)
+    assert first.arrow()["x"].chunk(0).buffers()[1].address == second["x"].ctypes.data
+    with pytest.raises(ValueError, match="cannot set WRITEABLE flag"):
+        first["x"].flags.writeable = True
+
+
+def test_every_type_there_and_back(group: SeriesGroup) -> None:
+    from decimal import Decimal
+
+    columns = {
+        "k": pa.array([date(2024, 2, 29)] * 3, pa.date32()),
+        "bits": pa.array([True, None, False]),
+        "f2": pa.array(np.array([1, 2, 3], "f2")),
+        "f4": pa.array([1.5, None, 2.5], pa.float32()),
+        "i8": pa.array([None, 1, -1], pa.int8()),
+        "u8": pa.array([2**64 - 1, None, 0], pa.uint64()),
+        "day": pa.array([date(1969, 12, 31), None, date(2024, 1, 1)]),
+        "exact": pa.array([Decimal("1.25"), None, Decimal("-3.50")], pa.decimal128(20, 2)),
+        "id": pa.array([b"abc", None, b"xyz"], pa.binary(3)),
+        "raw": pa.array([b"", None, b"\0\xff"], pa.large_binary()),
+        "text": pa.array(["ü", None, ""], pa.large_string()),
+        "none": pa.array([None] * 3, pa.int64()),
+    }
+    table = pa.table(columns)
+    group.series("s", table.schema, ["k"])
+    with group.writer() as opened:
+        for _ in range(40):
+            opened.append("s", table)
+        opened.publish()
+    found = group.series("s").frame(k=date(2024, 2, 29))
+
+    assert found.arrow().equals(pa.concat_tables([table] * 40).combine_chunks())
+    assert group.series("s").last(0, k=date(2024, 2, 29)).rows == 0
+
+
+def test_rows_between_two_moments(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"], "ts", chunk_rows_max=8, overlap_rows=2)
+    moments = [0, 1, 1, 1, 5, 5, 6, 7, 7, 7, 7, 8, 9, 20]
+    with group.writer() as opened:
+        opened.append("s", _one("a", moments, [float(at) for at in range(len(moments))]))
+        opened.publish()
+    for low in range(-1, 22):
+        for high in range(low, 22):
+            found = series.between(low, high, k="a")
+            assert found["x"].tolist() == [
+                at for at, moment in enumerate(moments) if low <= moment < high
+            ]
+    start = datetime(1970, 1, 1, 0, 0, 0, 5, tzinfo=UTC)
+
+    assert series.between(start, np.datetime64(7, "us"), k="a").rows == 3
+    with pytest.raises(BadParameterError, match="'soon' is no value of column 'ts'"):
+        series.between("soon", 3, k="a")
+
+
+def test_a_series_without_key_is_one_partition(group: SeriesGroup) -> None:
+    series = group.series("s", pa.schema([("x", pa.int64())]))
+    with group.writer() as opened:
+        opened.append("s", {"x": [1, 2]})
+        opened.publish()
+
+        assert series.rows() == 2
+        assert series.arrow()["x"].to_pylist() == [1, 2]
+        assert series.last(1)["x"].tolist() == [2]
+        assert series.partitions() == [{}]
+
+
+def test_nothing_of_a_call_that_is_refused_is_added(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as opened:
+        with pytest.raises(BadValueError, match="'k' has 1 NULLs"):
+            opened.append("s", {**_one("a", [1, 2], [1, 2]), "k": ["a", None]})
+        with pytest.raises(BadValueError, match="'ts' has 1 NULLs"):
+            opened.append("s", _one("a", [1, None], [1, 2]))  # type: ignore[list-item]
+        with pytest.raises(BadParameterError, match="where .* are wanted"):
+            opened.append("s", {"k": ["a"], "x": [1.0]})
+        with pytest.raises((BadValueError, UnsupportedTypeError), match="'x'"):
+            opened.append("s", {**_one("a", [1], [1]), "x": ["no number"]})
+        with pytest.raises(DatasetNotFoundError, match="no series 'other'"):
+            opened.append("other", {})
+        with pytest.raises(BadParameterError, match="'x' .*cannot be set|is not among"):
+            opened.update("s", {"k": ["a"], "x": [1.0]})
+        with pytest.raises(BadParameterError, match="'ts' cannot be set"):
+            opened.update("s", _one("a", [1], [1]), on=["x"])
+        with pytest.raises(BadParameterError, match="is no WAL position"):
+            opened.publish("now")
+        with pytest.raises(BadParameterError, match="partitions run from 3 to 3 of"):
+            opened.append_to("s", np.array([3]), {"ts": [1], "x": [1.0]})
+        opened.publish()
+    assert series.rows() == 0
+    with pytest.raises(ClosedError, match="writer is closed"):
+        opened.publish()
+
+
+def test_the_same_series_again_and_another_of_its_name(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"], "ts")
+
+    assert group.series("s", SCHEMA, ["k"], "ts") is series
+    with pytest.raises(BadParameterError, match="'s' is there with key"):
+        group.series("s", SCHEMA, ["k"])
+    with pytest.raises(BadParameterError, match="cannot overlap"):
+        group.series("t", SCHEMA, ["k"], chunk_rows_max=10, overlap_rows=6)
+    with pytest.raises(DatasetNotFoundError, match="no partition k='x'"):
+        series.last(1, k="x")
+    with pytest.raises(BadParameterError, match="is not that of series"):
+        series.last(1, name="x")
+    with pytest.raises(BadParameterError, match="rows is -1"):
+        series.last(-1, k="x")
+    with pytest.raises(DatasetNotFoundError, match="no group of series 'none'"):
+        SeriesGroup.open(group.folder.parent, "none")
+
+
+def test_a_foreign_file_is_refused(group: SeriesGroup) -> None:
+    (group.folder / "clock").write_bytes(b"x" * 4096)
+    with pytest.raises(ProtocolError, match="is no clock"):
+        SeriesGroup.open(group.folder.parent, "g")
+    (group.folder / "meta").write_bytes(b"x")
+    with pytest.raises(ProtocolError, match="describes no series"):
+        SeriesGroup.open(group.folder.parent, "g")
+
+
+def test_waiting_ends_with_a_change_or_in_time(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"])
+    assert series.wait_for_change(0, 0.001) == 0
+    with group.writer() as opened:
+        opened.publish()
+
+    assert series.wait_for_change(0, 10) == 1
+
+
+def test_a_dropped_group_is_gone_and_its_frames_are_not(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"])
+    with group.writer() as opened:
+        opened.append("s", _one("a", [1], [1.0]))
+        opened.publish()
+    frame = series.last(1, k="a")
+    group.drop()
+
+    assert frame["x"].tolist() == [1.0]
+    assert list(group.folder.parent.iterdir()) == []
