@@ -202,6 +202,7 @@ def test_quick_bench_of_memory_asks_what_it_is_asked(
     answers = {answer["name"]: answer for answer in json.loads(figures.read_bytes())["answers"]}
     assert set(answers) == set(wanted)
     assert [goal["wanted"] for goal in answers["crowd"]["goals"]] == [
+        "all of them are there",
         "find: no slower",
         "attach: no slower",
         "put of one row: no slower",
