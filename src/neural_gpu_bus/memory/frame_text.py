@@ -85,7 +85,8 @@ def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
     if not temporal:
         try:
             values = column.to_pylist()
-        except (ValueError, OverflowError, LookupError, NotImplementedError):  # times within, see frame_columns.objects
+        except (ValueError, OverflowError, LookupError, NotImplementedError):
+            # Times within, see frame_columns.objects; intervals that Python has no type for.
             return ["?"] * len(column)
         return [_short(value, _VALUE_CHARACTERS_MAX) for value in values]
     # By Arrow: Python's dates end at the years 1 and 9999. In UTC: no table of zones is needed.
