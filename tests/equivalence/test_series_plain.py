@@ -149,8 +149,11 @@ class SeriesMachine(RuleBasedStateMachine):
         """What is not published is lost, whether the writer is closed or gone."""
         if graceful:
             self.writer.discard()
+        live = self.writer.statistics.live_bytes
         self.writer.close()
         self.writer = self.group.writer()
+        if graceful:
+            assert self.writer.statistics.live_bytes == live
         self.now = {name: plain.copy() for name, plain in self.seen.items()}
 
     @rule(name=NAMES, rows=st.integers(0, 100), place=st.integers(0, 5))
@@ -227,14 +230,13 @@ class SeriesMachine(RuleBasedStateMachine):
     @invariant()
     def bytes_are_counted(self) -> None:
         if hasattr(self, "writer"):
-            found = self.writer.statistics
-            assert found.live_bytes >= 0
+            found, arenas = self.writer.statistics, self.writer._arenas
+            assert found.live_bytes == sum(arenas.live_bytes.values())
             assert found.dead_bytes >= 0
-            recounted: dict[int, int] = {}
-            for state in self.writer._states.values():
-                for arena, nbytes in state.extents.dropped:
-                    recounted[arena] = recounted.get(arena, 0) + nbytes
-            assert all(nbytes >= 0 for nbytes in self.writer._arenas.live_bytes.values())
+            used = sum(arenas.used(arena) for arena in arenas.arrays)
+            assert found.live_bytes + found.dead_bytes == used
+            assert found.arena_bytes == sum(map(len, arenas.arrays.values()))
+            assert all(nbytes >= 0 for nbytes in arenas.live_bytes.values())
 
 
 TestSeriesMachine = SeriesMachine.TestCase

@@ -1,6 +1,5 @@
 """Many partitions: few files, few maps, and a cost of appending that stays what it was."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def _maps() -> int:
 
 
 def _files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.slow
@@ -42,7 +41,7 @@ def test_ten_thousand_partitions_take_few_files_and_maps(memory_folder: Path) ->
             }
             opened.append("s", columns)
             opened.publish()
-        assert len(os.listdir(group.folder / "arenas")) < 20
+        assert len(list((group.folder / "arenas").iterdir())) < 20
     files, maps = _files(), _maps()
     series = SeriesGroup.open(memory_folder, "g").series("s")
     frames = [series.last(7, instrument=at, bar="1h") for at in range(PARTITIONS // 2)]

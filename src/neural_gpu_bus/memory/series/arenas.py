@@ -91,17 +91,15 @@ class WritableArenas:
         self.addresses: npt.NDArray[np.int64] = np.zeros(64, np.int64)
         #: Bytes of each arena that some partition holds, published or about to be.
         self.live_bytes: dict[int, int] = {}
+        #: The same of all arenas, and bytes given out of all; kept because publishing looks.
+        self.total_live_bytes = self.total_used_bytes = self.total_bytes = 0
+        self._maybe_dead: set[int] = set()
         self._current = 0
         for entry in os.scandir(self._folder):
             self._adopt(int(entry.name))
         rooms = {number: self.room(number) for number in self.arrays}
         if rooms:
             self._current = max(rooms, key=lambda number: rooms[number])
-
-    @property
-    def total_bytes(self) -> int:
-        """Of all arenas."""
-        return sum(len(array) for array in self.arrays.values())
 
     def used(self, arena: int) -> int:
         """Bytes given out of an arena, its head included."""
@@ -126,23 +124,36 @@ class WritableArenas:
             size = self._size_of_next()
             if nbytes > (size - FILE_HEAD_BYTES) // 2:
                 arena = self._make(paged(FILE_HEAD_BYTES + nbytes))
-                self._current = self._current or arena
             else:
-                arena = self._current = self._make(size)
+                arena = self._make(size)
+                self._maybe_dead.add(self._current)
+                self._current = arena
         offset = self.used(arena)
         self._words[arena][0] = offset + nbytes
-        self.live_bytes[arena] = self.live_bytes.get(arena, 0) + nbytes
+        self.total_used_bytes += nbytes
+        self.hold(arena, nbytes)
         return arena, offset
+
+    def hold(self, arena: int, nbytes: int) -> None:
+        """Some partition holds these bytes of an arena."""
+        nbytes = aligned(nbytes)
+        self.live_bytes[arena] = self.live_bytes.get(arena, 0) + nbytes
+        self.total_live_bytes += nbytes
 
     def free(self, arena: int, nbytes: int) -> None:
         """Nothing holds these bytes of an arena any more."""
         self.live_bytes[arena] -= aligned(nbytes)
+        self.total_live_bytes -= aligned(nbytes)
+        self._maybe_dead.add(arena)
 
     def remove_dead(self) -> int:
         """Unlink arenas that hold nothing, but for the current one; how many."""
-        dead = [number for number in self.arrays if self.is_dead(number)]
+        dead = [number for number in self._maybe_dead if self.is_dead(number)]
+        self._maybe_dead.clear()
         for number in dead:
+            self.total_used_bytes -= self.used(number)
             nbytes = len(self.arrays.pop(number))
+            self.total_bytes -= nbytes
             self._words.pop(number)
             self.live_bytes.pop(number, None)
             self.addresses[number] = 0
@@ -152,8 +163,9 @@ class WritableArenas:
         return len(dead)
 
     def is_dead(self, number: int) -> bool:
-        """Whether nothing in it is held."""
-        return not self.live_bytes.get(number) and not self.is_current(number)
+        """Whether it is there, nothing in it is held, and nothing will be given out of it."""
+        is_held = bool(self.live_bytes.get(number)) or number == self._current
+        return number in self.arrays and not is_held
 
     def _size_of_next(self) -> int:
         """Small groups start small; a large one has few files."""
@@ -179,6 +191,7 @@ class WritableArenas:
             self._give_back(nbytes)
             raise
         self._words[number][0] = FILE_HEAD_BYTES
+        self.total_used_bytes += FILE_HEAD_BYTES
         return number
 
     def _adopt(self, number: int) -> None:
@@ -204,6 +217,9 @@ class WritableArenas:
         self.arrays[number] = mapping.array()
         self._words[number] = self.arrays[number][:FILE_HEAD_BYTES].view(np.int64)
         self.addresses[number] = mapping.address
+        self.total_bytes += mapping.nbytes
+        self.total_used_bytes += self.used(number)
+        self._maybe_dead.add(number)
 
 
 def arena_bytes(folder: Path) -> int:

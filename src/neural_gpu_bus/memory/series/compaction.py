@@ -31,7 +31,8 @@ def compact(
         return 0
     moved = 0
     for state in states:
-        for partition in state.with_rows():
+        there = (state.slots["arena"] == worst) | (state.slots["spine_count"] > 0)
+        for partition in there.nonzero()[0].tolist():
             if moved >= moved_bytes_max:
                 return moved
             moved += _moved(state, partition, worst)
@@ -39,11 +40,11 @@ def compact(
 
 
 def _worst(arenas: WritableArenas, dead_bytes_min: int) -> int | None:
+    dead = arenas.total_used_bytes - arenas.total_live_bytes
+    if dead < dead_bytes_min or 2 * dead < arenas.total_used_bytes:
+        return None
     used = {number: arenas.used(number) for number in arenas.arrays}
     live = {number: arenas.live_bytes.get(number, 0) for number in used}
-    dead = sum(used.values()) - sum(live.values())
-    if dead < dead_bytes_min or 2 * dead < sum(used.values()):
-        return None
     candidates = [number for number in used if live[number] and not arenas.is_current(number)]
     worst = min(candidates, key=lambda number: live[number] / used[number], default=None)
     return worst if worst is not None and 2 * live[worst] < used[worst] else None

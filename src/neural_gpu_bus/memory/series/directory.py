@@ -8,6 +8,7 @@ then 128 bytes a partition: two slots, see ``records.SLOT``.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from neural_gpu_bus.memory.folder import make_file, no_room_told
 from neural_gpu_bus.memory.mapping import FileMapping, allocate
 from neural_gpu_bus.memory.series.clock import view
+from neural_gpu_bus.memory.series.order import reader_fence
 from neural_gpu_bus.memory.series.records import (
     ENTRY_BYTES,
     FILE_HEAD_BYTES,
@@ -47,6 +49,8 @@ class Directory:
         self.ids: dict[Key, int] = {}
         self.keys: list[Key] = []
         self._key_bytes = 0
+        self._refreshing = threading.Lock()
+        self._fence = reader_fence()
         self._map()
 
     def find(self, key: Key) -> int | None:
@@ -59,8 +63,13 @@ class Directory:
 
     def refresh(self) -> None:
         """See partitions that were added."""
-        # The count first: the keys of those it counts are written.
-        count, stop = self.words[COUNT], self.words[KEY_BYTES]
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        count = self.words[COUNT]
+        self._fence()  # the count first: the keys of those it counts are written
+        stop = self.words[KEY_BYTES]
         if self._map_is_short(count):
             self._map()
         for key in read_keys(self._folder / KEYS, self._key_bytes, stop):

@@ -132,13 +132,13 @@ class Extents:
 
     def undo(self, mark: tuple[int, int]) -> None:
         """Forget what was given out and given up since."""
-        for arena, nbytes in self.made[mark[0] :]:
-            self.arenas.free(arena, nbytes)
-        del self.made[mark[0] :], self.dropped[mark[1] :]
+        del self.dropped[mark[1] :]
+        while len(self.made) > mark[0]:
+            self.arenas.free(*self.made.pop())
 
     def settle(self, *, published: bool) -> None:
         """Free what is held no more: what was given up, or if not published what was made."""
-        for arena, nbytes in self.dropped if published else self.made:
-            self.arenas.free(arena, nbytes)
-        self.made.clear()
-        self.dropped.clear()
+        held_no_more, rest = (self.dropped, self.made) if published else (self.made, self.dropped)
+        rest.clear()
+        while held_no_more:  # one by one: interrupted and called again, nothing is freed twice
+            self.arenas.free(*held_no_more.pop())

@@ -12,7 +12,6 @@ from neural_gpu_bus.memory.series.directory import Key, WritableDirectory
 from neural_gpu_bus.memory.series.extents import CopyCounts, Extents
 from neural_gpu_bus.memory.series.kernels import write_slots
 from neural_gpu_bus.memory.series.records import CHUNK_BYTES, SLOT, SLOT_WORDS, Chunk, Slot
-from neural_gpu_bus.memory.series.shape import aligned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,8 +43,8 @@ class SeriesState:
         self.counts = counts
         self.directory = WritableDirectory(place.folder)
         self._grown = grown
+        self.scrub(generation)
         entries = self.directory.entries
-        entries[:, :, 0][entries[:, :, 0] > generation] = 0  # written by one that died publishing
         newest = entries[:, :, 0].argmax(axis=1)
         chosen = np.ascontiguousarray(entries[np.arange(len(entries)), newest])
         self.slots = chosen.view(SLOT).reshape(len(entries))
@@ -56,15 +55,12 @@ class SeriesState:
         self._count_live(arenas)
 
     def _count_live(self, arenas: WritableArenas) -> None:
-        live = arenas.live_bytes
         for partition in self.with_rows():
             slot = self.slot(partition)
             for chunk in self.chunks(slot):
-                nbytes = self.extents.nbytes(chunk.arena, chunk.offset)
-                live[chunk.arena] = live.get(chunk.arena, 0) + aligned(nbytes)
+                arenas.hold(chunk.arena, self.extents.nbytes(chunk.arena, chunk.offset))
             if slot.spine_count:
-                nbytes = slot.spine_count * CHUNK_BYTES
-                live[slot.spine_arena] = live.get(slot.spine_arena, 0) + aligned(nbytes)
+                arenas.hold(slot.spine_arena, slot.spine_count * CHUNK_BYTES)
             self.last_values[partition] = self.last_value(slot.head)
         self._published_values[:] = self.last_values
 
@@ -136,6 +132,11 @@ class SeriesState:
             self.touched[partitions] = touched
             self.last_values[partitions] = values
             raise
+
+    def scrub(self, generation: int) -> None:
+        """Forget slots that were written for a generation that was never published."""
+        generations = self.directory.entries[:, :, 0]
+        generations[generations > generation] = 0
 
     def write(self, generation: int) -> None:
         """Write touched partitions into the directory; nobody sees them yet."""

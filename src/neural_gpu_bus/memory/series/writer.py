@@ -47,6 +47,7 @@ class SeriesWriter:
         self._lock: WriterLock | None = WriterLock(group.folder, group.name)
         try:
             self._words = clocks.writable_words(group.folder / "clock")
+            self._settled = self.generation
             self._states: dict[str, SeriesState] = {}
             self._counts = CopyCounts()
             limits = (group.meta.arena_bytes_min, group.meta.arena_bytes_max)
@@ -173,29 +174,26 @@ class SeriesWriter:
             self._clock_ns(),
         )
         store_in_order(words, clocks.PUBLISHED, generation)
-        for state in self._states.values():
-            state.settle(published=True)
-        words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
+        self._settle(published=True)
         return generation
 
     def discard(self) -> None:
         """Forget every change since the last publication."""
         self._check_open()
-        for state in self._states.values():
-            state.settle(published=False)
-        self._words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
+        if self._words[clocks.WRITING] > self._words[clocks.PUBLISHED]:
+            for state in self._states.values():  # a publication that was interrupted
+                state.scrub(self.generation)
+        self._settle(published=False)
 
     @property
     def statistics(self) -> WriterStatistics:
         """Bytes of the group's arenas, and what was copied."""
-        live = sum(self._arenas.live_bytes.values())
-        total = self._arenas.total_bytes
-        used = sum(self._arenas.used(arena) for arena in self._arenas.arrays)
+        arenas = self._arenas
         return WriterStatistics(
-            arenas=len(self._arenas.arrays),
-            arena_bytes=total,
-            live_bytes=live,
-            dead_bytes=used - live,
+            arenas=len(arenas.arrays),
+            arena_bytes=arenas.total_bytes,
+            live_bytes=arenas.total_live_bytes,
+            dead_bytes=arenas.total_used_bytes - arenas.total_live_bytes,
             appended_rows=self._counts.appended_rows,
             grown_rows=self._counts.grown_rows,
             rewritten_rows=self._counts.rewritten_rows,
@@ -203,6 +201,12 @@ class SeriesWriter:
         )
 
     # ---- inside
+
+    def _settle(self, *, published: bool) -> None:
+        for state in self._states.values():
+            state.settle(published=published)
+        self._settled = self.generation
+        self._words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
 
     def _append(self, state: SeriesState, table: pa.Table, numbers: Numbers) -> int:
         if not table.num_rows:
@@ -244,6 +248,8 @@ class SeriesWriter:
                 f"this writer belongs to process {self._pid}, from which this one was forked",
                 hint="write there, or open the writer after the fork",
             )
+        if self._settled != self.generation:  # interrupted right after it was published
+            self._settle(published=True)
 
     def _next_arena(self) -> int:
         number = int(self._words[clocks.NEXT_ARENA])
@@ -263,12 +269,15 @@ class SeriesWriter:
 
 
 def _position(lsn: int | str | None) -> int:
-    if lsn is None or isinstance(lsn, int):
-        return lsn or 0
-    try:
-        high, low = lsn.split("/")
-        return int(high, 16) << 32 | int(low, 16)
-    except ValueError:
+    position = lsn or 0
+    if isinstance(position, str):
+        high, _, low = position.partition("/")
+        try:
+            position = int(high, 16) << 32 | int(low, 16)
+        except ValueError:
+            position = -1
+    if not 0 <= position < 1 << 63:
         raise BadParameterError(
             f"{lsn!r} is no WAL position", hint="give it as '0/1A2B3C8'", parameter="lsn"
-        ) from None
+        )
+    return position

@@ -16,7 +16,7 @@ from neural_gpu_bus.errors import (
     ProtocolError,
     UnsupportedTypeError,
 )
-from neural_gpu_bus.memory.series import SeriesGroup
+from neural_gpu_bus.memory.series import SeriesGroup, kernels
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
 
@@ -121,13 +121,13 @@ def test_nothing_of_a_call_that_is_refused_is_added(group: SeriesGroup) -> None:
             opened.append("s", {**_one("a", [1, 2], [1, 2]), "k": ["a", None]})
         with pytest.raises(BadValueError, match="'ts' has 1 NULLs"):
             opened.append("s", _one("a", [1, None], [1, 2]))  # type: ignore[list-item]
-        with pytest.raises(BadParameterError, match="where .* are wanted"):
+        with pytest.raises(BadParameterError, match=r"where .* are wanted"):
             opened.append("s", {"k": ["a"], "x": [1.0]})
         with pytest.raises((BadValueError, UnsupportedTypeError), match="'x'"):
             opened.append("s", {**_one("a", [1], [1]), "x": ["no number"]})
         with pytest.raises(DatasetNotFoundError, match="no series 'other'"):
             opened.append("other", {})
-        with pytest.raises(BadParameterError, match="'x' .*cannot be set|is not among"):
+        with pytest.raises(BadParameterError, match=r"'x' .*cannot be set|is not among"):
             opened.update("s", {"k": ["a"], "x": [1.0]})
         with pytest.raises(BadParameterError, match="'ts' cannot be set"):
             opened.update("s", _one("a", [1], [1]), on=["x"])
@@ -139,6 +139,38 @@ def test_nothing_of_a_call_that_is_refused_is_added(group: SeriesGroup) -> None:
     assert series.rows() == 0
     with pytest.raises(ClosedError, match="writer is closed"):
         opened.publish()
+
+
+@pytest.mark.parametrize("step", ["write_slots", "settle"])
+def test_an_interrupted_publication_is_published_whole_or_forgotten(
+    group: SeriesGroup, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    from neural_gpu_bus.memory.series import extents, states
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        if step == "write_slots":
+            kernels.write_slots(*arguments)
+        raise KeyboardInterrupt
+
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as opened:
+        opened.append("s", _one("a", [1], [1.0]))
+        opened.publish()
+        opened.append("s", _one("a", [2], [2.0]))
+        with monkeypatch.context() as patched:
+            where = states if step == "write_slots" else extents.Extents
+            patched.setattr(where, step, interrupted)
+            with pytest.raises(KeyboardInterrupt, match=r"^$"):
+                opened.publish()
+        opened.discard()
+        opened.append("s", _one("b", [3], [3.0]))
+        opened.publish()
+        expected = [1.0] if step == "write_slots" else [1.0, 2.0]
+
+        assert series.last(9, k="a")["x"].tolist() == expected
+        opened.append("s", _one("a", [4], [4.0]))
+        opened.publish()
+        assert series.last(9, k="a")["x"].tolist() == [*expected, 4.0]
 
 
 def test_the_same_series_again_and_another_of_its_name(group: SeriesGroup) -> None:
