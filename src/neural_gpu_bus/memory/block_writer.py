@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import weakref
 from collections.abc import Callable, Sequence
@@ -94,8 +95,10 @@ class BlockWriter:
             if error.errno not in folders.NO_ROOM:
                 raise
         # Others fill the file system: what is worth least here may still make room.
-        self._use.release_kept()
-        self._use.occupancy.make_room(self._use.session, region, nbytes, self._use.remove)
+        use = self._use
+        use.release_kept()
+        missing = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE - folders.free_bytes(use.folder)
+        use.occupancy.make_room(use.session, region, use.remove, missing)
         return block_file.make(path, nbytes, block)
 
     def seal_one(self, reservation: BlockReservation, name: str | None, reload_ns: int) -> Frame:

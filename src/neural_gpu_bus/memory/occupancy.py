@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Evicted beyond what is needed, as a share of the budget: the next reservation finds room.
 MARGIN = 1 / 64
 #: Longest that a reservation waits for others' that are half way, and between two looks.
-WAIT_S_MAX = 0.25
+WAIT_S_MAX = 0.5
 PAUSE_S_MAX = 2e-3
 
 
@@ -94,31 +94,32 @@ class Occupancy:
         """
         end = time.monotonic() + WAIT_S_MAX
         while True:
-            gone = self.make_room(session, region, 0, evicted)
+            others = session.processes.unnamed_bytes(region) > nbytes
+            others = others or len(living_sessions(self._folder)) > 1
+            gone = self.make_room(session, region, evicted)
             if (short := self._short_bytes(session, region)) <= 0:
                 return
-            alone = session.processes.unnamed_bytes(region) <= nbytes
-            if not gone and (alone or time.monotonic() > end):
+            if not gone and (not others or time.monotonic() > end):
                 raise self._full(session, region, nbytes, short)
             if not gone:
                 session.counters.add_unnamed(region, -nbytes)
-                time.sleep(random.uniform(0, PAUSE_S_MAX))  # so that one of them goes first
+                time.sleep(random.uniform(0, PAUSE_S_MAX))  # noqa: S311  so that one of them is first
                 session.counters.add_unnamed(region, nbytes)
 
     def make_room(
         self,
         session: OwnSession,
         region: Region,
-        wanted_bytes: int,
         evicted: Callable[[list[BlockDescriptor]], object],
+        at_least_bytes: int = 0,
     ) -> list[BlockDescriptor]:
-        """Evict until the region is within its budget again, and ``wanted_bytes`` are free of it.
+        """Evict until the region is within its budget again, and ``at_least_bytes`` in any case.
 
         Takes nothing where all that may go is not enough. Gives what went.
         """
 
         def chosen() -> list[int]:
-            short = self._short_bytes(session, region) + wanted_bytes
+            short = max(self._short_bytes(session, region), at_least_bytes)
             records = self._index.ledger.records
             if short <= 0:
                 return []
