@@ -185,8 +185,8 @@ class UnifiedMemory:
         if kept is not None and kept.counters[kept.place] == kept.number:
             frame = kept.frame()
             if frame is not None:
-                kept.hits += 1
-                if kept.hits >= HITS_TOLD_AT:
+                kept.hits = hits = kept.hits + 1
+                if hits >= HITS_TOLD_AT:
                     self._use.tell(kept)
                 return frame
         return self._get_newest(name)
