@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.series import kernels
 from neural_gpu_bus.memory.series.batches import Batch
-from neural_gpu_bus.memory.series.records import Chunk, Slot
+from neural_gpu_bus.memory.series.records import Chunk
 from neural_gpu_bus.memory.series.states import SeriesState
 
 if TYPE_CHECKING:
@@ -40,11 +40,8 @@ def append(state: SeriesState, batch: Batch, merge: Merge) -> None:
     fits = ~late & _fits(state, batch, slots)
     if not fits.all():
         grows = ~late & (slots["head_rows"] + batch.counts <= state.meta.chunk_rows_max) & ~fits
-        needs = _text_needs(state, batch)
-        for group in np.flatnonzero(grows).tolist():
-            partition = int(batch.partitions[group])
-            slot = state.slot(partition)
-            _grow(state, partition, slot, int(batch.counts[group]), needs[group].tolist())
+        groups = np.flatnonzero(grows)
+        _grow(state, batch, groups)
         fits |= grows
         _write(state, batch, fits)
         for group in np.flatnonzero(~fits).tolist():
@@ -69,17 +66,11 @@ def _late(state: SeriesState, batch: Batch, slots: npt.NDArray[np.void]) -> Bool
 
 
 def _fits(state: SeriesState, batch: Batch, slots: npt.NDArray[np.void]) -> Bools:
-    import numpy as np
 
     fits: Bools = batch.counts <= slots["capacity"] - slots["head_rows"]
     if not state.shape.texts:
         return fits
-    arenas = state.extents.arenas.addresses
-    addresses = np.where(slots["arena"] > 0, arenas[slots["arena"]] + slots["offset"], 0)
-    used = np.zeros((len(slots), state.shape.texts), np.int64)
-    room = np.zeros_like(used)
-    capacities, rows = (slots[name].astype(np.int64) for name in ("capacity", "head_rows"))
-    kernels.text_use(state.columns, addresses, capacities, rows, used, room)
+    used, room = _text_use(state, slots)
     fits &= (used + _text_needs(state, batch) <= room).all(axis=1)
     return fits
 
@@ -96,23 +87,54 @@ def _text_needs(state: SeriesState, batch: Batch) -> Numbers:
     return needs
 
 
-def _grow(state: SeriesState, partition: int, slot: Slot, rows: int, needs: list[int]) -> None:
-    """Give a head an extent with room for that many rows more."""
-    extents, head = state.extents, slot.head
-    used, room = extents.text_use(head, head.rows)
-    capacity = max(2 * head.capacity, head.rows + rows, CAPACITY_MIN)
-    capacity = min(capacity, max(state.meta.chunk_rows_max, head.rows + rows))
-    texts = [
-        max(2 * had, (taken + need) * 5 // 4 * capacity // (head.rows + rows), TEXT_BYTES_MIN)
-        for taken, had, need in zip(used, room, needs, strict=True)
-    ]
-    arena, offset = extents.make(capacity, texts)
-    grown = slot._replace(arena=arena, offset=offset, capacity=capacity)
-    if head.rows:
-        extents.move(head, 0, grown.head, 0, head.rows)
-        state.counts.grown_rows += head.rows
-    extents.drop(head.arena, head.offset)
-    state.set(partition, grown)
+def _grow(state: SeriesState, batch: Batch, groups: Numbers) -> None:
+    """Give heads extents with room for their groups' rows; all rows are copied in one call."""
+    import numpy as np
+
+    extents, partitions = state.extents, batch.partitions[groups]
+    slots, counts = state.slots[partitions], batch.counts[groups]
+    rows = slots["head_rows"] + counts
+    capacities = np.maximum(np.maximum(2 * slots["capacity"].astype(np.int64), rows), CAPACITY_MIN)
+    capacities = np.minimum(capacities, np.maximum(state.meta.chunk_rows_max, rows))
+    used, room = _text_use(state, slots)
+    wanted = (used + _text_needs(state, batch)[groups]) * 5 // 4 * (capacities / rows)[:, None]
+    texts = np.maximum(np.maximum(2 * room, wanted.astype(np.int64)), TEXT_BYTES_MIN)
+    before = _addresses(state, slots)
+    for index, slot in enumerate(slots):
+        extents.drop(int(slot["arena"]), int(slot["offset"]))
+        place = extents.make(int(capacities[index]), texts[index].tolist())
+        slots["arena"][index], slots["offset"][index] = place
+    moves = np.empty((len(groups), kernels.MOVE_FIELDS), np.int64)
+    moves[:, kernels.FROM], moves[:, kernels.TO] = before, _addresses(state, slots)
+    moves[:, kernels.FROM_CAPACITY] = slots["capacity"]
+    moves[:, kernels.TO_CAPACITY] = capacities
+    moves[:, kernels.FROM_ROW] = moves[:, kernels.TO_ROW] = 0
+    moves[:, kernels.MOVED_ROWS] = slots["head_rows"]
+    kernels.move_rows(state.columns, moves[slots["head_rows"] > 0])
+    slots["capacity"] = capacities
+    state.counts.grown_rows += int(slots["head_rows"].sum())
+    state.slots[partitions] = slots
+    state.touched[partitions] = True
+
+
+def _addresses(state: SeriesState, slots: npt.NDArray[np.void]) -> Numbers:
+    """Of the heads; 0 where there is none."""
+    import numpy as np
+
+    arenas = state.extents.arenas.addresses
+    return np.where(slots["arena"] > 0, arenas[slots["arena"]] + slots["offset"], 0)
+
+
+def _text_use(state: SeriesState, slots: npt.NDArray[np.void]) -> tuple[Numbers, Numbers]:
+    """Bytes of each text column in each head, and bytes that they may take."""
+    import numpy as np
+
+    used = np.zeros((len(slots), state.shape.texts), np.int64)
+    room = np.zeros_like(used)
+    if state.shape.texts:
+        capacities, rows = (slots[name].astype(np.int64) for name in ("capacity", "head_rows"))
+        kernels.text_use(state.columns, _addresses(state, slots), capacities, rows, used, room)
+    return used, room
 
 
 def _write(state: SeriesState, batch: Batch, chosen: Bools | None = None) -> None:
@@ -127,8 +149,7 @@ def _write(state: SeriesState, batch: Batch, chosen: Bools | None = None) -> Non
         return
     slots = state.slots[partitions]
     segments = np.empty((len(partitions), kernels.SEGMENT_FIELDS), np.int64)
-    addresses = state.extents.arenas.addresses
-    segments[:, kernels.TARGET] = addresses[slots["arena"]] + slots["offset"]
+    segments[:, kernels.TARGET] = _addresses(state, slots)
     segments[:, kernels.CAPACITY] = slots["capacity"]
     segments[:, kernels.ROW] = slots["head_rows"]
     segments[:, kernels.FIRST] = firsts
@@ -168,7 +189,7 @@ def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
         )
         slots = state.slots[part.partitions]
         if not _fits(state, part, slots).all():
-            _grow(state, partition, slot, rows, _text_needs(state, part)[0].tolist())
+            _grow(state, part, np.zeros(1, np.int64))
         _write(state, part)
         first, left = first + rows, left - rows
 

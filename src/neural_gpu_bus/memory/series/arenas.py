@@ -109,6 +109,10 @@ class WritableArenas:
         """Bytes of an arena that nobody was given."""
         return len(self.arrays[arena]) - self.used(arena)
 
+    def words(self, arena: int) -> npt.NDArray[np.int64]:
+        """All its bytes as numbers of 64 bits."""
+        return self._words[arena]
+
     def is_current(self, arena: int) -> bool:
         """Whether extents are given out of it now."""
         return arena == self._current
@@ -215,7 +219,7 @@ class WritableArenas:
             grown[: len(self.addresses)] = self.addresses
             self.addresses = grown
         self.arrays[number] = mapping.array()
-        self._words[number] = self.arrays[number][:FILE_HEAD_BYTES].view(np.int64)
+        self._words[number] = self.arrays[number].view(np.int64)
         self.addresses[number] = mapping.address
         self.total_bytes += mapping.nbytes
         self.total_used_bytes += self.used(number)

@@ -178,9 +178,9 @@ def _may_hold(state: SeriesState, chunk: Chunk, given: pa.Table, on: list[str]) 
     """Whether a row may be in a chunk, by the order of its first and last."""
     if state.shape.order_by not in on:
         return True
-    held = order_values(state.shape, own_table(state, chunk))
+    first, last = (state.order_value(chunk, row) for row in (chunk.overlap, chunk.rows - 1))
     wanted = order_values(state.shape, given)
-    return bool(((wanted >= held[0]) & (wanted <= held[-1])).any())
+    return bool(((wanted >= first) & (wanted <= last)).any())
 
 
 def _updated(
@@ -265,7 +265,7 @@ def _merged(
     if state.shape.order is None:
         return [*filled[:-1], pa.concat_tables([_table(state, filled[-1]), new])]
     values = order_values(state.shape, new)
-    firsts = [order_values(state.shape, _table(state, piece))[0] for piece in filled]
+    firsts = [_first_value(state, piece) for piece in filled]
     places = np.maximum(np.searchsorted(firsts, values, side="right") - 1, 0)
     found: list[Chunk | pa.Table] = []
     for place, piece in enumerate(filled):
@@ -274,6 +274,12 @@ def _merged(
             piece = _sorted(state, pa.concat_tables([_table(state, piece), new.take(rows)]))  # noqa: PLW2901
         found.append(piece)
     return found
+
+
+def _first_value(state: SeriesState, piece: Chunk | pa.Table) -> int:
+    if isinstance(piece, Chunk):
+        return state.order_value(piece, piece.overlap)
+    return int(order_values(state.shape, piece.slice(0, 1).combine_chunks())[0])
 
 
 def _sorted(state: SeriesState, table: pa.Table) -> pa.Table:

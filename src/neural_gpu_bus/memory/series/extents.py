@@ -45,21 +45,17 @@ class Extents:
 
     def make(self, capacity: int, text_bytes: Sequence[int]) -> tuple[int, int]:
         """Arena and offset of an empty extent. Raises SharedMemoryFullError."""
-        import numpy as np
-
         _, end = self.shape.places(capacity)
         sizes = [aligned(nbytes) for nbytes in text_bytes]
         nbytes = end + sum(sizes)
         arena, offset = self.arenas.allocate(nbytes)
         self.made.append((arena, nbytes))
-        head = np.zeros((HEADER_BYTES + TEXT_HEADER_BYTES * len(sizes)) // 8, np.int64)
-        head[0] = nbytes
-        at = end
+        words, at = self.arenas.words(arena), end
+        words[offset // 8] = nbytes
         for text, size in enumerate(sizes):
-            place = (HEADER_BYTES + TEXT_HEADER_BYTES * text) // 8
-            head[place : place + 2] = at, size
+            place = (offset + HEADER_BYTES + TEXT_HEADER_BYTES * text) // 8
+            words[place], words[place + 1] = at, size
             at += size
-        self.arenas.arrays[arena][offset : offset + head.nbytes] = head.view(np.uint8)
         return arena, offset
 
     def address(self, arena: int, offset: int) -> int:
@@ -68,7 +64,7 @@ class Extents:
 
     def nbytes(self, arena: int, offset: int) -> int:
         """Size of an extent, as its header has it."""
-        return int(self.arenas.arrays[arena][offset : offset + 8].view("<i8")[0])
+        return int(self.arenas.words(arena)[offset // 8])
 
     def drop(self, arena: int, offset: int) -> None:
         """No partition will hold it any more, once this is published."""

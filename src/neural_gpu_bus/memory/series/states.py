@@ -81,11 +81,15 @@ class SeriesState:
 
     def last_value(self, chunk: Chunk) -> int:
         """Of the order column in an extent; 0 without an order."""
+        return self.order_value(chunk, chunk.rows - 1) if chunk.rows else 0
+
+    def order_value(self, chunk: Chunk, row: int) -> int:
+        """Of the order column in one row of an extent; 0 without an order."""
         order = self.shape.order
-        if order is None or not chunk.rows:
+        if order is None:
             return 0
         at = chunk.offset + self.shape.places(chunk.capacity)[0][order.place][1]
-        at += (chunk.rows - 1) * order.kind.item_bytes
+        at += row * order.kind.item_bytes
         arena = self.extents.arenas.arrays[chunk.arena]
         return int(arena[at : at + order.kind.item_bytes].view(order.kind.raw)[0])
 
