@@ -6,6 +6,7 @@ import importlib.metadata
 import ipaddress
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -48,10 +49,10 @@ def this_machine() -> Machine:
     )
 
 
-def versions() -> dict[str, str]:
-    """Installed distributions of the list above, with their versions."""
+def versions(distributions: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
+    """Those of them that are installed, with their versions."""
     found = {}
-    for name in DISTRIBUTIONS:
+    for name in distributions:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

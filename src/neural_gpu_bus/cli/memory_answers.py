@@ -31,6 +31,8 @@ def print_answers(results: MemoryResults) -> None:
         style="dim",
         soft_wrap=True,
     )
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    out.print(escape(versions), style="dim", soft_wrap=True)
     if results.quick:
         out.print("--quick: a check that everything runs; these are no figures", style="yellow")
 

@@ -66,7 +66,7 @@ def _file(closing: ExitStack) -> Path:
 
 def _ray() -> dict[str, str]:
     if importlib.util.find_spec("ray") is not None:
-        return {"Ray": "it needs a cluster of its own: not measured here"}
+        return {"Ray": "it needs a cluster of its own: see `ngb bench memory`"}
     return {"Ray": "not installed: pip install 'neural-gpu-bus[ray]'"}
 
 

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.memory.spread import ClockNs
     from neural_gpu_bus.plane import DataPlane
 
+#: All that takes part.
+DISTRIBUTIONS = (
+    "neural-gpu-bus", "numpy", "pyarrow", "lmdb", "redis", "hiredis", "ray", "arcticdb", "pandas",
+)  # fmt: skip
+
 #: Asks one question; what it opens is closed with the stack.
 Question = Callable[[MemoryGround, ExitStack], Answer]
 
@@ -78,4 +83,4 @@ def run_questions(
     with memory_ground(plane, sizes, clock_ns, watcher, ray=ray) as ground:
         found = list(answers(ground))
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    return MemoryResults(now, this_machine(), versions(), quick, found)
+    return MemoryResults(now, this_machine(), versions(DISTRIBUTIONS), quick, found)

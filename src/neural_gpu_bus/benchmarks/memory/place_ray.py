@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ def ray_cluster(store_bytes: int) -> Iterator[None]:
 
     # Short, because Ray's sockets lie in it and their paths end at 107 characters.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    on_termination = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             num_cpus=_CORES,
@@ -38,6 +40,7 @@ def ray_cluster(store_bytes: int) -> Iterator[None]:
             logging_level=logging.ERROR,
             _temp_dir=folder,
         )
+        signal.signal(signal.SIGTERM, on_termination)  # Ray's own ends the process halfway
         yield
     finally:
         ray.shutdown()
