@@ -125,13 +125,14 @@ class BlockWriter:
             blocks.append(descriptor)
             moves.append(partial(_move, reservation.file, self._use.folder / path))
         published, gone = self._use.index.publish(blocks, moves, now_ns=self._use.clock_ns())
+        for reservation in reservations:
+            reservation.sealed()  # before anything can fail: the files are the index's now
         self._use.remove(gone)
         counters = self._use.session.counters
         frames = []
         for reservation, source, block in zip(reservations, sources, published, strict=True):
             source.descriptor = block
             frames.append(self._framed(source))
-            reservation.sealed()
             counters.add_unnamed(block.region, -block.nbytes)
             counters.puts += 1
             counters.put_bytes += block.nbytes
@@ -166,6 +167,8 @@ class BlockWriter:
         """The block as a reader has it: sealed, and mapped anew without the right to write."""
         assert reservation.file.written is not None  # noqa: S101  finished, not abandoned
         path = reservation.file.path
+        if path.parent != self._use.session.corner.path:
+            raise _not_ours(reservation)
         folders.seal_file(reservation.file.written.file)
         file = os.open(path, os.O_RDONLY)
         try:
@@ -196,6 +199,15 @@ class BlockWriter:
             written.close()
         else:
             self._use.reuse.keep(written)
+
+
+def _not_ours(reservation: BlockReservation) -> BadParameterError:
+    return BadParameterError(
+        f"reservation {reservation.file.uuid} was made by another process, before a fork, or in "
+        "another memory",
+        hint="seal it where it was reserved",
+        parameter="reservation",
+    )
 
 
 def _different_names(reservations: Sequence[BlockReservation]) -> list[str]:

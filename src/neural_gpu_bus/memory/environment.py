@@ -49,12 +49,18 @@ class Environment:
         self._lock = threading.Lock()
         self._users = 0
         self._lmdb: lmdb.Environment | None = None
+        self._parents: lmdb.Environment | None = None
         self._databases: dict[str, Any] = {}
         self._turn = WritersTurn(folder)
 
     def enter(self) -> lmdb.Environment:
-        """Use it until ``leave``; opens it where a fork or nobody yet has."""
+        """Use it until ``leave``; opens it where a fork closed it or nobody opened it yet.
+
+        Raises HostError in a child made by fork where the parent could not close it.
+        """
         with self._lock:
+            if self._parents is not None:
+                raise _in_use_at_fork(self.folder)
             if self._lmdb is None:
                 self._open()
             self._users += 1
@@ -106,7 +112,7 @@ class Environment:
         """Hold all uses back until ``forked``; without a wait that a stuck thread could make long.
 
         Where one is still in a transaction after ``FORK_WAIT_S`` the environment stays open, and
-        the child finds that it cannot open another.
+        the child can use none: LMDB takes it for its parent.
         """
         end = time.monotonic() + FORK_WAIT_S
         self._lock.acquire()
@@ -125,6 +131,8 @@ class Environment:
         """The parent's threads are not here, nor what they use."""
         self._lock = threading.Lock()
         self._users = 0
+        # Held, not closed: that would free the parent's reader slots.
+        self._parents, self._lmdb = self._lmdb or self._parents, None
         self._turn.forked_in_child()
 
     def _open(self) -> None:
@@ -200,6 +208,15 @@ def unusable(folder: Path, error: lmdb.Error) -> HostError:
     return HostError(
         f"the index of shared memory in {str(folder)!r} cannot be used: {error}",
         hint="stop what uses it (`ngb down`) and remove that folder; it holds no lasting data",
+        folder=str(folder),
+    )
+
+
+def _in_use_at_fork(folder: Path) -> HostError:
+    return HostError(
+        f"this process was forked while another thread had been using the index in {str(folder)!r} "
+        f"for over {FORK_WAIT_S:g} s, so it cannot use it",
+        hint="start processes by forkserver or spawn, or before threads use the memory",
         folder=str(folder),
     )
 

@@ -6,6 +6,7 @@ their frame, so that it need not be mapped again; of the others only a weak refe
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import OrderedDict
 
@@ -38,32 +39,39 @@ class Kept:
 
 
 class KeptFrames(OrderedDict[str, Kept]):
-    """Name -> entry; the latest found last. ``bytes_max`` bounds what is held mapped."""
+    """Name -> entry; the latest found last. ``bytes_max`` bounds what is held mapped.
+
+    Safe for threads. Finding takes no lock.
+    """
 
     def __init__(self, bytes_max: int) -> None:
         super().__init__()
         self._bytes_max = bytes_max
         self._held: OrderedDict[str, Kept] = OrderedDict()
         self._held_bytes = 0
+        # A finalizer that runs in here may come back.
+        self._lock = threading.RLock()
 
     def keep(self, name: str, frame: Frame, counters: memoryview, place: int, number: int) -> None:
         """Remember what a name means; ``number``: an even one, seen before the index was asked."""
-        self.forget(name)
         entry = Kept(frame, counters, place, number)
-        self[name] = entry
-        if frame.descriptor.nbytes <= self._bytes_max:
-            entry.held = frame
-            self._held[name] = entry
-            self._held_bytes += frame.descriptor.nbytes
-        while len(self._held) > FRAMES_HELD_MAX or self._held_bytes > self._bytes_max:
-            self._let_go(next(iter(self._held)))
-        while len(self) > ENTRIES_MAX:
-            self.forget(next(iter(self)))
+        with self._lock:
+            self.forget(name)
+            self[name] = entry
+            if entry.descriptor.nbytes <= self._bytes_max:
+                entry.held = frame
+                self._held[name] = entry
+                self._held_bytes += entry.descriptor.nbytes
+            while len(self._held) > FRAMES_HELD_MAX or self._held_bytes > self._bytes_max:
+                self._let_go(next(iter(self._held)))
+            while len(self) > ENTRIES_MAX:
+                self.forget(next(iter(self)))
 
     def forget(self, name: str) -> None:
         """This name means something else now, or nothing."""
-        self._let_go(name)
-        self.pop(name, None)
+        with self._lock:
+            self._let_go(name)
+            self.pop(name, None)
 
     def held(self) -> list[tuple[str, Kept]]:
         """Names whose frames are held here, 64 at most."""
@@ -71,13 +79,21 @@ class KeptFrames(OrderedDict[str, Kept]):
 
     def clear(self) -> None:
         """Forget every name: the memory is closed."""
-        self.release()
-        super().clear()
+        with self._lock:
+            self.release()
+            super().clear()
+
+    def forked_in_child(self) -> None:
+        """Another thread of the parent may hold the lock for ever; the parent tells its finds."""
+        self._lock = threading.RLock()
+        for kept in self.values():
+            kept.hits = 0
 
     def release(self) -> None:
         """Hold no frame: memory is short."""
-        for name in list(self._held):
-            self._let_go(name)
+        with self._lock:
+            for name in list(self._held):
+                self._let_go(name)
 
     def _let_go(self, name: str) -> None:
         entry = self._held.pop(name, None)

@@ -6,18 +6,24 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.did_you_mean import did_you_mean
-from neural_gpu_bus.errors import BadSettingError
+from neural_gpu_bus.errors import BadSettingError, NeuralGpuBusError
 from neural_gpu_bus.host_traps import warn_at_open
 from neural_gpu_bus.memory import folder as folders
 from neural_gpu_bus.memory.eviction import POLICIES
 from neural_gpu_bus.memory.index import Index, decode
 from neural_gpu_bus.memory.kept_frames import Kept, KeptFrames
 from neural_gpu_bus.memory.occupancy import Occupancy
-from neural_gpu_bus.memory.own_session import close_session, open_session, session_after_fork
+from neural_gpu_bus.memory.own_session import (
+    OwnSession,
+    close_session,
+    open_session,
+    session_after_fork,
+)
 from neural_gpu_bus.memory.page_reuse import PageReuse
 from neural_gpu_bus.memory.regions import region_budgets
 from neural_gpu_bus.memory.series import series_bytes
@@ -67,11 +73,21 @@ class MemoryUse:
             clock_ns=clock_ns,
         )
         self._changes_seen = 0
-        self.session = open_session(self.folder, self.index)
+        self._session: OwnSession | None = open_session(self.folder, self.index)
         self.index.leaving = self._count_leaving
         self._sweep()
         warn_at_open(self.folder, self.bytes_max)
         _living.add(self)
+
+    @property
+    def session(self) -> OwnSession:
+        """This process's own. Raises SharedMemoryFullError or HostError in a child made by fork
+        for which it could not be opened.
+        """
+        if self._session is None:
+            with folders.no_room_told(self.folder, 0):
+                self._session = session_after_fork(self.folder, self.index)
+        return self._session
 
     def series_bytes(self) -> int:
         """Bytes of all growing columns."""
@@ -162,18 +178,21 @@ class MemoryUse:
         if self not in _living:
             return
         _living.discard(self)
-        self.tell_all()
+        if self._session is not None:
+            self.tell_all()
         self.kept.clear()
         self.reuse.clear()
-        close_session(self.folder, self.session, self.index)
+        if self._session is not None:
+            close_session(self.folder, self._session, self.index)
         self.index.close()
 
     def reopen_after_fork(self) -> None:
         """In a child made by fork: leave the parent's session and index alone, open our own."""
         self.reuse.forget()
-        self.session = session_after_fork(self.folder, self.index)
-        for kept in self.kept.values():
-            kept.hits = 0  # the parent tells them
+        self.kept.forked_in_child()
+        self._session = None
+        with suppress(NeuralGpuBusError):  # told at the next use: nobody hears it here
+            _ = self.session
 
 
 def _check_policy(policy: str) -> None:

@@ -16,6 +16,8 @@ from neural_gpu_bus.memory.maps import Kind, OwnMaps
 from neural_gpu_bus.memory.processes import OwnCounters, ProcessTable
 
 _open_sessions: dict[Path, OwnSession] = {}
+#: In a child made by fork: its parent's, until it has its own.
+_inherited: dict[Path, OwnSession] = {}
 _opening = threading.RLock()
 
 
@@ -63,7 +65,7 @@ class OwnSession:
 
     def inherited_by(self, own: OwnSession) -> None:
         """In a child made by fork: list in its own session what it got from its parent."""
-        own.users = self.users
+        own.users += self.users
         for listed in list(self.listed):
             listed.enter(own)
         self.maps.close()
@@ -90,13 +92,17 @@ def close_session(folder: Path, session: OwnSession, index: Index) -> None:
 
 
 def session_after_fork(folder: Path, index: Index) -> OwnSession:
-    """The child's session in place of its parent's; the first of its planes to ask makes it."""
+    """The child's session in place of its parent's; the first of its planes to ask makes it.
+
+    Raises what opening a memory raises; then the child has none, and may ask again.
+    """
     with _opening:
-        inherited = _open_sessions[folder]
-        if inherited.corner.pid == os.getpid():
-            return inherited
-        own = _open_sessions[folder] = OwnSession(folder, index)
-        inherited.inherited_by(own)
+        own = _open_sessions.get(folder)
+        if own is None:
+            own = _open_sessions[folder] = OwnSession(folder, index)
+        inherited = _inherited.pop(folder, None)
+        if inherited is not None:
+            inherited.inherited_by(own)
         return own
 
 
@@ -109,6 +115,8 @@ def list_mapping(folder: Path, uuid: str, nbytes: int, kind: Kind) -> Listed | N
 def _after_fork_in_child() -> None:
     global _opening  # noqa: PLW0603  another thread of the parent may hold it for ever
     _opening = threading.RLock()
+    _inherited.update(_open_sessions)
+    _open_sessions.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
