@@ -25,8 +25,9 @@ from neural_gpu_bus.memory.series import Series, SeriesGroup, series_bytes
 from neural_gpu_bus.memory.series.writer import SeriesWriter
 
 VALUES = ("open", "high", "low", "close", "volume")
-SCHEMA: pa.Schema = pa.schema(
-    {"instrument": pa.int32(), "ts": pa.timestamp("ns"), **dict.fromkeys(VALUES, pa.float64())}
+SCHEMA = pa.schema(
+    [pa.field("instrument", pa.int32()), pa.field("ts", pa.timestamp("ns"))]
+    + [pa.field(name, pa.float64()) for name in VALUES]
 )
 MIB = 1 << 20
 Columns = dict[str, Any]

@@ -179,7 +179,7 @@ def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
             continue
         rows = min(room, left)
         part = Batch(
-            batch.table,
+            batch.columns,
             batch.sources,
             batch.order,
             np.array([partition], np.int64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from neural_gpu_bus.memory.series.shape import Shape
 
     Numbers = npt.NDArray[np.int64]
+
+#: Columns in one piece each, by name. No table: making one takes longer than using it.
+Arrays = Mapping[str, Any]
 
 _FORMS = {"bits": kernels.BITS, "text": kernels.TEXT}
 #: NaN by the width of a float, as signed numbers.
@@ -38,14 +41,12 @@ def column_matrix(shape: Shape) -> Numbers:
     return matrix
 
 
-def fitted(shape: Shape, columns: Any, names: Sequence[str]) -> pa.Table:
+def fitted(shape: Shape, columns: Any, names: Sequence[str]) -> Arrays:
     """These columns, in this order, each in one piece and of the series' type.
 
     Raises BadParameterError for columns that are missing or too many, BadValueError for values
     that do not fit and for NULLs where none may be, UnsupportedTypeError.
     """
-    import pyarrow as pa
-
     table = as_table(columns)
     if sorted(table.column_names) != sorted(names):
         raise BadParameterError(
@@ -53,8 +54,7 @@ def fitted(shape: Shape, columns: Any, names: Sequence[str]) -> pa.Table:
             hint="give exactly these",
             parameter="columns",
         )
-    fields = [shape.schema.field(name) for name in names]
-    return pa.table([_column(table[field.name], field, shape) for field in fields], names=[*names])
+    return {name: _column(table[name], shape.schema.field(name), shape) for name in names}
 
 
 def _column(column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape) -> Any:
@@ -92,19 +92,17 @@ def _column(column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape) ->
     return pa.concat_arrays(column.chunks)
 
 
-def partition_codes(keys: pa.Table, rows: int) -> tuple[list[Key], Numbers]:
+def partition_codes(keys: Sequence[Any], rows: int) -> tuple[list[Key], Numbers]:
     """The different keys, and for each row which of them it has."""
     import numpy as np
 
-    if not keys.num_columns:
+    if not keys:
         return [()], np.zeros(rows, np.int64)
     codes = np.zeros(rows, np.int64)
     values: list[list[Any]] = []
-    for column in keys.columns:
-        encoded: Any = column.chunk(0).dictionary_encode() if column.num_chunks else None
-        if encoded is None:
-            return [], codes
-        values.append(encoded.dictionary.to_pylist())
+    for column in keys:
+        encoded = column.dictionary_encode()
+        values.append(_plain(encoded.dictionary))
         codes = codes * len(values[-1]) + encoded.indices.to_numpy(zero_copy_only=False)
     if len(values) == 1:
         return [(value,) for value in values[0]], codes
@@ -116,15 +114,26 @@ def partition_codes(keys: pa.Table, rows: int) -> tuple[list[Key], Numbers]:
     return list(zip(*parts, strict=True)), codes.reshape(rows)
 
 
+def _plain(array: Any) -> list[Any]:
+    """As Python has them; whole numbers by way of numpy, ten times as quick."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(array.type):
+        found: list[Any] = array.to_numpy().tolist()
+        return found
+    found = array.to_pylist()
+    return found
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows of stored columns by address, in groups of one partition each.
 
-    ``table`` keeps the bytes; ``order`` is empty where the rows stand grouped already. Group g has
+    ``columns`` keep the bytes; ``order`` is empty where the rows stand grouped already. Group g has
     the rows at positions ``firsts[g]`` to ``firsts[g] + counts[g]`` of the order.
     """
 
-    table: pa.Table
+    columns: Arrays
     sources: Numbers
     order: Numbers
     partitions: Numbers
@@ -135,25 +144,33 @@ class Batch:
 
     def group_table(self, group: int) -> pa.Table:
         """Rows of one group, in order."""
+        import pyarrow as pa
+
+        table = pa.table(dict(self.columns))
         first, count = int(self.firsts[group]), int(self.counts[group])
         if not len(self.order):
-            return self.table.slice(first, count)
-        return self.table.take(self.order[first : first + count])
+            return table.slice(first, count)
+        return table.take(self.order[first : first + count])
 
 
-def batch_of(shape: Shape, table: pa.Table, partitions: Numbers) -> Batch:
+def batch_of(shape: Shape, columns: Arrays, partitions: Numbers) -> Batch:
     """Group rows of stored columns by partition, in order within each; equal ones stay as given."""
     import numpy as np
 
-    values = order_values(shape, table)
+    values = order_values(shape, columns)
     order = _order(partitions, values)
     if len(order):
         partitions = partitions[order]
         values = values[order] if len(values) else values
-    begins = np.flatnonzero(partitions[1:] != partitions[:-1]) + 1
-    firsts = np.concatenate([np.zeros(min(1, len(partitions)), np.int64), begins])
-    counts = np.diff(firsts, append=len(partitions))
-    return Batch(table, sources_of(shape, table), order, partitions[firsts], firsts, counts, values)
+    begins = np.empty(len(partitions), np.bool_)
+    begins[:1] = True
+    np.not_equal(partitions[1:], partitions[:-1], out=begins[1:])
+    firsts = np.flatnonzero(begins)
+    counts = np.empty_like(firsts)
+    np.subtract(firsts[1:], firsts[:-1], out=counts[:-1])
+    counts[-1:] = len(partitions) - firsts[-1:]
+    sources = sources_of(shape, columns)
+    return Batch(columns, sources, order, partitions[firsts], firsts, counts, values)
 
 
 def _order(partitions: Numbers, values: Numbers) -> Numbers:
@@ -168,13 +185,15 @@ def _order(partitions: Numbers, values: Numbers) -> Numbers:
     return np.argsort(partitions, kind="stable")
 
 
-def order_values(shape: Shape, table: pa.Table) -> Numbers:
+def order_values(shape: Shape, columns: Arrays | pa.Table) -> Numbers:
     """Of the order column, as 64-bit numbers; none where the series has no order."""
     import numpy as np
 
-    if shape.order is None or not table.num_rows:
+    if shape.order is None:
         return np.empty(0, np.int64)
-    array = _one(table[shape.order.name])
+    array = _one(columns[shape.order.name])
+    if not len(array):
+        return np.empty(0, np.int64)
     raw = np.frombuffer(
         array.buffers()[1],
         shape.order.kind.raw,
@@ -184,15 +203,15 @@ def order_values(shape: Shape, table: pa.Table) -> Numbers:
     return raw.astype(np.int64, copy=False)
 
 
-def sources_of(shape: Shape, table: pa.Table) -> Numbers:
+def sources_of(shape: Shape, columns: Arrays | pa.Table) -> Numbers:
     """Where the stored columns of a table lie."""
     import numpy as np
 
     sources = np.zeros((len(shape.stored), kernels.SOURCE_FIELDS), np.int64)
     for number, column in enumerate(shape.stored):
-        if not table.num_rows:
+        array = _one(columns[column.name])
+        if not len(array):
             continue
-        array = _one(table[column.name])
         validity, values, *data = array.buffers()
         form, at = column.kind.form, array.offset
         if array.null_count:
@@ -207,6 +226,10 @@ def sources_of(shape: Shape, table: pa.Table) -> Numbers:
     return sources
 
 
-def _one(column: pa.ChunkedArray[Any]) -> Any:
-    assert column.num_chunks == 1  # noqa: S101  ``fitted`` joins them
-    return column.chunk(0)
+def _one(column: Any) -> Any:
+    """A column as one array; those of tables are joined by their makers, or empty."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    return column

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.memory.series.appending import append
-from neural_gpu_bus.memory.series.batches import Batch, batch_of, fitted, order_values
+from neural_gpu_bus.memory.series.batches import (
+    Arrays,
+    Batch,
+    batch_of,
+    fitted,
+    order_values,
+    partition_codes,
+)
 from neural_gpu_bus.memory.series.records import Chunk
 from neural_gpu_bus.memory.series.rewriting import own_table, replace
 from neural_gpu_bus.memory.series.states import SeriesState
@@ -35,20 +42,22 @@ def edit(
     columns: Any,
     on: Sequence[str] | None,
     kind: Edit,
-    add: Callable[[SeriesState, pa.Table], Numbers],
+    add: Callable[[SeriesState, Arrays], Numbers],
 ) -> int:
     """Do it to all partitions; how many rows were replaced, set or removed. ``add``: gives keys
     their partitions.
     """
     import numpy as np
+    import pyarrow as pa
 
     shape = state.shape
     names = _names(state, columns, kind)
-    table = fitted(shape, columns, names)
+    arrays = fitted(shape, columns, names)
+    table = pa.table(dict(arrays))
     on = _on(state, on, kind, names)
     if not table.num_rows:
         return 0
-    numbers = add(state, table) if kind == "upsert" else _known(state, table)
+    numbers = add(state, arrays) if kind == "upsert" else _known(state, arrays)
     stored = table.select([name for name in names if name not in shape.key])
     partitions = np.unique(numbers[numbers >= 0])
     changed, without = 0, []
@@ -66,7 +75,9 @@ def edit(
 
 
 def _append_rows(state: SeriesState, table: pa.Table, numbers: Numbers) -> None:
-    append(state, batch_of(state.shape, table.combine_chunks(), numbers), insert_late)
+    joined = table.combine_chunks()
+    arrays = {name: joined[name].chunk(0) for name in joined.column_names}
+    append(state, batch_of(state.shape, arrays, numbers), insert_late)
 
 
 def _names(state: SeriesState, columns: Any, kind: Edit) -> list[str]:
@@ -115,13 +126,12 @@ def _on(state: SeriesState, on: Sequence[str] | None, kind: Edit, names: list[st
     return found
 
 
-def _known(state: SeriesState, table: pa.Table) -> Numbers:
+def _known(state: SeriesState, arrays: Arrays) -> Numbers:
     """Partition of each row; -1 where there is none."""
     import numpy as np
 
-    from neural_gpu_bus.memory.series.batches import partition_codes
-
-    keys, codes = partition_codes(table.select(list(state.shape.key)), table.num_rows)
+    rows = len(next(iter(arrays.values())))
+    keys, codes = partition_codes([arrays[name] for name in state.shape.key], rows)
     ids = state.directory.ids
     return np.array([ids.get(key, -1) for key in keys], np.int64)[codes]
 

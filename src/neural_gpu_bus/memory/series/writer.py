@@ -11,7 +11,7 @@ from neural_gpu_bus.errors import BadParameterError, ClosedError
 from neural_gpu_bus.memory.series import clock as clocks
 from neural_gpu_bus.memory.series.appending import append
 from neural_gpu_bus.memory.series.arenas import WritableArenas
-from neural_gpu_bus.memory.series.batches import batch_of, fitted, partition_codes
+from neural_gpu_bus.memory.series.batches import Arrays, batch_of, fitted, partition_codes
 from neural_gpu_bus.memory.series.compaction import compact
 from neural_gpu_bus.memory.series.editing import Edit, edit, insert_late
 from neural_gpu_bus.memory.series.extents import CopyCounts
@@ -24,7 +24,6 @@ from neural_gpu_bus.memory.series.writer_statistics import WriterStatistics
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pyarrow as pa
 
     from neural_gpu_bus.memory.series.group import SeriesGroup
     from neural_gpu_bus.memory.series.series import Series
@@ -84,17 +83,17 @@ class SeriesWriter:
         BadParameterError, UnsupportedTypeError: then nothing of it is added.
         """
         state = self._checked(series)
-        table = fitted(state.shape, columns, state.shape.schema.names)
-        numbers = self._partitions(state, table)
-        return self._append(state, table.select(list(state.shape.by_name)), numbers)
+        arrays = fitted(state.shape, columns, state.shape.schema.names)
+        return self._append(state, arrays, self._partitions(state, arrays))
 
     def append_to(self, series: Series | str, partitions: Numbers, columns: Any) -> int:
         """The same for rows whose partitions are known, without columns of the key."""
         state = self._checked(series)
-        table = fitted(state.shape, columns, list(state.shape.by_name))
-        if len(partitions) != table.num_rows:
+        arrays = fitted(state.shape, columns, list(state.shape.by_name))
+        rows = len(next(iter(arrays.values())))
+        if len(partitions) != rows:
             raise BadParameterError(
-                f"{len(partitions)} partitions are given for {table.num_rows} rows",
+                f"{len(partitions)} partitions are given for {rows} rows",
                 hint="give one a row",
                 parameter="partitions",
             )
@@ -107,7 +106,7 @@ class SeriesWriter:
                 hint="take them from partition_ids",
                 parameter="partitions",
             )
-        return self._append(state, table, partitions)
+        return self._append(state, arrays, partitions)
 
     def partition_ids(self, series: Series | str, keys: Any) -> Numbers:
         """Number of the partition of each key, for ``append_to``; new keys get one.
@@ -208,13 +207,14 @@ class SeriesWriter:
         self._settled = self.generation
         self._words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
 
-    def _append(self, state: SeriesState, table: pa.Table, numbers: Numbers) -> int:
-        if not table.num_rows:
+    def _append(self, state: SeriesState, arrays: Arrays, numbers: Numbers) -> int:
+        if not len(numbers):
             return 0
-        batch = batch_of(state.shape, table, numbers)
+        stored = {name: arrays[name] for name in state.shape.by_name}
+        batch = batch_of(state.shape, stored, numbers)
         with state.all_or_nothing(batch.partitions):
             append(state, batch, insert_late)
-        return table.num_rows
+        return len(numbers)
 
     def _edit(
         self, series: Series | str, columns: Any, on: Sequence[str] | None, kind: Edit
@@ -222,9 +222,10 @@ class SeriesWriter:
         state = self._checked(series)
         return edit(state, columns, on, kind, self._partitions)
 
-    def _partitions(self, state: SeriesState, table: pa.Table) -> Numbers:
+    def _partitions(self, state: SeriesState, arrays: Arrays) -> Numbers:
         """Partition of each row; new keys are added."""
-        keys, codes = partition_codes(table.select(list(state.shape.key)), table.num_rows)
+        rows = len(next(iter(arrays.values())))
+        keys, codes = partition_codes([arrays[name] for name in state.shape.key], rows)
         return state.numbers_of(keys)[codes]
 
     def _checked(self, series: Series | str) -> SeriesState:
