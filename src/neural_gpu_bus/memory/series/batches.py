@@ -121,8 +121,7 @@ def _plain(array: Any) -> list[Any]:
     if pa.types.is_integer(array.type):
         found: list[Any] = array.to_numpy().tolist()
         return found
-    found = array.to_pylist()
-    return found
+    return list(array.to_pylist())
 
 
 @dataclass(slots=True)

@@ -161,12 +161,20 @@ def snapshots(several: Sequence[Series]) -> list[SeriesSnapshot]:
     clock = several[0].clock
     fence = reader_fence()
     deadline_s = time.monotonic() + SNAPSHOT_S_MAX
+    known = clock.words[PUBLISHED]
+    fence()
+    directories = [series._directory for series in several]  # noqa: SLF001
+    copies = [directory.copy() for directory in directories]
     while True:
         generation = clock.words[PUBLISHED]
         fence()
         stamp = clock.stamp(generation)
-        copies = [series._directory.copy() for series in several]  # noqa: SLF001
+        copies = [
+            directory.renewed(copy, known)
+            for directory, copy in zip(directories, copies, strict=True)
+        ]
         fence()
+        known = generation
         if clock.words[WRITING] <= generation + 1:
             assert stamp is not None  # noqa: S101  of the newest generation there is one
             try:
