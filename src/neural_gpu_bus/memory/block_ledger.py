@@ -22,6 +22,7 @@ from neural_gpu_bus.memory.block_table import (
     touch_one,
     uuid_head,
 )
+from neural_gpu_bus.memory.folder import foreign_table
 from neural_gpu_bus.memory.shared_table import SharedTable
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
 #: Records of a new table, 64 KiB; it doubles as it fills.
 RECORDS_FIRST = 1024
 
-# Words beside the records: next sequence number, first free record + 1, then policies' states.
-_SEQUENCE, _FREE, _STATES, _WORDS = 0, 1, 8, 64
+# Words beside the records: last sequence number, first free record + 1, the format, then policies'
+# states.
+_SEQUENCE, _FREE, _FORMAT_AT, _STATES, _WORDS = 0, 1, 2, 8, 64
+#: A file of other numbers is never taken for this one.
+_FORMAT = int.from_bytes(b"ngbuses1", "little")
 
 
 class BlockLedger:
@@ -40,7 +44,11 @@ class BlockLedger:
 
     def __init__(self, folder: Path) -> None:
         self._table = SharedTable(folder / "tables" / "blocks", BLOCK_RECORD, RECORDS_FIRST)
-        self._words = SharedTable(folder / "tables" / "order", "<u8", _WORDS).records
+        order = folder / "tables" / "order"
+        self._words = SharedTable(order, "<u8", _WORDS).records
+        if self._words[_FORMAT_AT] not in {0, _FORMAT}:
+            raise foreign_table(order, "another layout")
+        self._words[_FORMAT_AT] = _FORMAT
 
     @property
     def records(self) -> Records:

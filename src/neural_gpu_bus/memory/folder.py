@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from neural_gpu_bus.errors import BadSettingError, SharedMemoryFullError
+from neural_gpu_bus.errors import BadSettingError, HostError, SharedMemoryFullError
 
 DATASETS = "datasets"
 SESSIONS = "sessions"
@@ -127,6 +127,28 @@ def make_file(path: str | Path) -> int:
     if os.stat(os.path.dirname(path)).st_mode & _GROUP_BITS:  # noqa: PTH116, PTH120  (per block)
         os.fchmod(file, 0o660)
     return file
+
+
+def open_table(path: Path) -> int:
+    """A file that all processes write to; made where it is not there.
+
+    HostError for what is no file of ours.
+    """
+    with suppress(FileExistsError):
+        return make_file(path)
+    try:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError as error:
+        raise foreign_table(path, str(error.strerror)) from None
+
+
+def foreign_table(path: Path, why: str) -> HostError:
+    """The error for a file in ``tables/`` that is none of ours, or not whole."""
+    return HostError(
+        f"{str(path)!r} is no table of this version: {why}",
+        hint="stop what uses it (`ngb down`) and remove that folder; it holds no lasting data",
+        folder=str(path.parent.parent),
+    )
 
 
 def seal_file(file: int) -> None:
@@ -274,6 +296,8 @@ def count_unnamed(folder: Path) -> int:
     """Blocks without a name, or not yet sealed, of all processes."""
     count = 0
     for corner in os.scandir(folder / SESSIONS):
+        if not _SESSION_NAME.fullmatch(corner.name):
+            continue
         with suppress(FileNotFoundError):  # its process ends just now
             count += sum(name.endswith(".arrow") for name in os.listdir(corner.path))  # noqa: PTH208
     return count

@@ -144,7 +144,8 @@ def read_maps(session_folder: Path) -> npt.NDArray[Any]:
     first, second = first[:count], second[:count]
     words = RECORD.itemsize // 8
     same = (first.view("<u8").reshape(-1, words) == second.view("<u8").reshape(-1, words)).all(1)
-    found: npt.NDArray[Any] = first[same & (first["kind"] != 0)]
+    kinds = (first["kind"] != 0) & (first["kind"] <= max(Kind))
+    found: npt.NDArray[Any] = first[same & kinds]
     return found
 
 

@@ -59,6 +59,6 @@ class NamesClock:
 
     def settle(self) -> None:
         """Nobody is publishing now: what is odd was left so by a process that was killed."""
-        counters = self._table.records[:COUNTERS]
-        counters += counters & 1
-        self.counters[_CHANGES] += 1
+        counters = self._table.records
+        counters[:COUNTERS] += counters[:COUNTERS] & 1
+        counters[_CHANGES:] += 1  # numpy's words begin anew at their end, whatever stood there

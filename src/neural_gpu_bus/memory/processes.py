@@ -13,7 +13,6 @@ import struct
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -22,7 +21,7 @@ import psutil
 
 from neural_gpu_bus.descriptors import Region
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory.folder import make_file, no_room_told
+from neural_gpu_bus.memory.folder import foreign_table, no_room_told, open_table
 from neural_gpu_bus.memory.mapping import FileMapping, allocate
 
 if TYPE_CHECKING:
@@ -300,7 +299,7 @@ def process_started_ns(pid: int) -> int:
 
 def _map_table(folder: Path) -> FileMapping:
     nbytes = RECORDS_MAX * RECORD.itemsize
-    file = _opened(folder / TABLES / "processes")
+    file = open_table(folder / TABLES / "processes")
     try:
         # Zeros are an empty table, and taking the pages twice changes nothing: no lock is needed.
         if (found := os.fstat(file).st_size) == 0:
@@ -313,16 +312,5 @@ def _map_table(folder: Path) -> FileMapping:
         os.close(file)
 
 
-def _opened(path: Path) -> int:
-    with suppress(FileExistsError):
-        return make_file(path)
-    return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-
-
 def _foreign(folder: Path) -> HostError:
-    path = folder / TABLES / "processes"
-    return HostError(
-        f"{str(path)!r} is no table of processes of this version",
-        hint="stop what uses it (`ngb down`) and remove that folder; it holds no lasting data",
-        folder=str(folder),
-    )
+    return foreign_table(folder / TABLES / "processes", "another size, or another layout")

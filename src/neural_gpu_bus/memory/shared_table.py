@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neural_gpu_bus.memory.folder import make_file, no_room_told
+from neural_gpu_bus.memory.folder import foreign_table, make_file, no_room_told
 from neural_gpu_bus.memory.mapping import FileMapping, allocate
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ class SharedTable:
     def __init__(self, path: Path, dtype: npt.DTypeLike, count: int) -> None:
         """Open the table; make it, of ``count`` records of zeros, where it is not there.
 
-        Raises SharedMemoryFullError.
+        Raises SharedMemoryFullError, HostError for a file that is none of ours.
         """
         import numpy as np
 
         self._path = path
         self._dtype = np.dtype(dtype)
+        self._bytes_min = count * self._dtype.itemsize
         if not path.exists():
             self._make(count)
         self._map()
@@ -65,9 +66,15 @@ class SharedTable:
         making.rename(self._path)
 
     def _map(self) -> None:
-        file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError as error:
+            raise foreign_table(self._path, str(error.strerror)) from None
         try:
             nbytes = os.fstat(file).st_size // self._dtype.itemsize * self._dtype.itemsize
+            if nbytes < self._bytes_min:
+                why = f"{nbytes:,} bytes where {self._bytes_min:,} are the least"
+                raise foreign_table(self._path, why)
             array = FileMapping(file, nbytes, writable=True).array()
         finally:
             os.close(file)

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory.folder import make_file
+from neural_gpu_bus.memory.folder import open_table
 
 #: A transaction takes under a millisecond; whoever takes longer than this was stopped.
 WAIT_S_MAX = 10.0
@@ -63,7 +63,7 @@ class WritersTurn:
 
     def _wait(self, end: float) -> None:
         if self._file < 0:
-            self._file = _opened(self._path)
+            self._file = open_table(self._path)
         pause_s = _PAUSE_S
         while True:
             try:
@@ -92,9 +92,3 @@ class WritersTurn:
             folder=str(self._path.parent.parent),
             pid=pid,
         )
-
-
-def _opened(path: Path) -> int:
-    with suppress(FileExistsError):
-        return make_file(path)
-    return os.open(path, os.O_RDWR | os.O_NOFOLLOW)

@@ -201,7 +201,7 @@ def test_a_file_of_another_layout_is_refused(memory_folder: Path) -> None:
     folders.prepare(memory_folder)
     (memory_folder / "tables" / "processes").write_bytes(b"something else")
 
-    with pytest.raises(HostError, match="is no table of processes"):
+    with pytest.raises(HostError, match="processes' is no table of this version"):
         ProcessTable(memory_folder)
 
 
@@ -210,7 +210,7 @@ def test_a_table_of_the_right_size_that_is_not_ours_is_refused(memory_folder: Pa
     nbytes = processes.RECORDS_MAX * processes.RECORD.itemsize
     (memory_folder / "tables" / "processes").write_bytes(b"x" * nbytes)
 
-    with pytest.raises(HostError, match="is no table of processes"):
+    with pytest.raises(HostError, match="processes' is no table of this version"):
         ProcessTable(memory_folder)
 
 
