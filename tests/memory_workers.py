@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import random
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import memory_actors as actors
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.errors import NeuralGpuBusError
 from neural_gpu_bus.memory import Frame, UnifiedMemory
+from neural_gpu_bus.memory import folder as folders
 
 TESTS = Path(__file__).parent
 
@@ -103,6 +107,24 @@ class Worker:
             self.held[key] = frame, frame["x"], value
         return frame.descriptor
 
+    def publish_often(self, names: list[str], first: int, count: int, rows: int) -> int:
+        """Publish all of them in one step, again and again; the last value."""
+        for value in range(first, first + count):
+            self.memory.put_all({name: uniform(value, rows + value % 5) for name in names})
+        return first + count - 1
+
+    def read_together(self, names: list[str], last: int) -> int:
+        """Until ``last`` is seen: who saw a value of one name sees no older one of another."""
+        seen = looks = 0
+        chance = random.Random(os.getpid())
+        while seen < last:
+            name = chance.choice(names)
+            value, _, version = value_of(self.memory.get(name))
+            assert value >= seen, f"{name} was {value} after {seen} had been seen"
+            assert version == value, f"{name} version {version} was {value}"
+            seen, looks = value, looks + 1
+        return looks
+
     def get(self, name: str, version: int | None = None) -> tuple[int, int, int]:
         return value_of(self.memory.get(name, version))
 
@@ -171,6 +193,44 @@ def _answer(worker: Worker, operation: str, *arguments: Any, **named: Any) -> tu
         return "done", getattr(worker, operation)(*arguments, **named)
     except (NeuralGpuBusError, AssertionError) as error:
         return "failed", error
+
+
+def _second_rename_dies() -> Any:
+    real, done = Path.rename, []
+
+    def rename(path: Path, target: Path) -> Path:
+        if done:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(path)
+        return real(path, target)
+
+    return rename
+
+
+#: Steps of a publication of several -> what is replaced by sudden death; all before the commit but
+#: those that begin so.
+DEATHS = actors.DEATHS | {
+    "with one file in place, before the others": (Path, "rename", _second_rename_dies()),
+    "after the commit, before the files of old versions": (folders, "remove", actors._die),
+}
+PUBLISHED = ("a", "b", "c")
+
+
+def die_while_publishing(folder: Path, step: str, answer: Connection) -> None:
+    """Publish 4 of all three names, and die at that step."""
+    memory = UnifiedMemory(folder, actors.BYTES_MAX)
+    setattr(*DEATHS[step])
+    memory.put_all({name: actors.uniform(4) for name in PUBLISHED})
+    answer.send("still alive")
+
+
+def publish_for_ever(folder: Path, first: int, started: Connection) -> None:
+    """Until it is killed."""
+    memory = UnifiedMemory(folder, actors.BYTES_MAX)
+    for value in count(first):
+        memory.put_all({name: actors.uniform(value) for name in PUBLISHED})
+        if value == first:
+            started.send(True)
 
 
 def serve(folder: Path, bytes_max: int, options: Mapping[str, Any], pipe: Connection) -> None:
