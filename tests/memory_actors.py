@@ -140,7 +140,7 @@ def unpickle_error(pickled: bytes, answer: Connection) -> None:
     import pickle
 
     try:
-        pickle.loads(pickled)
+        pickle.loads(pickled).arrow()
         answer.send(None)
     except NeuralGpuBusError as error:
         answer.send(error)

@@ -137,10 +137,10 @@ def test_a_worker_sees_a_slice_and_no_more(memory: UnifiedMemory, run: Run) -> N
 @pytest.mark.filterwarnings("ignore")
 def test_what_was_dropped_is_an_error_of_its_own_there(memory: UnifiedMemory, run: Run) -> None:
     frame = _frame(memory)
-    sent = pickle.dumps(frame)
-    assert run(pool_actors.rows_of, sent) == ROWS
+    total = run(pool_actors.sum_of, frame)
     memory.drop("bars")
 
     with pytest.raises(DatasetEvictedError, match="'bars' version 1 is not in this memory"):
-        run(pool_actors.rows_of, sent)
-    assert frame.rows == ROWS
+        run(pool_actors.sum_of, frame)
+    assert run(pool_actors.negative, 1) == -1  # the pool lives
+    assert frame["x"].sum() == total

@@ -67,8 +67,10 @@ def test_a_pickled_slice_whose_block_is_gone_is_an_error(memory: UnifiedMemory) 
     memory.drop("bars")
     del frame
     gc.collect()
-    with pytest.raises(DatasetEvictedError, match="'bars' version 1 is not in this memory"):
-        pickle.loads(pickled)
+    arrived = pickle.loads(pickled)  # as an argument of a pool has to
+    for use in (lambda frame: frame["x"], list, repr, lambda frame: frame.polars(), len):
+        with pytest.raises(DatasetEvictedError, match="'bars' version 1 is not in this memory"):
+            use(arrived)
 
 
 @pytest.mark.slow

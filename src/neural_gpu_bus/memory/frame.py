@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from neural_gpu_bus.descriptors import AsOf, BlockDescriptor
-from neural_gpu_bus.errors import BadParameterError, ColumnNotFoundError
+from neural_gpu_bus.errors import BadParameterError, ColumnNotFoundError, DatasetEvictedError
 from neural_gpu_bus.memory import frame_exchange
 from neural_gpu_bus.memory.block_source import BlockSource, attach_block, check_block
 from neural_gpu_bus.memory.column_types import column_type
 from neural_gpu_bus.memory.frame_columns import ColumnWindow, matrix, objects
+from neural_gpu_bus.memory.gone_source import GoneSource
 from neural_gpu_bus.memory.mapping import FileMapping
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Frame(Mapping[str, "Array"]):
 
     ``frame[100:200]`` and ``frame[["close", "volume"]]`` are frames too, over the same bytes.
     Whatever is derived from a frame keeps the bytes alive, whoever drops or replaces the dataset.
-    Pickling sends where the bytes are; the other side, on this host, attaches the same ones.
+    Pickling sends where the bytes are; the other side, on this host, attaches the same ones. Where
+    they are gone by then, the frame's first use raises DatasetEvictedError.
     """
 
     __slots__ = ("__weakref__", "_digest", "_names", "_shown", "source", "start", "stop")
@@ -381,4 +383,8 @@ def open_block(folder: Path, descriptor: BlockDescriptor, mapping: FileMapping) 
 def _found(
     find: Any, arguments: tuple[Any, ...], names: Sequence[str] | None, start: int, stop: int
 ) -> Frame:
-    return Frame(find(*arguments), None if names is None else tuple(names), start, stop)
+    try:
+        source = find(*arguments)
+    except DatasetEvictedError as error:
+        source = GoneSource(error)  # told at the first use: a pool breaks if this raises
+    return Frame(source, None if names is None else tuple(names), start, stop)

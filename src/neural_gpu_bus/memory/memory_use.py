@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import BlockDescriptor, Region
     from neural_gpu_bus.memory.frame import Frame
 
-#: Share of the budget that a process keeps mapped for speed: datasets that it found by name, and
-#: as much again of pages that it wrote.
-KEPT_SHARE = 1 / 32
+#: Shares of the budget that a process keeps for speed: mappings of datasets that it found by name,
+#: and pages that it wrote. What others cannot evict because of it is bounded so.
+FOUND_SHARE, WRITTEN_SHARE = 1 / 32, 1 / 16
 
 _living: weakref.WeakSet[MemoryUse] = weakref.WeakSet()
 
@@ -57,9 +57,8 @@ class MemoryUse:
         host = os.statvfs(self.folder)
         self.bytes_max = min(bytes_max, host.f_blocks * host.f_frsize)
         self.clock_ns = clock_ns
-        kept_bytes_max = int(self.bytes_max * KEPT_SHARE)
-        self.kept = KeptFrames(kept_bytes_max)
-        self.reuse = PageReuse(kept_bytes_max, self._count_spare)
+        self.kept = KeptFrames(int(self.bytes_max * FOUND_SHARE))
+        self.reuse = PageReuse(int(self.bytes_max * WRITTEN_SHARE), self._count_spare)
         #: uuid -> frame, while anybody holds it.
         self.attached: weakref.WeakValueDictionary[str, Frame] = weakref.WeakValueDictionary()
         self.index = Index(self.folder)
