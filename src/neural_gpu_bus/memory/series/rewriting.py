@@ -64,7 +64,7 @@ def _built(
     state: SeriesState, pieces: list[Chunk | pa.Table], slot: Slot
 ) -> tuple[list[Chunk], Chunk]:
     """Chunks of the spine and the head, the changed ones written."""
-    if _head_stays(pieces, slot.head):
+    if _head_stays(state, pieces, slot):
         return [_chunk(state, piece) for piece in pieces[:-1]], slot.head
     *before, last = pieces
     own = last if not isinstance(last, Chunk) else own_table(state, last)
@@ -79,15 +79,16 @@ def _built(
     return [_chunk(state, piece) for piece in before], head
 
 
-def _head_stays(pieces: list[Chunk | pa.Table], head: Chunk) -> bool:
-    """Whether the rows before the head, as far as it repeats them, are as they were."""
-    if pieces[-1] != head or not isinstance(pieces[-1], Chunk):
+def _head_stays(state: SeriesState, pieces: list[Chunk | pa.Table], slot: Slot) -> bool:
+    """Whether the head is as it was, and the rows before it as far as it repeats them."""
+    *before, last = pieces
+    if not isinstance(last, Chunk) or last != slot.head:
         return False
-    repeated = head.overlap
-    for piece in reversed(pieces[:-1]):
+    repeated = last.overlap
+    for piece, chunk in zip(reversed(before), reversed(state.chunks(slot)[:-1]), strict=False):
         if repeated <= 0:
             break
-        if not isinstance(piece, Chunk):
+        if not isinstance(piece, Chunk) or piece != chunk:
             return False
         repeated -= piece.own_rows
     return repeated <= 0

@@ -17,6 +17,7 @@ from neural_gpu_bus.errors import (
     UnsupportedTypeError,
 )
 from neural_gpu_bus.memory.series import SeriesGroup, kernels
+from neural_gpu_bus.memory.series import series as series_module
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
 
@@ -171,6 +172,65 @@ def test_an_interrupted_publication_is_published_whole_or_forgotten(
         opened.append("s", _one("a", [4], [4.0]))
         opened.publish()
         assert series.last(9, k="a")["x"].tolist() == [*expected, 4.0]
+
+
+def test_every_range_that_can_be_deleted(group: SeriesGroup) -> None:
+    """Chunks that go, that shrink, and heads that repeat what went: one partition a range."""
+    rows = 17
+    schema = pa.schema([("low", pa.int8()), ("high", pa.int8()), ("ts", pa.int64())])
+    series = group.series("s", schema, ["low", "high"], "ts", chunk_rows_max=6, overlap_rows=3)
+    ranges = [(low, high) for low in range(rows) for high in range(low + 1, rows + 1)]
+    with group.writer() as opened:
+        for moment in range(rows):
+            lows, highs = zip(*ranges, strict=True)
+            opened.append("s", {"low": lows, "high": highs, "ts": [moment] * len(ranges)})
+        gone = [(low, high, at) for low, high in ranges for at in range(low, high)]
+        lows, highs, moments = zip(*gone, strict=True)
+        assert opened.delete("s", {"low": lows, "high": highs, "ts": moments}) == len(gone)
+        opened.publish()
+    for low, high in ranges:
+        left = [at for at in range(rows) if not low <= at < high]
+        for count in range(4):
+            last = series.last(count, low=low, high=high)
+            assert last["ts"].tolist() == left[len(left) - min(count, len(left)) :]
+            assert "ChunkSource" in type(last.source).__name__
+        assert series.frame(low=low, high=high)["ts"].tolist() == left
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+def test_a_reader_that_two_steps_overtake_looks_again(
+    group: SeriesGroup, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """Steps go by at the fence, which stands between a look at the clock and what it tells of."""
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as opened:
+
+        def publish_twice() -> None:
+            for _ in range(2):
+                moment = opened.generation
+                opened.append("s", _one("a", [moment], [float(moment)]))
+                opened.append("s", _one("b", [moment], [float(moment)]))
+                opened.publish(moment + 1)
+
+        publish_twice()
+        calls = []
+
+        def fence() -> None:
+            calls.append(1)
+            if len(calls) == call:
+                publish_twice()
+
+        monkeypatch.setattr(series, "_fence", fence)
+        frame = series.last(1, k="a")
+        assert frame["x"].tolist() == [frame.as_of.generation - 1]
+        assert frame.as_of.lsn == f"0/{frame.as_of.generation:X}"
+        calls.clear()
+        monkeypatch.setattr(series_module, "reader_fence", lambda: fence)
+        snapshot = series.snapshot()
+        for key in ("a", "b"):
+            assert snapshot.frame(k=key)["x"].tolist() == list(range(snapshot.generation))
+        assert snapshot.as_of.lsn == f"0/{snapshot.generation:X}"
+        assert len(calls) >= call or call > 3
 
 
 def test_the_same_series_again_and_another_of_its_name(group: SeriesGroup) -> None:
