@@ -16,7 +16,9 @@ def region_budgets(
 ) -> dict[Region, int]:
     """Bytes of each region; BadParameterError for shares of more than the whole."""
     given = dict(SHARES) | dict(shares or {})
-    if min(given.values()) < 0 or sum(given.values()) > 1 + 1e-9:
+    for region in given:
+        check_region(region)
+    if not (min(given.values()) >= 0 and sum(given.values()) <= 1 + 1e-9):  # nor is it a NaN
         raise BadParameterError(
             f"the regions' shares are {given}, in sum {sum(given.values()):.0%}",
             hint="shares run from 0 and are 100 % in sum at most",
