@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.memory.series import SeriesGroup, compaction
+from neural_gpu_bus.memory.series.source import ChunkSource
 from plain_series import KEY, SCHEMA, PlainSeries, Row, as_columns
 
 EPOCH = datetime(2024, 1, 1)  # noqa: DTZ001  as Arrow gives a column without a zone
@@ -121,6 +122,16 @@ class SeriesMachine(RuleBasedStateMachine):
         given = as_columns(rows[:1], [*KEY])
         assert self.writer.delete(name, given) == self.now[name].delete(rows[:1], [])
 
+    @rule(name=NAMES, place=st.integers(0, 5), start=st.integers(0, 60), length=MANY)
+    def delete_range(self, name: str, place: int, start: int, length: int) -> None:
+        """Neighbours: whole chunks go, and what later ones repeat."""
+        held = [rows for _, rows in sorted(self.now[name].partitions.items()) if rows]
+        if held:
+            rows = held[place % len(held)]
+            gone = rows[start % len(rows) :][:length]
+            given = as_columns(gone, [*KEY, "ts"])
+            assert self.writer.delete(name, given) == self.now[name].delete(gone, ["ts"])
+
     @rule(name=NAMES)
     def truncate(self, name: str) -> None:
         self.writer.truncate(name)
@@ -166,7 +177,7 @@ class SeriesMachine(RuleBasedStateMachine):
             assert told(frame) == expected
             assert frame.as_of.generation == self.generation
             if rows <= self.overlap:
-                assert "ChunkSource" in type(frame.source).__name__
+                assert isinstance(frame.source, ChunkSource)
             self.views.append((frame, expected))
 
     @rule(name=NAMES)
@@ -223,7 +234,12 @@ class SeriesMachine(RuleBasedStateMachine):
             assert told(series) == [row for _, row in self._all(name)]
             assert series.rows() == sum(map(len, rows.values()))
             for key, held in rows.items():
-                assert told(series.frame(**dict(zip(KEY, key, strict=True)))) == held
+                named = dict(zip(KEY, key, strict=True))
+                assert told(series.frame(**named)) == held
+                for count in (1, self.overlap):
+                    last = series.last(count, **named)
+                    assert told(last) == held[max(0, len(held) - count) :]
+                    assert isinstance(last.source, ChunkSource) or count > self.overlap
         with pytest.raises(DatasetNotFoundError, match="no partition"):
             self.series["loose"].last(1, instrument="never", venue=9)
 

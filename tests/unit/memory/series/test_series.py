@@ -18,6 +18,7 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.memory.series import SeriesGroup, kernels
 from neural_gpu_bus.memory.series import series as series_module
+from neural_gpu_bus.memory.series.source import ChunkSource
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
 
@@ -193,7 +194,7 @@ def test_every_range_that_can_be_deleted(group: SeriesGroup) -> None:
         for count in range(4):
             last = series.last(count, low=low, high=high)
             assert last["ts"].tolist() == left[len(left) - min(count, len(left)) :]
-            assert "ChunkSource" in type(last.source).__name__
+            assert isinstance(last.source, ChunkSource)
         assert series.frame(low=low, high=high)["ts"].tolist() == left
 
 
