@@ -15,10 +15,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neural_gpu_bus.errors import BadParameterError, ProtocolError
+from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.memory.column_tree import Column, column_tree, depth_first
-from neural_gpu_bus.memory.column_types import ColumnType, column_type
-from neural_gpu_bus.memory.ipc_template import UUID_PLACE, Template, make_template, read_batch
+from neural_gpu_bus.memory.column_types import ColumnType
+from neural_gpu_bus.memory.ipc_template import UUID_PLACE, Template, make_template
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,22 +173,6 @@ def column_spans(spans: bytes, place: int, name: str, kind: str) -> ColumnSpans:
     )
 
 
-def read_spans(block: Any, names_and_types: Sequence[tuple[str, str]]) -> tuple[ColumnSpans, ...]:
-    """Where the buffers of a finished block lie; ``block`` is anything with the buffer protocol.
-
-    Raises ProtocolError where the file is no block of these columns.
-    """
-    data = memoryview(block).cast("B")
-    try:
-        return tuple(_read_spans(data, names_and_types))
-    except (struct.error, IndexError, ValueError) as error:
-        raise ProtocolError(
-            f"a file of {len(data)} bytes is no block of {len(names_and_types)} columns: {error}",
-            hint="remove the file; only sealed blocks belong into the memory folder",
-            position=0,
-        ) from None
-
-
 @lru_cache(TEMPLATES_KEPT_MAX)
 def _known(serialised: bytes) -> tuple[tuple[Column, ...], pa.Schema, Template | None]:
     """A schema's columns, the schema as a block's file has it, and its template; none where there
@@ -323,40 +307,6 @@ def _buffers(planned: Sequence[PlannedColumn]) -> Iterator[Span]:
     """The buffers Arrow expects, in its order."""
     for spans, kind, _, _ in planned:
         yield from (spans.validity, spans.values, spans.data)[: kind.buffers]
-
-
-def _read_spans(
-    data: memoryview, names_and_types: Sequence[tuple[str, str]]
-) -> Iterator[ColumnSpans]:
-    nodes, pairs = read_batch(data)
-    buffers = iter([Span(*pair) for pair in pairs])
-    rest = iter(nodes)
-    for (name, kind), skipped in zip(names_and_types, _below(data, names_and_types), strict=True):
-        spans = [_taken(buffers) for _ in range(column_type(kind, name).buffers)]
-        spans += [Span(0, 0)] * (3 - len(spans))
-        yield ColumnSpans(name, kind, _taken(rest)[1], *spans)
-        for column in skipped:
-            _taken(rest)
-            for _ in range(column.kind.buffers):
-                _taken(buffers)
-    if next(rest, None) is not None:
-        raise ValueError("it has more columns")
-
-
-def _below(data: memoryview, names_and_types: Sequence[tuple[str, str]]) -> list[list[Column]]:
-    """What lies below each column; only nested ones are worth asking pyarrow."""
-    if all(column_type(kind, name).form != "nested" for name, kind in names_and_types):
-        return [[] for _ in names_and_types]
-    import pyarrow as pa
-
-    tree = column_tree(pa.ipc.open_file(pa.py_buffer(data)).schema)
-    return [list(depth_first(column.children)) for column in tree]
-
-
-def _taken(items: Iterator[Any]) -> Any:
-    for item in items:
-        return item
-    raise ValueError("it has fewer columns")
 
 
 def _aligned(position: int) -> int:

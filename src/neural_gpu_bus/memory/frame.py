@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 from neural_gpu_bus.descriptors import AsOf, BlockDescriptor
 from neural_gpu_bus.errors import BadParameterError, ColumnNotFoundError, DatasetEvictedError
 from neural_gpu_bus.memory import frame_exchange
-from neural_gpu_bus.memory.block_source import BlockSource, attach_block, check_block
+from neural_gpu_bus.memory.block_source import BlockSource, attach_block
 from neural_gpu_bus.memory.column_types import column_type
 from neural_gpu_bus.memory.frame_columns import ColumnWindow, matrix, objects
 from neural_gpu_bus.memory.gone_source import GoneSource
-from neural_gpu_bus.memory.mapping import FileMapping
 
 if TYPE_CHECKING:
     import duckdb
@@ -372,12 +371,6 @@ class Frame(Mapping[str, "Array"]):
 def attach_frame(folder: Path, descriptor: BlockDescriptor) -> Frame:
     """All of a block, mapped by its descriptor; DatasetEvictedError: see ``attach_block``."""
     return Frame(attach_block(folder, descriptor))
-
-
-def open_block(folder: Path, descriptor: BlockDescriptor, mapping: FileMapping) -> Frame:
-    """All of a block that is mapped already, once it is seen to be that very one."""
-    check_block(descriptor, mapping)
-    return Frame(BlockSource(descriptor, folder, mapping))
 
 
 def _found(

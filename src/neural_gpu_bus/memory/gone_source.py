@@ -32,7 +32,7 @@ class GoneSource:
 
     nbytes = version = as_of = columns = rows
 
-    def column(self, name: str) -> Any:
+    def column(self, name: str) -> Any:  # noqa: ARG002  the contract's
         """Gone."""
         self._gone()
 

@@ -90,28 +90,6 @@ def make_template(schema: pa.Schema, dictionaries: Mapping[str, Any]) -> Templat
     return Template(head, tail, head.index(UUID_PLACE), message_at, block_at)
 
 
-def read_batch(data: memoryview) -> tuple[Pairs, Pairs]:
-    """Nodes (length, NULLs) and buffers (position in the file, bytes) of a finished block.
-
-    Raises struct.error, IndexError or ValueError where the file is no block.
-    """
-    message_at, block_at, _ = _locate(data)
-    _, metadata_bytes, body_bytes = _BLOCK.unpack_from(data, block_at)
-    body_at = message_at + metadata_bytes
-    if not 0 < body_at <= body_at + body_bytes <= len(data):
-        raise ValueError(f"its body of {body_bytes} bytes at {body_at} lies outside")
-    batch = _table(data, _root(data, message_at + 8), _MESSAGE_HEADER)
-    buffers = [_within(pair, body_at, body_bytes) for pair in _pairs(data, batch, _BATCH_BUFFERS)]
-    return _pairs(data, batch, _BATCH_NODES), buffers
-
-
-def _within(pair: tuple[int, int], body_at: int, body_bytes: int) -> tuple[int, int]:
-    offset, nbytes = pair
-    if not 0 <= offset <= offset + nbytes <= body_bytes:
-        raise ValueError(f"a buffer of {nbytes} bytes at {offset} lies outside {body_bytes} bytes")
-    return body_at + offset, nbytes
-
-
 def _patch(head: bytearray, message_at: int, nodes: Pairs, buffers: Pairs, body_bytes: int) -> None:
     root = _root(head, message_at)
     batch = _table(head, root, _MESSAGE_HEADER)
@@ -172,8 +150,3 @@ def _table(data: Bytes, table: int, number: int) -> int:
 def _vector(data: Bytes, table: int, number: int) -> tuple[int, int]:
     start = _table(data, table, number)
     return start + 4, int(struct.unpack_from("<I", data, start)[0])
-
-
-def _pairs(data: Bytes, table: int, number: int) -> list[tuple[int, int]]:
-    start, count = _vector(data, table, number)
-    return list(_PAIR.iter_unpack(data[start : start + count * _PAIR.size]))

@@ -56,7 +56,8 @@ class KeptFrames(OrderedDict[str, Kept]):
         """Remember what a name means; ``number``: an even one, seen before the index was asked."""
         entry = Kept(frame, counters, place, number)
         with self._lock:
-            self.forget(name)
+            if name in self:
+                self.forget(name)
             self[name] = entry
             if entry.descriptor.nbytes <= self._bytes_max:
                 entry.held = frame

@@ -89,13 +89,6 @@ class FileMapping:
 
         return np.asarray(self)
 
-    def holds(self, at: int, expected: bytes) -> bool:
-        """Whether these bytes stand at that place."""
-        return (
-            0 <= at <= self.nbytes - len(expected)
-            and ctypes.string_at(self.address + at, len(expected)) == expected
-        )
-
     def __del__(self) -> None:
         if hasattr(self, "_unmap"):
             self._unmap(self.address, self.nbytes)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor
-from neural_gpu_bus.errors import DatasetEvictedError, HostError, ProtocolError
+from neural_gpu_bus.errors import HostError, ProtocolError
 from neural_gpu_bus.memory import Frame, UnifiedMemory, block_source
 from neural_gpu_bus.memory.block_source import BlockSource, attach_block
 
@@ -39,18 +39,6 @@ def test_attaching_looks_at_no_column(
 
     assert part["x"].tolist() == frame["x"][2:].tolist() == list(range(2, 10))
     assert looks == ["x"]
-
-
-def test_a_descriptor_without_positions_is_served_from_the_file(
-    memory: UnifiedMemory, block: BlockDescriptor
-) -> None:
-    bare = msgspec.structs.replace(block, spans=b"", uuid_at=0)
-    source = attach_block(memory.folder, bare)
-
-    assert source.column("x").values.view("i8").tolist() == list(range(10))
-    assert source.descriptor == bare
-    with pytest.raises(DatasetEvictedError, match="its file is another block"):
-        attach_block(memory.folder, msgspec.structs.replace(bare, uuid="f" * 32))
 
 
 @pytest.mark.parametrize(
