@@ -102,7 +102,14 @@ def _check_owner(folder: Path, found: os.stat_result, group_id: int | None) -> N
     if group_id is None and found.st_uid == os.geteuid() and not mode & 0o077:
         return
     if group_id is not None and found.st_gid == group_id and mode == 0o2770:
-        return
+        if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            return
+        raise BadSettingError(
+            f"memory folder {str(folder)!r} is for members of group {group_id}, and user "
+            f"{os.geteuid()} is none",
+            hint="become a member (`usermod -aG`) and log in again, or set NGB_MEMORY_FOLDER",
+            setting="memory_group",
+        )
     wanted = (
         "yours with mode 700" if group_id is None else f"of group {group_id} with mode 2770, or new"
     )
