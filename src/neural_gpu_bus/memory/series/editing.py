@@ -174,7 +174,9 @@ def _edited(
     if not chunk.own_rows or not _may_hold(state, chunk, given, on):
         return chunk, 0
     table = own_table(state, chunk)
-    positions, sources = _matches(table, given, on)
+    first, stop = _stretch(state, table, given, on)
+    positions, sources = _matches(table.slice(first, stop - first), given, on)
+    positions += first
     if not len(positions):
         return chunk, 0
     if kind == "update":
@@ -193,20 +195,34 @@ def _may_hold(state: SeriesState, chunk: Chunk, given: pa.Table, on: list[str]) 
     return bool(((wanted >= first) & (wanted <= last)).any())
 
 
+def _stretch(
+    state: SeriesState, table: pa.Table, given: pa.Table, on: list[str]
+) -> tuple[int, int]:
+    """Between which rows the order lets any match be."""
+    if state.shape.order_by not in on:
+        return 0, table.num_rows
+    held, wanted = order_values(state.shape, table), order_values(state.shape, given)
+    first, stop = held.searchsorted(wanted.min()), held.searchsorted(wanted.max(), "right")
+    return int(first), int(stop)
+
+
 def _updated(
     table: pa.Table, given: pa.Table, on: list[str], positions: Numbers, sources: Numbers
 ) -> pa.Table:
-    """Set all given columns in some rows: of both tables' values those that then stand there."""
+    """Set all given columns in some rows, which are in order."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    rows = np.arange(table.num_rows)
-    rows[positions] = table.num_rows + sources
+    chosen = np.zeros(table.num_rows, np.bool_)
+    chosen[positions] = True
+    mask = pa.array(chosen)
     arrays = []
     for name in table.column_names:
         column = table[name]
         if name in given.column_names and name not in on:
-            column = pa.chunked_array([*column.chunks, *given[name].chunks]).take(rows)
+            new = given[name].take(sources).combine_chunks()
+            column = pc.replace_with_mask(column, mask, new)
         arrays.append(column)
     return pa.table(arrays, names=table.column_names)
 

@@ -40,8 +40,9 @@ def replace(state: SeriesState, partition: int, pieces: Sequence[Chunk | pa.Tabl
         spine, head = _built(state, wanted, slot)
         kept = [*spine, head]
         new = _slot_of(state, slot, spine, head)
+    stays = {(chunk.arena, chunk.offset) for chunk in kept}
     for chunk in old:
-        if all((chunk.arena, chunk.offset) != (one.arena, one.offset) for one in kept):
+        if (chunk.arena, chunk.offset) not in stays:
             state.extents.drop(chunk.arena, chunk.offset)
     if (slot.spine_arena, slot.spine_offset) != (new.spine_arena, new.spine_offset):
         state.extents.drop_spine(slot.spine_arena, slot.spine_count)
