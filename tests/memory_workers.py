@@ -8,7 +8,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +19,11 @@ import pyarrow as pa
 
 import memory_actors as actors
 from neural_gpu_bus.descriptors import BlockDescriptor
-from neural_gpu_bus.errors import NeuralGpuBusError
+from neural_gpu_bus.errors import (
+    DatasetEvictedError,
+    DatasetNotFoundError,
+    NeuralGpuBusError,
+)
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.memory import folder as folders
 
@@ -84,6 +88,26 @@ class Worker:
 
     def ask(self, method: str, *arguments: Any, **named: Any) -> Any:
         return getattr(self.memory, method)(*arguments, **named)
+
+    def reopen(self, folder: Path | None, bytes_max: int, options: Mapping[str, Any]) -> None:
+        """Leave the memory, and use another from now on, or none."""
+        self.held.clear()
+        gc.collect()
+        self.memory.close()
+        if folder is not None:
+            self.memory = UnifiedMemory(folder, bytes_max, **options)
+
+    def watch(self, pipe: Connection) -> int:
+        """Look at all datasets again and again until there is something to do; how many were
+        looked at.
+        """
+        looks = 0
+        while not pipe.poll(0):
+            for name in self.memory.names():
+                with suppress(DatasetNotFoundError, DatasetEvictedError):
+                    value_of(self.memory.get(name))
+                    looks += 1
+        return looks
 
     def pid(self) -> int:
         return os.getpid()
@@ -242,6 +266,8 @@ def serve(folder: Path, bytes_max: int, options: Mapping[str, Any], pipe: Connec
             operation, arguments, named = pipe.recv()
         except EOFError:
             return
+        if operation == "watch":
+            arguments = (pipe,)
         pipe.send(_answer(worker, operation, *arguments, **named))
 
 
