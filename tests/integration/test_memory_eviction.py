@@ -122,6 +122,7 @@ def test_each_policy_takes_what_it_says(opened: Open, policy: str, goes: str) ->
     assert [name for name in "abcd" if name not in memory.names()] == [goes]
 
 
+@pytest.mark.slow
 def test_what_is_kept_or_looked_at_never_goes(
     opened: Open, start: Callable[[], workers.Remote]
 ) -> None:
@@ -168,6 +169,7 @@ def test_what_is_mapped_only_for_speed_is_let_go(memory_folder: Path) -> None:
     memory.close()
 
 
+@pytest.mark.slow
 def test_when_nothing_can_go_the_error_says_who_holds_it(
     opened: Open, start: Callable[[], workers.Remote]
 ) -> None:

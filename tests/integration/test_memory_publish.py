@@ -66,6 +66,7 @@ def check_whole(memory: UnifiedMemory) -> int:
     return values.pop()
 
 
+@pytest.mark.slow
 def test_who_saw_one_of_a_step_sees_all_of_it(start: Callable[[], workers.Remote]) -> None:
     """Gets are separate looks: the next may show more, never less."""
     writer, *readers = (start() for _ in range(3))
@@ -77,6 +78,7 @@ def test_who_saw_one_of_a_step_sees_all_of_it(start: Callable[[], workers.Remote
     assert min(reader.answer() for reader in readers) > 50
 
 
+@pytest.mark.slow
 def test_two_writers_of_the_same_names_leave_them_of_one_step(
     memory: UnifiedMemory, start: Callable[[], workers.Remote]
 ) -> None:
@@ -136,6 +138,7 @@ def test_killed_at_any_moment_all_or_none_are_new(memory: UnifiedMemory, kills: 
     assert len(seen) > kills / 3
 
 
+@pytest.mark.slow
 def test_a_get_after_a_put_returned_gives_it_always(
     memory: UnifiedMemory, start: Callable[[], workers.Remote]
 ) -> None:

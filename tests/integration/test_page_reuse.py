@@ -261,7 +261,7 @@ def test_no_view_ever_changes_whatever_is_put_and_dropped(
     chance = random.Random(seed)
     processes = [any_start(memory.folder, BYTES_MAX) for _ in range(3)]
     names: dict[str, int] = {}
-    for step in range(400):
+    for step in range(250):
         worker = chance.choice(processes)
         name = f"n{chance.randrange(6)}"
         rows = chance.choice([20_000, 20_000, 22_000, 24_000, 40_000])

@@ -70,7 +70,7 @@ class PageReuse:
     def __init__(self, bytes_max: int, counted: Callable[[int], object]) -> None:
         self._bytes_max = bytes_max
         self._counted = counted
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._kept: list[WrittenFile] = []
 
     def keep(self, written: WrittenFile) -> None:
@@ -88,25 +88,34 @@ class PageReuse:
 
         Where it can, the file has left ``path`` for this process's ``corner``.
         """
-        with self._lock:
-            written = next((kept for kept in self._kept if kept.uuid == block.uuid), None)
-            if written is None or written.spare:
-                return False
-            away = corner / f"{block.uuid}.spare"
-            try:
-                path.rename(away)
-            except FileNotFoundError:
-                self._let_go(written)
-                return False
-            written.path = away
-            if not _nobody_else_has(written.file):
-                self._let_go(written)
-                away.unlink(missing_ok=True)
-                return True
-            written.wipe_identity(block)
-            written.spare = True
-            self._counted(written.capacity_bytes)
+        # The finalizer of a block may come here in the middle of anything, of ``take`` too: it must
+        # neither wait nor go on.
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._recycled(block, path, corner)
+        finally:
+            self._lock.release()
+
+    def _recycled(self, block: BlockDescriptor, path: Path, corner: Path) -> bool:
+        written = next((kept for kept in self._kept if kept.uuid == block.uuid), None)
+        if written is None or written.spare:
+            return False
+        away = corner / f"{block.uuid}.spare"
+        try:
+            path.rename(away)
+        except FileNotFoundError:
+            self._let_go(written)
+            return False
+        written.path = away
+        if not _nobody_else_has(written.file):
+            self._let_go(written)
+            away.unlink(missing_ok=True)
             return True
+        written.wipe_identity(block)
+        written.spare = True
+        self._counted(written.capacity_bytes)
+        return True
 
     def take(self, nbytes: int) -> WrittenFile | None:
         """A spare file of at least that size, now the caller's own; its bytes are what they were.
@@ -137,7 +146,7 @@ class PageReuse:
 
     def forget(self) -> None:
         """In a child made by fork: the files are the parent's."""
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         for kept in self._kept:
             kept.close()
         self._kept.clear()

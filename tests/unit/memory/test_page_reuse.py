@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,28 @@ def test_a_child_made_by_fork_lets_go_and_removes_nothing(written: Written) -> N
     for copy in copies:
         os.close(copy)
     written.told_bytes = 0  # the child counts in a record of its own
+
+
+def test_a_finalizer_waits_for_no_thread(written: Written) -> None:
+    """It may run while its thread holds a lock that the other thread is waiting for."""
+    file = written.keep()
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with written.reuse._lock:
+            inside.set()
+            leave.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    assert not written.drop(file)  # so it is unlinked, and its pages are not used again
+    file.path.unlink()
+    leave.set()
+    thread.join()
+
+    assert written.reuse.take(SIZE) is None
+    assert not written.keeps(file)
 
 
 def test_without_leases_nothing_is_kept(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
