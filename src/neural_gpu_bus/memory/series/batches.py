@@ -60,8 +60,11 @@ def fitted(shape: Shape, columns: Any, names: Sequence[str]) -> Arrays:
 def _column(column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape) -> Any:
     import pyarrow as pa
 
+    stored = shape.by_name.get(field.name)
+    # A key is looked up by its value, which a text of either width has; casting 100 takes 24 us.
+    as_it_is = column.type == field.type or (stored is None and _are_texts(column, field))
     try:
-        if column.type != field.type:
+        if not as_it_is:
             column = column.cast(field.type)
     except pa.ArrowNotImplementedError as error:
         raise UnsupportedTypeError(
@@ -77,7 +80,6 @@ def _column(column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape) ->
             column=field.name,
             row=0,
         ) from None
-    stored = shape.by_name.get(field.name)
     if column.null_count and (stored is None or not stored.nullable):
         raise BadValueError(
             f"column {field.name!r} has {column.null_count} NULLs where none may be",
@@ -90,6 +92,12 @@ def _column(column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape) ->
     if not column.num_chunks:
         return pa.array([], field.type)
     return pa.concat_arrays(column.chunks)
+
+
+def _are_texts(column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(column.type) and pa.types.is_large_string(field.type)
 
 
 def partition_codes(keys: Sequence[Any], rows: int) -> tuple[list[Key], Numbers]:
