@@ -372,3 +372,19 @@ def test_readers_while_others_evict_get_a_whole_version_or_that_error(
 
     assert seen > 50
     assert evicted > 5
+
+
+def test_processes_that_sleep_keep_no_region_from_the_others(memory_folder: Path) -> None:
+    """What each keeps for speed is a part of one share: they cannot let it go while they sleep."""
+    budget = 64 << 20
+    memory = UnifiedMemory(memory_folder, budget)
+    with workers.starting() as start:
+        sleeping = [start(memory_folder, budget) for _ in range(6)]
+        for number, process in enumerate(sleeping):
+            process.tell("put", f"theirs/{number}", number, 60_000)
+            process.tell("get", f"theirs/{number}")
+        shared = next(one for one in memory.statistics().regions if one.name == "shared")
+        wanted_rows = shared.bytes_max * 6 // 10 // 40  # five columns of 8 bytes
+
+        assert memory.put("ours", workers.uniform(1, wanted_rows)).rows == wanted_rows
+    memory.close()

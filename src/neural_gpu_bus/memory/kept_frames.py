@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 
 from neural_gpu_bus.memory.frame import Frame
 
@@ -39,12 +40,12 @@ class Kept:
 
 
 class KeptFrames(OrderedDict[str, Kept]):
-    """Name -> entry; the latest found last. ``bytes_max`` bounds what is held mapped.
+    """Name -> entry; the latest found last. ``bytes_max`` says what may be held mapped now.
 
     Safe for threads. Finding takes no lock.
     """
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: Callable[[], int]) -> None:
         super().__init__()
         self._bytes_max = bytes_max
         self._held: OrderedDict[str, Kept] = OrderedDict()
@@ -55,15 +56,16 @@ class KeptFrames(OrderedDict[str, Kept]):
     def keep(self, name: str, frame: Frame, counters: memoryview, place: int, number: int) -> None:
         """Remember what a name means; ``number``: an even one, seen before the index was asked."""
         entry = Kept(frame, counters, place, number)
+        most = self._bytes_max()
         with self._lock:
             if name in self:
                 self.forget(name)
             self[name] = entry
-            if entry.descriptor.nbytes <= self._bytes_max:
+            if entry.descriptor.nbytes <= most:
                 entry.held = frame
                 self._held[name] = entry
                 self._held_bytes += entry.descriptor.nbytes
-            while len(self._held) > FRAMES_HELD_MAX or self._held_bytes > self._bytes_max:
+            while len(self._held) > FRAMES_HELD_MAX or self._held_bytes > most:
                 self._let_go(next(iter(self._held)))
             while len(self) > ENTRIES_MAX:
                 self.forget(next(iter(self)))

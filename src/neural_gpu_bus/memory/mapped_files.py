@@ -61,9 +61,9 @@ def _listed(folder: Path, corner: Path, corners: Sequence[Path]) -> Iterator[Map
         name, kind = record["uuid"].tobytes().hex(), Kind(int(record["kind"]))
         if kind is Kind.SERIES and sys.platform == "linux":
             continue  # the kernel tells them by their paths
-        homes = [folder / DATASETS] if kind is Kind.NAMED else corners
-        # Kept pages are no view of anything.
-        by_path = kind in {Kind.NAMED, Kind.UNNAMED}
+        homes = [] if kind is Kind.UNNAMED else [folder / DATASETS]
+        homes += [] if kind is Kind.NAMED else corners
+        by_path = kind is not Kind.SERIES
         gone = by_path and not any((home / f"{name}.arrow").exists() for home in homes)
         yield MappedFile(name, int(record["nbytes"]), int(record["since_ns"]), gone)
 

@@ -17,10 +17,12 @@ from neural_gpu_bus.memory import folder as folders
 from neural_gpu_bus.memory.eviction import POLICIES
 from neural_gpu_bus.memory.index import Index, decode
 from neural_gpu_bus.memory.kept_frames import Kept, KeptFrames
+from neural_gpu_bus.memory.maps import Kind
 from neural_gpu_bus.memory.occupancy import Occupancy
 from neural_gpu_bus.memory.own_session import (
     OwnSession,
     close_session,
+    list_mapping,
     open_session,
     session_after_fork,
 )
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import BlockDescriptor, Region
     from neural_gpu_bus.memory.frame import Frame
 
-#: Shares of the budget that a process keeps for speed: mappings of datasets that it found by name,
-#: and pages that it wrote. What others cannot evict because of it is bounded so.
-FOUND_SHARE, WRITTEN_SHARE = 1 / 32, 1 / 16
+#: Share of the budget that the processes together keep for speed: mappings of datasets that they
+#: found by name, and as much again of pages that they wrote. Others cannot evict those, and a
+#: process that sleeps cannot let them go: so each has its part by how many there are.
+KEPT_SHARE = 1 / 32
 
 _living: weakref.WeakSet[MemoryUse] = weakref.WeakSet()
 
@@ -57,8 +60,8 @@ class MemoryUse:
         host = os.statvfs(self.folder)
         self.bytes_max = min(bytes_max, host.f_blocks * host.f_frsize)
         self.clock_ns = clock_ns
-        self.kept = KeptFrames(int(self.bytes_max * FOUND_SHARE))
-        self.reuse = PageReuse(int(self.bytes_max * WRITTEN_SHARE), self._count_spare)
+        self.kept = KeptFrames(self._kept_bytes_max)
+        self.reuse = PageReuse(self._kept_bytes_max, self._count_spare, self._list_kept)
         #: uuid -> frame, while anybody holds it.
         self.attached: weakref.WeakValueDictionary[str, Frame] = weakref.WeakValueDictionary()
         self.index = Index(self.folder)
@@ -130,6 +133,13 @@ class MemoryUse:
         self.tell_all()
         self.kept.release()
         self.reuse.clear()
+
+    def _kept_bytes_max(self) -> int:
+        return int(self.bytes_max * KEPT_SHARE) // max(1, self.session.processes.count())
+
+    def _list_kept(self, uuid: str, nbytes: int) -> Callable[[], object] | None:
+        listed = list_mapping(self.folder, uuid, nbytes, Kind.KEPT)
+        return None if listed is None else listed.end
 
     def _count_spare(self, nbytes: int) -> None:
         self.session.counters.add_unnamed("shared", nbytes)

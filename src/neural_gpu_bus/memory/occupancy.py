@@ -212,6 +212,8 @@ def gone_mappings(folder: Path, index: Index) -> Iterator[tuple[str, int]]:
 def _is_gone(uuid: bytes, kind: int, corners: list[Path], index: Index) -> bool:
     if kind == Kind.SERIES:
         return False  # growing columns count by their files
-    if kind == Kind.UNNAMED:
-        return not any((corner / f"{uuid.hex()}.arrow").exists() for corner in corners)
-    return not index.has_block(uuid)
+    if kind != Kind.UNNAMED and index.has_block(uuid):
+        return False
+    if kind == Kind.NAMED:
+        return True
+    return not any((corner / f"{uuid.hex()}.arrow").exists() for corner in corners)

@@ -45,6 +45,8 @@ class WrittenFile:
     uuid: str
     #: Nobody else has it; it waits for another block.
     spare: bool = False
+    #: Takes it off the list of what this process maps.
+    unlist: Callable[[], object] | None = None
 
     @property
     def capacity_bytes(self) -> int:
@@ -58,29 +60,45 @@ class WrittenFile:
 
     def close(self) -> None:
         """Let go of it."""
+        self.leave_list()
         os.close(self.file)
+
+    def leave_list(self) -> None:
+        """Spare pages count as bytes without a name; a block being filled too."""
+        if self.unlist is not None:
+            self.unlist()
+            self.unlist = None
 
 
 class PageReuse:
     """The files that this process wrote and keeps; safe for threads.
 
-    ``bytes_max`` bounds them. ``counted`` is told how the bytes of spare files change.
+    ``bytes_max`` says how many bytes they may be now. ``counted`` is told how the bytes of spare
+    files change. ``listed`` puts a block that is kept on the list of what this process maps.
     """
 
-    def __init__(self, bytes_max: int, counted: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        bytes_max: Callable[[], int],
+        counted: Callable[[int], object],
+        listed: Callable[[str, int], Callable[[], object] | None],
+    ) -> None:
         self._bytes_max = bytes_max
         self._counted = counted
+        self._listed = listed
         self._lock = threading.Lock()
         self._kept: list[WrittenFile] = []
 
     def keep(self, written: WrittenFile) -> None:
         """Hold a sealed block's file open until it is dropped, where there is room for it."""
-        if not _leases() or written.capacity_bytes < REUSED_BYTES_MIN:
+        most = self._bytes_max() if _leases() else 0
+        if not REUSED_BYTES_MIN <= written.capacity_bytes <= most:
             written.close()
             return
+        written.unlist = self._listed(written.uuid, written.capacity_bytes)
         with self._lock:
             self._kept.append(written)
-            while len(self._kept) > KEPT_MAX or self._bytes() > self._bytes_max:
+            while len(self._kept) > KEPT_MAX or self._bytes() > most:
                 self._let_go(self._kept[0])
 
     def recycle(self, block: BlockDescriptor, path: Path, corner: Path) -> bool:
@@ -113,6 +131,7 @@ class PageReuse:
             away.unlink(missing_ok=True)
             return True
         written.wipe_identity(block)
+        written.leave_list()
         written.spare = True
         self._counted(written.capacity_bytes)
         return True

@@ -249,6 +249,10 @@ class ProcessTable:
         """Bytes of all blocks without a name in that region."""
         return int(np.add.reduce(self._used()[:, _UNNAMED[region]]))
 
+    def count(self) -> int:
+        """Processes that have a record."""
+        return int(np.count_nonzero(self._used()[1:, 0]))
+
     def mapped_bytes(self) -> int:
         """Bytes that processes have mapped; what two have mapped counts twice."""
         return int(np.add.reduce(self._used()[1:, _MAPPED]))

@@ -36,7 +36,7 @@ def held(kept: KeptFrames) -> list[str]:
 
 
 def test_what_is_kept_is_found_with_its_counter() -> None:
-    kept = KeptFrames(100)
+    kept = KeptFrames(lambda: 100)
     frame = keep(kept, "a", number=6)
 
     assert kept["a"].frame() is frame
@@ -45,7 +45,7 @@ def test_what_is_kept_is_found_with_its_counter() -> None:
 
 
 def test_bytes_that_are_held_are_bounded_and_the_first_go_first() -> None:
-    kept = KeptFrames(100)
+    kept = KeptFrames(lambda: 100)
     frames = [keep(kept, name, 40) for name in "abc"]
 
     assert held(kept) == ["b", "c"]
@@ -57,7 +57,7 @@ def test_bytes_that_are_held_are_bounded_and_the_first_go_first() -> None:
 
 
 def test_what_is_larger_than_all_is_not_held() -> None:
-    kept = KeptFrames(100)
+    kept = KeptFrames(lambda: 100)
     keep(kept, "a", 60)
     frame = keep(kept, "b", 101)
 
@@ -66,7 +66,7 @@ def test_what_is_larger_than_all_is_not_held() -> None:
 
 
 def test_frames_and_entries_are_bounded() -> None:
-    kept = KeptFrames(1 << 40)
+    kept = KeptFrames(lambda: 1 << 40)
     for number in range(ENTRIES_MAX + 10):
         keep(kept, str(number))
 
@@ -76,7 +76,7 @@ def test_frames_and_entries_are_bounded() -> None:
 
 
 def test_keeping_again_forgetting_and_releasing_give_the_bytes_back() -> None:
-    kept = KeptFrames(100)
+    kept = KeptFrames(lambda: 100)
     for _ in range(20):
         keep(kept, "a", 90)
     assert held(kept) == ["a"]
@@ -93,7 +93,7 @@ def test_keeping_again_forgetting_and_releasing_give_the_bytes_back() -> None:
 
 
 def test_a_child_made_by_fork_tells_no_finds_of_its_parent_and_waits_for_no_lock() -> None:
-    kept = KeptFrames(100)
+    kept = KeptFrames(lambda: 100)
     frame = keep(kept, "a")
     kept["a"].hits = 7
     inside, leave = threading.Event(), threading.Event()
@@ -127,7 +127,7 @@ def hasty() -> Iterator[None]:
 @pytest.mark.usefixtures("hasty")
 def test_threads_lose_no_byte_of_the_count() -> None:
     """A count that drifts lets nothing be held any more, or everything."""
-    kept = KeptFrames(1000)
+    kept = KeptFrames(lambda: 1000)
     errors: list[Exception] = []
 
     def use(seed: int) -> None:
