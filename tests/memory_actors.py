@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.errors import NeuralGpuBusError
-from neural_gpu_bus.memory import Frame, UnifiedMemory, block_file, memory_use
-from neural_gpu_bus.memory import folder as folders
-from neural_gpu_bus.memory.names_clock import NamesClock
+from neural_gpu_bus.memory import Frame, UnifiedMemory, memory_use
+from neural_gpu_bus.memory.catalog.names_clock import NamesClock
+from neural_gpu_bus.memory.files import folder as folders
+from neural_gpu_bus.memory.writing import block_file
 
 BYTES_MAX = 256 << 20
 COLUMNS = 4

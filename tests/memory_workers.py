@@ -25,7 +25,7 @@ from neural_gpu_bus.errors import (
     NeuralGpuBusError,
 )
 from neural_gpu_bus.memory import Frame, UnifiedMemory
-from neural_gpu_bus.memory import folder as folders
+from neural_gpu_bus.memory.files import folder as folders
 
 TESTS = Path(__file__).parent
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from neural_gpu_bus.descriptors import AsOf
-from neural_gpu_bus.memory.frame_source import ColumnBytes
-from neural_gpu_bus.memory.mapping import FileMapping
+from neural_gpu_bus.memory.files.mapping import FileMapping
+from neural_gpu_bus.memory.layout.frame_source import ColumnBytes
 
 
 def write_source(path: Path, table: pa.Table) -> PlainFrameSource:

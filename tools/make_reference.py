@@ -193,7 +193,7 @@ result's bytes lie.
 
 def frames_page() -> str:
     """What each conversion of a frame copies, and what becomes of NULL."""
-    from neural_gpu_bus.memory.frame_conversions import COLUMNS, CONVERSIONS
+    from neural_gpu_bus.memory.frames.frame_conversions import COLUMNS, CONVERSIONS
 
     lines = FRAMES_INTRODUCTION.splitlines()
     lines.append("")

@@ -53,8 +53,8 @@ class BlockDescriptor(msgspec.Struct, frozen=True):
     #: Boot identity of the host whose memory holds it; on another host attaching is refused
     #: by name.
     host: str
-    #: Where the columns' buffers lie in the file, packed by ``memory.arrow_layout``: attaching
-    #: needs no look into the file's metadata.
+    #: Where the columns' buffers lie in the file, packed by ``memory.layout.arrow_layout``:
+    #: attaching needs no look into the file's metadata.
     spans: bytes = b""
     #: Where the block's uuid stands in the file; attaching looks there.
     uuid_at: int = 0

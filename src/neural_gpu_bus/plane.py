@@ -159,7 +159,7 @@ class DataPlane(Datasets, ManyDatasets):
     def run_worker(self, *, stop: Callable[[], bool] | None = None) -> None:
         """Take jobs and run them here until ``stop`` says so, SIGTERM or Ctrl-C."""
         from neural_gpu_bus.engines import DeviceCopies, build_planner
-        from neural_gpu_bus.memory.origin import origin
+        from neural_gpu_bus.memory.frames.origin import origin
         from neural_gpu_bus.workloads import WORKLOADS, load_kernels
 
         load_kernels()  # now, so that the first job does not pay the half second

@@ -47,7 +47,7 @@ class Columns(Protocol):
     def keys(self) -> Collection[str]: ...
 
     def __getitem__(self, name: str) -> Array:
-        """numpy array of that column: no copy for fixed-width types, see ``memory.frame.Frame``."""
+        """numpy array of that column: no copy for fixed-width types, see ``Frame``."""
 
     def values(self, name: str) -> Array:
         """Raw values of a column: what lies under NULL is a filler."""

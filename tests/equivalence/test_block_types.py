@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.arrow_layout import ALIGNMENT_BYTES
+from neural_gpu_bus.memory.layout.arrow_layout import ALIGNMENT_BYTES
 from random_arrow import random_column, random_type
 
 SEEDS = range(60)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from neural_gpu_bus.benchmarks.eviction.replay import SimulatedMemory
 from neural_gpu_bus.benchmarks.eviction.trace import Trace
-from neural_gpu_bus.memory.block_table import BLOCK_RECORD, POLICY_STATE, touch
-from neural_gpu_bus.memory.eviction import POLICIES, UNKNOWN_RELOAD_NS_A_BYTE, choose
+from neural_gpu_bus.memory.catalog.block_table import BLOCK_RECORD, POLICY_STATE, touch
+from neural_gpu_bus.memory.catalog.eviction import POLICIES, UNKNOWN_RELOAD_NS_A_BYTE, choose
 from plain_eviction import PLAIN_POLICIES
 
 DATASETS = 12

@@ -8,7 +8,7 @@ import numpy as np
 
 from neural_gpu_bus.engines import DeviceCopies, array_numpy
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.origin import origin
+from neural_gpu_bus.memory.frames.origin import origin
 
 
 def test_a_new_version_is_never_served_an_old_copy(memory: UnifiedMemory) -> None:

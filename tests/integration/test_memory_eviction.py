@@ -20,7 +20,7 @@ from neural_gpu_bus.errors import (
     SharedMemoryFullError,
 )
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.eviction import POLICIES
+from neural_gpu_bus.memory.catalog.eviction import POLICIES
 
 MIB = 1 << 20
 #: 4 MiB of ``shared``: four datasets of 1 MB, and no fifth.

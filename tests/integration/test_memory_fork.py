@@ -12,8 +12,10 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import NeuralGpuBusError
-from neural_gpu_bus.memory import UnifiedMemory, environment, own_session
-from neural_gpu_bus.memory import folder as folders
+from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.accounting import own_session
+from neural_gpu_bus.memory.catalog import environment
+from neural_gpu_bus.memory.files import folder as folders
 
 SCHEMA = pa.schema([("x", pa.int64())])
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

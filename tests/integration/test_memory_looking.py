@@ -35,7 +35,7 @@ PUBLISHING = """
 import os, signal, sys
 from pathlib import Path
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.index import Index
+from neural_gpu_bus.memory.catalog.index import Index
 memory = UnifiedMemory(Path(sys.argv[1]), 64 << 20)
 with Index(Path(sys.argv[1])).exclusive():
     print("ready", flush=True)

@@ -14,7 +14,7 @@ import memory_actors as actors
 import memory_workers as workers
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.names_clock import NamesClock
+from neural_gpu_bus.memory.catalog.names_clock import NamesClock
 
 NAMES = list(workers.PUBLISHED)
 ROWS = 500

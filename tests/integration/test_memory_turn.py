@@ -13,7 +13,8 @@ import pytest
 
 import memory_actors as actors
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory import UnifiedMemory, writers_turn
+from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.catalog import writers_turn
 
 
 def stop_in_the_transaction(folder: Path, answer: Connection) -> None:

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from fix_servers import wait_until
-from neural_gpu_bus.memory import folder as folders
-from neural_gpu_bus.memory.process_statistics import process_statistics
-from neural_gpu_bus.memory.processes import ProcessTable
+from neural_gpu_bus.memory.accounting.process_statistics import process_statistics
+from neural_gpu_bus.memory.accounting.processes import ProcessTable
+from neural_gpu_bus.memory.files import folder as folders
 
 NBYTES = 1 << 16
 #: A reader without this package, as pyarrow or Polars by path.

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 import memory_workers as workers
-from neural_gpu_bus.memory import UnifiedMemory, page_reuse
+from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.files import page_reuse
 
 BYTES_MAX = 256 << 20
 ROWS = 100_000

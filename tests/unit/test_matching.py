@@ -28,8 +28,8 @@ from neural_gpu_bus.errors import (
     UnknownWorkloadError,
 )
 from neural_gpu_bus.matching import ManyDatasets, jobs, map_datasets
+from neural_gpu_bus.matching.merging import as_result, merge
 from neural_gpu_bus.memory import Frame, UnifiedMemory
-from neural_gpu_bus.memory.merging import as_result, merge
 from neural_gpu_bus.submission import describe_job
 from neural_gpu_bus.workloads import WORKLOADS
 

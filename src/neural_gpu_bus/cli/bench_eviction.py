@@ -100,7 +100,7 @@ def _possible(match: Match) -> list[str]:
 
 
 def _print_overall(found: Contest) -> None:
-    from neural_gpu_bus.memory.eviction import DEFAULT_POLICY, POLICIES
+    from neural_gpu_bus.memory.catalog.eviction import DEFAULT_POLICY, POLICIES
 
     table = _table(f"all {len(found.matches)} matches")
     for head in ("policy", "of possible", "hits", "won", "choices/s", "goes first"):

@@ -23,9 +23,9 @@ from neural_gpu_bus.cli.memory_view import STOPPED, memory_view
 from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics, RegionStatistics
 from neural_gpu_bus.errors import BadParameterError, HostError
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.process_statistics import process_statistics
-from neural_gpu_bus.memory.processes import ProcessTable
-from neural_gpu_bus.memory.regions import region_budgets
+from neural_gpu_bus.memory.accounting.process_statistics import process_statistics
+from neural_gpu_bus.memory.accounting.processes import ProcessTable
+from neural_gpu_bus.memory.accounting.regions import region_budgets
 from neural_gpu_bus.settings import Settings, load_settings
 
 if TYPE_CHECKING:

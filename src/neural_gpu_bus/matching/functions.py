@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import BadParameterError, NeuralGpuBusError
 from neural_gpu_bus.matching.failures import failure, tell
-from neural_gpu_bus.memory.merging import as_result
+from neural_gpu_bus.matching.merging import as_result
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from neural_gpu_bus.matching.finding import find, literal_prefix
+from neural_gpu_bus.matching.tensors import TensorMemory, tensor
 from neural_gpu_bus.matching.work import MapMemory, map_datasets
-from neural_gpu_bus.memory.finding import find, literal_prefix
-from neural_gpu_bus.memory.tensors import TensorMemory, tensor
 
 if TYPE_CHECKING:
     from neural_gpu_bus.bus import Job
     from neural_gpu_bus.descriptors import DatasetFacts, Region
+    from neural_gpu_bus.matching.tensors import Array, TensorLayout, TensorType
     from neural_gpu_bus.memory import Frame
-    from neural_gpu_bus.memory.tensors import Array, TensorLayout, TensorType
     from neural_gpu_bus.ports import Progress
 
 

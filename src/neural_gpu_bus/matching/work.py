@@ -9,7 +9,7 @@ from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError, DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.matching.functions import run_function
 from neural_gpu_bus.matching.jobs import JobMemory, Submit, job_call, run_jobs
-from neural_gpu_bus.memory.merging import merge
+from neural_gpu_bus.matching.merging import merge
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from neural_gpu_bus.memory.mapping import FileMapping
-from neural_gpu_bus.memory.maps import Kind
-from neural_gpu_bus.memory.own_session import list_mapping
+from neural_gpu_bus.memory.accounting.maps import Kind
+from neural_gpu_bus.memory.accounting.own_session import list_mapping
+from neural_gpu_bus.memory.files.mapping import FileMapping
 from neural_gpu_bus.memory.series import Series, SeriesGroup
 
 if TYPE_CHECKING:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.descriptors import MemoryStatistics
-from neural_gpu_bus.memory import folder as folders
-from neural_gpu_bus.memory.facts import dataset_facts
-from neural_gpu_bus.memory.mapped_files import mapping_pids
-from neural_gpu_bus.memory.process_statistics import (
+from neural_gpu_bus.memory.accounting.facts import dataset_facts
+from neural_gpu_bus.memory.accounting.mapped_files import mapping_pids
+from neural_gpu_bus.memory.accounting.process_statistics import (
     engine_uses,
     gone_bytes,
     process_statistics,
     region_statistics,
 )
+from neural_gpu_bus.memory.files import folder as folders
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import DatasetFacts

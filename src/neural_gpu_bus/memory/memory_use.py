@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadSettingError, NeuralGpuBusError
 from neural_gpu_bus.host_traps import warn_at_open
-from neural_gpu_bus.memory import folder as folders
-from neural_gpu_bus.memory.eviction import POLICIES
-from neural_gpu_bus.memory.index import Index, decode
-from neural_gpu_bus.memory.kept_frames import Kept, KeptFrames
-from neural_gpu_bus.memory.maps import Kind
-from neural_gpu_bus.memory.occupancy import Occupancy
-from neural_gpu_bus.memory.own_session import (
+from neural_gpu_bus.memory.accounting.maps import Kind
+from neural_gpu_bus.memory.accounting.occupancy import Occupancy
+from neural_gpu_bus.memory.accounting.own_session import (
     OwnSession,
     close_session,
     list_mapping,
     open_session,
     session_after_fork,
 )
-from neural_gpu_bus.memory.page_reuse import PageReuse
-from neural_gpu_bus.memory.regions import region_budgets
+from neural_gpu_bus.memory.accounting.regions import region_budgets
+from neural_gpu_bus.memory.catalog.eviction import POLICIES
+from neural_gpu_bus.memory.catalog.index import Index, decode
+from neural_gpu_bus.memory.files import folder as folders
+from neural_gpu_bus.memory.files.page_reuse import PageReuse
+from neural_gpu_bus.memory.frames.kept_frames import Kept, KeptFrames
 from neural_gpu_bus.memory.series import series_bytes
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import BlockDescriptor, Region
-    from neural_gpu_bus.memory.frame import Frame
+    from neural_gpu_bus.memory.frames.frame import Frame
 
 #: Share of the budget that the processes together keep for speed: mappings of datasets that they
 #: found by name, and as much again of pages that they wrote. Others cannot evict those, and a

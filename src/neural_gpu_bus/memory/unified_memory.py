@@ -16,19 +16,19 @@ import msgspec
 from neural_gpu_bus.descriptors import BlockDescriptor, DatasetFacts, MemoryStatistics, Region
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
-from neural_gpu_bus.memory import folder as folders
-from neural_gpu_bus.memory.arrow_layout import plan_block
-from neural_gpu_bus.memory.block_writer import BlockWriter
-from neural_gpu_bus.memory.eviction import DEFAULT_POLICY
-from neural_gpu_bus.memory.frame import Frame, attach_frame
+from neural_gpu_bus.memory.accounting.regions import check_region
+from neural_gpu_bus.memory.catalog.eviction import DEFAULT_POLICY
+from neural_gpu_bus.memory.catalog.index import decode
+from neural_gpu_bus.memory.catalog.names import check_given_name
+from neural_gpu_bus.memory.files import folder as folders
+from neural_gpu_bus.memory.frames.frame import Frame, attach_frame
+from neural_gpu_bus.memory.frames.kept_frames import HITS_TOLD_AT
 from neural_gpu_bus.memory.growing import GrowingColumns
-from neural_gpu_bus.memory.index import decode
-from neural_gpu_bus.memory.kept_frames import HITS_TOLD_AT
 from neural_gpu_bus.memory.known import known_facts, known_statistics
+from neural_gpu_bus.memory.layout.arrow_layout import plan_block
 from neural_gpu_bus.memory.memory_use import MemoryUse
-from neural_gpu_bus.memory.names import check_given_name
-from neural_gpu_bus.memory.regions import check_region
-from neural_gpu_bus.memory.reservation import BlockReservation
+from neural_gpu_bus.memory.writing.block_writer import BlockWriter
+from neural_gpu_bus.memory.writing.reservation import BlockReservation
 from neural_gpu_bus.ports import RESULT_NAMES
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class UnifiedMemory:
         return self._copied(columns, "shared").seal()
 
     def _copied(self, columns: Any, region: Region, name: str | None = None) -> BlockReservation:
-        from neural_gpu_bus.memory.given_columns import given_columns
+        from neural_gpu_bus.memory.writing.given_columns import given_columns
 
         given = given_columns(columns)
         reservation = self.reserve(

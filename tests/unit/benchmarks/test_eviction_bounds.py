@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from neural_gpu_bus.benchmarks.eviction.bounds import belady, possible
 from neural_gpu_bus.benchmarks.eviction.replay import replay
 from neural_gpu_bus.benchmarks.eviction.trace import Trace
-from neural_gpu_bus.memory.eviction import POLICIES
+from neural_gpu_bus.memory.catalog.eviction import POLICIES
 
 DATASETS = 5
 

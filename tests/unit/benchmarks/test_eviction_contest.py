@@ -10,7 +10,11 @@ from neural_gpu_bus.benchmarks.eviction.contest import Contest, contest, matches
 from neural_gpu_bus.benchmarks.eviction.replay import SimulatedMemory, replay
 from neural_gpu_bus.benchmarks.eviction.trace import Trace
 from neural_gpu_bus.benchmarks.eviction.traces import KINDS, made_up, recorded_demo
-from neural_gpu_bus.memory.eviction import DEFAULT_POLICY, POLICIES, UNKNOWN_RELOAD_NS_A_BYTE
+from neural_gpu_bus.memory.catalog.eviction import (
+    DEFAULT_POLICY,
+    POLICIES,
+    UNKNOWN_RELOAD_NS_A_BYTE,
+)
 
 SEED = 7
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from neural_gpu_bus.benchmarks.eviction.traces import KINDS
 from neural_gpu_bus.cli.bench_eviction import bench_eviction
-from neural_gpu_bus.memory.eviction import DEFAULT_POLICY, POLICIES
+from neural_gpu_bus.memory.catalog.eviction import DEFAULT_POLICY, POLICIES
 
 CAPACITY = 0.07
 QUICK = ("--requests", "100", "--capacity", str(CAPACITY))

@@ -21,8 +21,8 @@ from neural_gpu_bus.engines import (
     array_numpy,
     array_torch,
 )
-from neural_gpu_bus.memory.mapping import FileMapping
-from neural_gpu_bus.memory.origin import origin
+from neural_gpu_bus.memory.files.mapping import FileMapping
+from neural_gpu_bus.memory.frames.origin import origin
 from neural_gpu_bus.ports import ArrayBackend
 from neural_gpu_bus.workloads import check_params, find
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
-from neural_gpu_bus.memory.arrow_layout import (
+from neural_gpu_bus.memory.layout.arrow_layout import (
     ALIGNMENT_BYTES,
     UUID_KEY,
     BlockLayout,

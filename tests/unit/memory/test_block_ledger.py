@@ -8,8 +8,8 @@ import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory.block_ledger import RECORDS_FIRST, BlockLedger
-from neural_gpu_bus.memory.folder import prepare
+from neural_gpu_bus.memory.catalog.block_ledger import RECORDS_FIRST, BlockLedger
+from neural_gpu_bus.memory.files.folder import prepare
 
 
 @pytest.fixture

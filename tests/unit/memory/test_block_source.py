@@ -10,8 +10,9 @@ import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.errors import HostError, ProtocolError
-from neural_gpu_bus.memory import Frame, UnifiedMemory, block_source
-from neural_gpu_bus.memory.block_source import BlockSource, attach_block
+from neural_gpu_bus.memory import Frame, UnifiedMemory
+from neural_gpu_bus.memory.frames import block_source
+from neural_gpu_bus.memory.frames.block_source import BlockSource, attach_block
 
 COLUMNS: dict[str, Any] = {
     "x": np.arange(10),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neural_gpu_bus.memory.block_table import (
+from neural_gpu_bus.memory.catalog.block_table import (
     BLOCK_RECORD,
     BLOCK_RECORD_BYTES,
     REGION_CODES,

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
-from neural_gpu_bus.memory.column_tree import column_tree, depth_first, one_row
+from neural_gpu_bus.memory.layout.column_tree import column_tree, depth_first, one_row
 
 SIDE = pa.dictionary(pa.int8(), pa.string())
 NESTED = {

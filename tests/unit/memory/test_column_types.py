@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import UnsupportedTypeError
-from neural_gpu_bus.memory.column_types import TYPES, column_type
+from neural_gpu_bus.memory.layout.column_types import TYPES, column_type
 
 ARROW_TYPES = [
     *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neural_gpu_bus.memory.block_table import (
+from neural_gpu_bus.memory.catalog.block_table import (
     BLOCK_RECORD,
     POLICY_STATE,
     PolicyState,
@@ -13,7 +13,7 @@ from neural_gpu_bus.memory.block_table import (
     insert,
     touch,
 )
-from neural_gpu_bus.memory.eviction import POLICIES, UNKNOWN_RELOAD_NS_A_BYTE, choose
+from neural_gpu_bus.memory.catalog.eviction import POLICIES, UNKNOWN_RELOAD_NS_A_BYTE, choose
 
 SEED = 20261122
 #: Time between two uses: more than LFU's tick.

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.facts import dataset_facts
+from neural_gpu_bus.memory.accounting.facts import dataset_facts
 
 SECOND_NS = 1_000_000_000
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from neural_gpu_bus.descriptors import ColumnDescriptor, DatasetFacts
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.memory.finding import find, literal_prefix
+from neural_gpu_bus.matching.finding import find, literal_prefix
 
 NOW_NS = 1_000_000_000_000
 

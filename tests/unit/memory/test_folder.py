@@ -7,7 +7,7 @@ import pytest
 
 from neural_gpu_bus.errors import BadSettingError
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory import folder as folders
+from neural_gpu_bus.memory.files import folder as folders
 
 BLOCK = f"{'0' * 32}.arrow"
 

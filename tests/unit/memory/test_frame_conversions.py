@@ -13,7 +13,7 @@ import pytest
 
 from neural_gpu_bus.errors import MissingDependencyError, UnsupportedTypeError
 from neural_gpu_bus.memory import Frame, UnifiedMemory
-from neural_gpu_bus.memory.frame_conversions import COLUMNS, CONVERSIONS, Conversion
+from neural_gpu_bus.memory.frames.frame_conversions import COLUMNS, CONVERSIONS, Conversion
 
 ROWS = 1_000
 LONG = "a text that Polars does not keep in its own sixteen bytes "

@@ -8,8 +8,8 @@ import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor, ColumnDescriptor
 from neural_gpu_bus.errors import BadParameterError, HostError
-from neural_gpu_bus.memory.folder import prepare
-from neural_gpu_bus.memory.index import VERSIONS_KEPT, Index
+from neural_gpu_bus.memory.catalog.index import VERSIONS_KEPT, Index
+from neural_gpu_bus.memory.files.folder import prepare
 
 NOW_NS = 1_000
 

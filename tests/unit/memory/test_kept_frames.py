@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor
-from neural_gpu_bus.memory.kept_frames import ENTRIES_MAX, FRAMES_HELD_MAX, KeptFrames
+from neural_gpu_bus.memory.frames.kept_frames import ENTRIES_MAX, FRAMES_HELD_MAX, KeptFrames
 
 COUNTERS = memoryview(bytearray(64)).cast("Q")
 

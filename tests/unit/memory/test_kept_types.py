@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from neural_gpu_bus.memory.kept_types import kept_table
+from neural_gpu_bus.memory.writing.kept_types import kept_table
 
 VIEW, LARGE = pa.string_view(), pa.large_string()
 
@@ -51,7 +51,7 @@ def test_metadata_stays() -> None:
 def test_texts_and_lists_that_32_bits_do_not_reach_become_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("neural_gpu_bus.memory.kept_types.OFFSET_MAX", 3)
+    monkeypatch.setattr("neural_gpu_bus.memory.writing.kept_types.OFFSET_MAX", 3)
     for values, wide in (
         (["ab"], pa.large_string()),
         ([b"ab"], pa.large_binary()),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 
 
 def _file(folder: Path, data: bytes) -> int:

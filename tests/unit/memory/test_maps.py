@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from neural_gpu_bus.memory import maps
-from neural_gpu_bus.memory.maps import Kind, OwnMaps, read_maps
+from neural_gpu_bus.memory.accounting import maps
+from neural_gpu_bus.memory.accounting.maps import Kind, OwnMaps, read_maps
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_gpu_bus.memory.folder import prepare
-from neural_gpu_bus.memory.names_clock import COUNTERS, NamesClock
+from neural_gpu_bus.memory.catalog.names_clock import COUNTERS, NamesClock
+from neural_gpu_bus.memory.files.folder import prepare
 
 
 @pytest.fixture

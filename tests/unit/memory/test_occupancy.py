@@ -9,7 +9,8 @@ import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor
 from neural_gpu_bus.errors import SharedMemoryFullError
-from neural_gpu_bus.memory import UnifiedMemory, occupancy
+from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.accounting import occupancy
 
 SCHEMA_ROWS = 1000
 
@@ -86,7 +87,7 @@ def test_a_change_that_fails_counts_nothing_as_leaving(
     def refuse(*_: Any) -> None:
         raise OSError("no")
 
-    monkeypatch.setattr("neural_gpu_bus.memory.block_writer._move", refuse)
+    monkeypatch.setattr("neural_gpu_bus.memory.writing.block_writer._move", refuse)
     with pytest.raises(OSError, match="no"):
         memory.publish(reservation)
 

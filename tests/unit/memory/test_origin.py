@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neural_gpu_bus.memory.mapping import FileMapping
-from neural_gpu_bus.memory.origin import origin
+from neural_gpu_bus.memory.files.mapping import FileMapping
+from neural_gpu_bus.memory.frames.origin import origin
 
 BLOCK = "0123456789abcdef" * 2
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor
-from neural_gpu_bus.memory.block_file import make
-from neural_gpu_bus.memory.page_reuse import (
+from neural_gpu_bus.memory.files.page_reuse import (
     KEPT_MAX,
     REUSED_BYTES_MIN,
     PageReuse,
     WrittenFile,
 )
+from neural_gpu_bus.memory.writing.block_file import make
 
 SIZE = REUSED_BYTES_MIN
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="macOS has no leases")

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_gpu_bus.memory import folder as folders
-from neural_gpu_bus.memory import mapped_files, process_statistics
-from neural_gpu_bus.memory.mapped_files import MappedFile
-from neural_gpu_bus.memory.maps import Kind, OwnMaps
-from neural_gpu_bus.memory.process_statistics import (
+from neural_gpu_bus.memory.accounting import mapped_files, process_statistics
+from neural_gpu_bus.memory.accounting.mapped_files import MappedFile
+from neural_gpu_bus.memory.accounting.maps import Kind, OwnMaps
+from neural_gpu_bus.memory.accounting.process_statistics import (
     COMMAND_CHARACTERS_MAX,
     engine_uses,
     gone_bytes,
     region_statistics,
     shortened,
 )
-from neural_gpu_bus.memory.processes import COUNTERS, ProcessTable
+from neural_gpu_bus.memory.accounting.processes import COUNTERS, ProcessTable
+from neural_gpu_bus.memory.files import folder as folders
 
 ONE, TWO = "1" * 32, "2" * 32
 LINES = f"""\

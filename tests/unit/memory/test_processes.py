@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory import folder as folders
-from neural_gpu_bus.memory import processes
-from neural_gpu_bus.memory.processes import OwnCounters, ProcessTable
+from neural_gpu_bus.memory.accounting import processes
+from neural_gpu_bus.memory.accounting.processes import OwnCounters, ProcessTable
+from neural_gpu_bus.memory.files import folder as folders
 
 
 @pytest.fixture

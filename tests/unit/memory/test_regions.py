@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.memory.regions import check_region, region_budgets
+from neural_gpu_bus.memory.accounting.regions import check_region, region_budgets
 
 
 def test_shares_that_are_not_given_are_the_usual() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFoundError
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.reservation import BlockReservation
+from neural_gpu_bus.memory.writing.reservation import BlockReservation
 
 SCHEMA = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("t", pa.large_string())])
 

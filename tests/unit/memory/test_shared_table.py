@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from neural_gpu_bus.errors import HostError, SharedMemoryFullError
-from neural_gpu_bus.memory import shared_table
-from neural_gpu_bus.memory.folder import prepare
-from neural_gpu_bus.memory.shared_table import SharedTable
+from neural_gpu_bus.memory.files import shared_table
+from neural_gpu_bus.memory.files.folder import prepare
+from neural_gpu_bus.memory.files.shared_table import SharedTable
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ from neural_gpu_bus.errors import (
     DatasetNotFoundError,
     UnsupportedTypeError,
 )
-from neural_gpu_bus.memory import UnifiedMemory, tensor_columns
-from neural_gpu_bus.memory.tensor_columns import fill
-from neural_gpu_bus.memory.tensors import as_matrix, tensor, tensor_names
+from neural_gpu_bus.matching import tensor_columns
+from neural_gpu_bus.matching.tensor_columns import fill
+from neural_gpu_bus.matching.tensors import as_matrix, tensor, tensor_names
+from neural_gpu_bus.memory import UnifiedMemory
 from plain_columns import PlainColumns
 
 BARS = {

@@ -12,7 +12,7 @@ from neural_gpu_bus.benchmarks.eviction.bounds import belady, possible
 from neural_gpu_bus.benchmarks.eviction.replay import Outcome, replay
 from neural_gpu_bus.benchmarks.eviction.trace import Trace
 from neural_gpu_bus.benchmarks.eviction.traces import KINDS, made_up, recorded_demo
-from neural_gpu_bus.memory.eviction import POLICIES
+from neural_gpu_bus.memory.catalog.eviction import POLICIES
 
 #: Belady's row, which no policy can be.
 BELADY = "belady"

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from neural_gpu_bus.benchmarks.eviction.trace import Trace
-from neural_gpu_bus.memory.block_table import (
+from neural_gpu_bus.memory.catalog.block_table import (
     BLOCK_RECORD,
     POLICY_STATE,
     POLICY_STATE_WORDS,
     insert,
     touch,
 )
-from neural_gpu_bus.memory.eviction import choose
+from neural_gpu_bus.memory.catalog.eviction import choose
 
 #: Time between two requests: over the 8 us that LFU tells apart.
 _REQUEST_NS = 1_000_000

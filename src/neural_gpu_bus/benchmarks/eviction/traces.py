@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neural_gpu_bus.benchmarks.eviction.trace import Trace
-from neural_gpu_bus.memory.eviction import UNKNOWN_RELOAD_NS_A_BYTE
+from neural_gpu_bus.memory.catalog.eviction import UNKNOWN_RELOAD_NS_A_BYTE
 
 _Requests = npt.NDArray[np.int64]
 

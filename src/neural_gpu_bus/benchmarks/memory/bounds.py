@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from neural_gpu_bus.benchmarks.memory.place import Place
-from neural_gpu_bus.memory.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.memory.datasets import Matrix

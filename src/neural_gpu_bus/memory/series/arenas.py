@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neural_gpu_bus.memory.folder import make_file, no_room_told
-from neural_gpu_bus.memory.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.folder import make_file, no_room_told
+from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 from neural_gpu_bus.memory.series.budget import MapFile, file_name
 from neural_gpu_bus.memory.series.records import FILE_HEAD_BYTES
 from neural_gpu_bus.memory.series.shape import aligned

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from neural_gpu_bus.errors import DatasetEvictedError, ProtocolError
-from neural_gpu_bus.memory.folder import host_identity
+from neural_gpu_bus.memory.files.folder import host_identity
 from neural_gpu_bus.memory.series.arenas import ArenaMaps
 from neural_gpu_bus.memory.series.budget import MapFile, map_file
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from neural_gpu_bus.memory.mapping import FileMapping
+from neural_gpu_bus.memory.files.mapping import FileMapping
 
 #: Maps an open file of that size and name (its path within the memory folder); whoever counts
 #: what a process maps puts itself here.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.errors import ProtocolError
-from neural_gpu_bus.memory.folder import make_file, no_room_told
-from neural_gpu_bus.memory.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.folder import make_file, no_room_told
+from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 from neural_gpu_bus.memory.series.records import Stamp
 
 if TYPE_CHECKING:

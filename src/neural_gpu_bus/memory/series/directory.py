@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from neural_gpu_bus.memory.folder import make_file, no_room_told
-from neural_gpu_bus.memory.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.folder import make_file, no_room_told
+from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 from neural_gpu_bus.memory.series.clock import view
 from neural_gpu_bus.memory.series.order import reader_fence
 from neural_gpu_bus.memory.series.records import (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.descriptors import AsOf
-from neural_gpu_bus.memory.column_types import column_type
-from neural_gpu_bus.memory.frame_source import ColumnBytes
+from neural_gpu_bus.memory.layout.column_types import column_type
+from neural_gpu_bus.memory.layout.frame_source import ColumnBytes
 
 if TYPE_CHECKING:
     import numpy as np

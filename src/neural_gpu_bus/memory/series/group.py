@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, ProtocolError
-from neural_gpu_bus.memory.folder import make_directory, make_file, no_room_told
+from neural_gpu_bus.memory.files.folder import make_directory, make_file, no_room_told
 from neural_gpu_bus.memory.series.arenas import ARENAS, arena_bytes
 from neural_gpu_bus.memory.series.attaching import META, SeriesPlace, arena_maps, read_meta
 from neural_gpu_bus.memory.series.budget import Budget, MapFile, NoBudget, map_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from neural_gpu_bus.memory.frame_source import ColumnBytes
+from neural_gpu_bus.memory.layout.frame_source import ColumnBytes
 
 if TYPE_CHECKING:
     import numpy as np

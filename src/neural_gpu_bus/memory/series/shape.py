@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
-from neural_gpu_bus.memory.column_types import ColumnType, column_type
+from neural_gpu_bus.memory.layout.column_types import ColumnType, column_type
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_gpu_bus.descriptors import AsOf
-from neural_gpu_bus.memory.frame_source import ColumnBytes
+from neural_gpu_bus.memory.layout.frame_source import ColumnBytes
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of
 from neural_gpu_bus.memory.series.key_columns import key_column, table_over, zero_bytes
 from neural_gpu_bus.memory.series.records import Chunk, Stamp

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
-from neural_gpu_bus.memory.frame import Frame
+from neural_gpu_bus.memory.frames.frame import Frame
 from neural_gpu_bus.memory.series.attaching import SeriesPlace
 from neural_gpu_bus.memory.series.clock import view
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of

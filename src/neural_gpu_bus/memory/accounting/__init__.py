@@ -1,0 +1,1 @@
+"""Who uses the memory: processes, what they map, budgets, and making room."""

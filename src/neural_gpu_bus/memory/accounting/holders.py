@@ -1,0 +1,91 @@
+"""Who holds a region's memory, in words: for the error of a reservation that finds no room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from neural_gpu_bus.descriptors import Region
+from neural_gpu_bus.memory.accounting.maps import Kind, read_maps
+from neural_gpu_bus.memory.accounting.processes import REGIONS, ProcessTable, session_head
+from neural_gpu_bus.memory.files.folder import living_sessions
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.memory.catalog.index import Index
+
+#: Holders that an error names; `ngb memory` lists all.
+SHOWN_MAX = 5
+
+
+class Holder(NamedTuple):
+    """One reason why memory cannot be had."""
+
+    nbytes: int
+    words: str
+
+
+def describe_holders(
+    folder: Path,
+    index: Index,
+    processes: ProcessTable,
+    region: Region,
+    *,
+    series_bytes: int,
+    now_ns: int,
+) -> Iterator[str]:
+    """The largest first, each with its bytes and age."""
+    found = [*_unnamed(processes, region, now_ns)]
+    found += _datasets(folder, index, processes, region, now_ns)
+    if series_bytes:
+        found.append(Holder(series_bytes, "growing columns"))
+    found.sort(key=lambda holder: -holder.nbytes)
+    for holder in found[:SHOWN_MAX]:
+        yield f"{holder.words} ({holder.nbytes:,} bytes)"
+    if len(found) > SHOWN_MAX:
+        rest = found[SHOWN_MAX:]
+        yield f"{len(rest)} others ({sum(holder.nbytes for holder in rest):,} bytes)"
+
+
+def mapping_pids(folder: Path, processes: ProcessTable) -> dict[str, list[int]]:
+    """Uuid of each block that somebody looks at -> the pids of those who do."""
+    pids = {int(record["session"]): int(record["pid"]) for record in processes.records()}
+    found: dict[str, list[int]] = {}
+    for corner in living_sessions(folder):
+        pid = pids.get(session_head(corner.name), 0)
+        for record in read_maps(corner):
+            holders = found.setdefault(record["uuid"].tobytes().hex(), [])
+            if record["kind"] != Kind.KEPT and pid not in holders:
+                holders.append(pid)
+    return found
+
+
+def _unnamed(processes: ProcessTable, region: Region, now_ns: int) -> Iterator[Holder]:
+    place = REGIONS.index(region)
+    for record in processes.records():
+        if nbytes := int(record["unnamed_bytes"][place]):
+            age = _age(now_ns - int(record["opened_ns"]))
+            yield Holder(nbytes, f"blocks without a name of pid {record['pid']}, open for {age}")
+
+
+def _datasets(
+    folder: Path, index: Index, processes: ProcessTable, region: Region, now_ns: int
+) -> Iterator[Holder]:
+    pids = mapping_pids(folder, processes)
+    for block in index.blocks():
+        if block.region != region:
+            continue
+        age = _age(now_ns - block.created_ns)
+        if index.ledger.is_pinned(block):
+            yield Holder(block.nbytes, f"{block.name!r}, pinned, {age} old")
+        elif held := pids.get(block.uuid):
+            users = ", ".join(f"pid {pid}" for pid in held)
+            yield Holder(block.nbytes, f"{block.name!r}, in use by {users}, {age} old")
+
+
+def _age(age_ns: int) -> str:
+    seconds = max(age_ns, 0) / 1e9
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,45 @@
+"""What may be the name of a dataset."""
+
+from __future__ import annotations
+
+from neural_gpu_bus.errors import BadParameterError
+from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
+
+#: LMDB's keys end at 511 bytes, and a version goes behind the name.
+NAME_BYTES_MAX = 480
+
+#: Beginnings of names that are given here alone, and why.
+_RESERVED = {
+    RESULT_NAMES: "for the result of a job: workers drop them",
+    TENSOR_NAMES: "for a tensor made of another dataset: they go with it",
+}
+
+
+def is_name(name: object) -> bool:
+    """Whether it can be one."""
+    return (
+        isinstance(name, str) and name.isprintable() and 1 <= len(name.encode()) <= NAME_BYTES_MAX
+    )
+
+
+def checked_name(name: str) -> bytes:
+    """The name as a key; BadParameterError where it cannot be one."""
+    if not is_name(name):
+        raise BadParameterError(
+            f"{name!r} is no name for a dataset",
+            hint=f"use 1 to {NAME_BYTES_MAX} bytes of printable text, e.g. 'bars/AAPL'",
+            parameter="name",
+        )
+    return name.encode()
+
+
+def check_given_name(name: str) -> None:
+    """BadParameterError for what is no name, or one that is not for callers to give."""
+    checked_name(name)
+    for beginning, purpose in _RESERVED.items():
+        if name.startswith(beginning):
+            raise BadParameterError(
+                f"{name!r} is a name {purpose}",
+                hint=f"choose one that does not begin with {beginning!r}",
+                parameter="name",
+            )

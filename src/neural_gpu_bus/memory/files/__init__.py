@@ -1,0 +1,1 @@
+"""The folder, its files, and their mappings."""

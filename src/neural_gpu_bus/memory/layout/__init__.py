@@ -1,0 +1,1 @@
+"""Where each buffer of a block lies. Pure: no file is touched here."""

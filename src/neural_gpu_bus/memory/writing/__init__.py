@@ -1,0 +1,1 @@
+"""Blocks on their way into memory: columns taken apart, reserved, filled, sealed."""
