@@ -20,6 +20,7 @@ from neural_gpu_bus import embedded
 from neural_gpu_bus.cli.memory import look_at_memory
 from neural_gpu_bus.errors import HostError
 from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.catalog import writers_turn
 from neural_gpu_bus.settings import Settings, load_settings
 
 HOLDING = """
@@ -90,13 +91,14 @@ def test_a_stopped_reader_shows_by_pid_and_by_what_it_keeps(
 
 @pytest.mark.slow
 def test_whoever_was_stopped_while_publishing_is_named_and_nobody_hangs(
-    memory: UnifiedMemory, settings: Settings
+    memory: UnifiedMemory, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(writers_turn, "WAIT_S_MAX", 0.2)
     with (
         stopped(PUBLISHING, memory.folder) as pid,
         pytest.raises(HostError, match=r"writing to the index .* for over 0.2 s") as caught,
     ):
-        look_at_memory(settings, limit_s=0.2)
+        look_at_memory(settings)
 
     assert f"kill -CONT {pid}" in caught.value.hint
     told = f"ngb: {caught.value.what}\nhint: {caught.value.hint}"

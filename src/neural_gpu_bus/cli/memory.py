@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -19,17 +17,16 @@ from rich.live import Live
 
 from neural_gpu_bus import embedded
 from neural_gpu_bus.cli.console import err, out
-from neural_gpu_bus.cli.memory_view import STOPPED, memory_view
+from neural_gpu_bus.cli.memory_view import memory_view
+from neural_gpu_bus.datasets import open_memory
 from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics, RegionStatistics
 from neural_gpu_bus.errors import BadParameterError, HostError
-from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.memory.accounting.process_statistics import process_statistics
-from neural_gpu_bus.memory.accounting.processes import ProcessTable
 from neural_gpu_bus.memory.accounting.regions import region_budgets
 from neural_gpu_bus.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -37,8 +34,6 @@ if TYPE_CHECKING:
 
 #: Time between two looks of ``--watch``.
 WATCH_S = 2.0
-#: Publishing takes under a millisecond; whoever holds the lock so long was stopped.
-LOOK_S_MAX = 5.0
 
 
 class MemoryNow(msgspec.Struct, frozen=True):
@@ -106,7 +101,7 @@ def metrics(
         _serve(look, listen)
 
 
-def look_at_memory(settings: Settings, *, limit_s: float = LOOK_S_MAX) -> MemoryNow:
+def look_at_memory(settings: Settings) -> MemoryNow:
     """The memory of these settings at this moment, without this process.
 
     Raises HostError where somebody who publishes was stopped, and so keeps everybody out.
@@ -114,50 +109,10 @@ def look_at_memory(settings: Settings, *, limit_s: float = LOOK_S_MAX) -> Memory
     folder = embedded.memory_folder(settings)
     if not folder.exists():
         return _nothing(folder, settings)
-    found: list[MemoryNow | BaseException] = []
-
-    def look() -> None:
-        try:
-            found.append(_look(folder, settings))
-        except BaseException as error:  # noqa: BLE001  raised again below
-            found.append(error)
-
-    # In a thread, because a wait for the writers' lock heeds no Ctrl-C.
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if not found:
-        raise _kept_out(folder, limit_s)
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    return found[0]
-
-
-def _look(folder: Path, settings: Settings) -> MemoryNow:
-    opened = UnifiedMemory(
-        folder,
-        settings.memory_limit_bytes,
-        shares=settings.memory_shares,
-        group=settings.memory_group,
-        policy=settings.memory_policy,
-    )
-    with closing(opened):
+    with closing(open_memory(settings, folder)) as opened:
         statistics, datasets = opened.statistics(), opened.facts(mapped=True)
     others = tuple(one for one in statistics.processes if one.pid != os.getpid())
     return MemoryNow(msgspec.structs.replace(statistics, processes=others), tuple(datasets))
-
-
-def _kept_out(folder: Path, limit_s: float) -> HostError:
-    """Who it may be is known without the lock."""
-    processes, _ = process_statistics(folder, ProcessTable(folder).records())
-    stopped = [str(one.pid) for one in processes if one.state == STOPPED]
-    return HostError(
-        f"somebody has been writing to the index of {str(folder)!r} for over {limit_s:g} s",
-        hint=f"stopped while it wrote, perhaps: `kill -CONT {' '.join(stopped)}`, or -KILL"
-        if stopped
-        else "try again; `ngb down` ends all processes of this home",
-        folder=str(folder),
-    )
 
 
 def _nothing(folder: Path, settings: Settings) -> MemoryNow:
