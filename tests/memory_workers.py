@@ -163,10 +163,6 @@ class Worker:
         frame = self.memory.attach(descriptor)
         self.held[key] = frame, frame["x"], value_of(frame)[0]
 
-    def hold_path(self, key: Any, path: Path, how: str, value: int) -> None:
-        """Keep the file open without this package."""
-        self.held[key] = None, by_path(path, how), value
-
     def check(self) -> int:
         """Every view shows what it showed when it was taken; how many there are."""
         for key, (_, array, value) in self.held.items():

@@ -7,7 +7,7 @@ Times are nanoseconds since 1970-01-01 UTC unless the name ends in another unit.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -16,6 +16,8 @@ PlainFact = str | bool | int | float | list[str] | None
 
 #: Parts of the shared memory, each with a budget of its own.
 Region = Literal["neural", "gpu", "shared"]
+#: All of them; shared tables know each by its place here.
+REGIONS: Final[tuple[Region, ...]] = get_args(Region)
 
 
 class ColumnDescriptor(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from heapq import nlargest, nsmallest
 from typing import TYPE_CHECKING
 
+from psutil import STATUS_STOPPED
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
@@ -30,8 +31,6 @@ WIDE = 110
 PROCESSES_SHOWN_MAX = 20
 #: Fill from which on a bar is yellow, then red: evictions are near.
 HIGH, FULL = 0.75, 0.95
-#: As ``psutil`` names what Ctrl-Z or SIGSTOP does.
-STOPPED = "stopped"
 
 
 def memory_view(
@@ -190,8 +189,8 @@ def _processes(processes: Sequence[ProcessStatistics], now_ns: int, *, wide: boo
         ]
         if wide:
             row += [count(one.hits), count(one.misses), size(one.unnamed_bytes)]
-        state = one.state.upper() if one.state == STOPPED else one.state
-        style = "bold red" if one.state == STOPPED else "yellow" if one.gone_bytes else ""
+        state = one.state.upper() if one.state == STATUS_STOPPED else one.state
+        style = "bold red" if one.state == STATUS_STOPPED else "yellow" if one.gone_bytes else ""
         table.add_row(str(one.pid), state, Name(one.command), *row, style=style)
     return table
 
@@ -205,7 +204,7 @@ def _held(one: ProcessStatistics, now_ns: int) -> str:
 
 def _attention(one: ProcessStatistics) -> tuple[bool, int, int, int]:
     """The stopped first, then who holds most that nobody else can free."""
-    return one.state != STOPPED, -one.gone_bytes, -one.mapped_bytes, one.pid
+    return one.state != STATUS_STOPPED, -one.gone_bytes, -one.mapped_bytes, one.pid
 
 
 def _remarks(processes: Sequence[ProcessStatistics]) -> Iterator[str]:
@@ -213,7 +212,7 @@ def _remarks(processes: Sequence[ProcessStatistics]) -> Iterator[str]:
     if len(processes) > PROCESSES_SHOWN_MAX:
         yield f"and {len(processes) - PROCESSES_SHOWN_MAX:,} more processes; `--json` has them all"
     for one in processes:
-        if one.state == STOPPED:
+        if one.state == STATUS_STOPPED:
             held = size(one.mapped_bytes + one.unnamed_bytes)
             yield (
                 f"[bold red]{one.pid} is stopped[/] and keeps {held}; nobody waits for it. "

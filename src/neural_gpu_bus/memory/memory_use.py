@@ -93,7 +93,7 @@ class MemoryUse:
 
     def series_bytes(self) -> int:
         """Bytes of all growing columns."""
-        return series_bytes(self.folder / "series")
+        return series_bytes(self.folder / folders.SERIES)
 
     def _sweep(self) -> None:
         """Take away what dead processes left; mend what one killed while publishing left."""

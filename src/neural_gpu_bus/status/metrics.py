@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+from psutil import STATUS_STOPPED
 
 from neural_gpu_bus.descriptors import (
     DatasetFacts,
@@ -147,5 +148,5 @@ def _of_processes(processes: Sequence[ProcessStatistics]) -> Iterator[Family]:
         f"{PREFIX}process_stopped", "1 for a process that SIGSTOP or Ctrl-Z holds.", labels=["pid"]
     )
     for pid, process in by_pid.items():
-        stopped.add_metric([pid], process.state == "stopped")
+        stopped.add_metric([pid], process.state == STATUS_STOPPED)
     yield stopped

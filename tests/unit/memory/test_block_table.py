@@ -12,8 +12,8 @@ from neural_gpu_bus.memory.catalog.block_table import (
     insert,
     touch,
     touch_one,
-    uuid_head,
 )
+from neural_gpu_bus.memory.files.folder import uuid_head
 
 
 def test_the_layout_is_the_documented_one() -> None:

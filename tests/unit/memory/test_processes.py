@@ -108,7 +108,7 @@ def test_a_dead_record_is_folded_once_and_a_living_one_is_not(table: ProcessTabl
     table.fold_dead([session])
 
     assert sums(table) == COUNTED | {"puts": 71}
-    assert [processes.session_head(session)] == table.records()["session"].tolist()
+    assert [folders.uuid_head(session)] == table.records()["session"].tolist()
 
 
 def test_a_fold_that_its_process_did_not_live_to_end_is_mended(table: ProcessTable) -> None:
@@ -220,7 +220,7 @@ def test_a_record_says_which_process_it_is(table: ProcessTable) -> None:
     (record,) = table.records()
 
     assert record["pid"] == os.getpid()
-    assert record["session"] == processes.session_head(session)
+    assert record["session"] == folders.uuid_head(session)
     assert 0 < record["started_ns"] < record["opened_ns"]
 
 

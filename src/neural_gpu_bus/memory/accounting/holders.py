@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from neural_gpu_bus.descriptors import Region
+from neural_gpu_bus.descriptors import REGIONS, Region
 from neural_gpu_bus.memory.accounting.maps import Kind, read_maps
-from neural_gpu_bus.memory.accounting.processes import REGIONS, ProcessTable, session_head
-from neural_gpu_bus.memory.files.folder import living_sessions
+from neural_gpu_bus.memory.accounting.processes import ProcessTable
+from neural_gpu_bus.memory.files.folder import living_sessions, uuid_head
 
 if TYPE_CHECKING:
     from neural_gpu_bus.memory.catalog.index import Index
@@ -52,7 +52,7 @@ def mapping_pids(folder: Path, processes: ProcessTable) -> dict[str, list[int]]:
     pids = {int(record["session"]): int(record["pid"]) for record in processes.records()}
     found: dict[str, list[int]] = {}
     for corner in living_sessions(folder):
-        pid = pids.get(session_head(corner.name), 0)
+        pid = pids.get(uuid_head(corner.name), 0)
         for record in read_maps(corner):
             holders = found.setdefault(record["uuid"].tobytes().hex(), [])
             if record["kind"] != Kind.KEPT and pid not in holders:

@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from neural_gpu_bus.memory.accounting.maps import Kind, read_maps
-from neural_gpu_bus.memory.accounting.processes import session_head
-from neural_gpu_bus.memory.files.folder import DATASETS, SESSIONS, living_sessions
+from neural_gpu_bus.memory.files.folder import (
+    DATASETS,
+    SERIES,
+    SESSIONS,
+    living_sessions,
+    uuid_head,
+)
 
 _DELETED = " (deleted)"
 
@@ -34,11 +39,11 @@ class MappedFile(NamedTuple):
 
 
 def mapped_files(folder: Path, pids: Mapping[int, int]) -> dict[int, list[MappedFile]]:
-    """By pid; ``pids`` says which process has which session (``session_head`` to pid)."""
+    """By pid; ``pids`` says which process has which session (``uuid_head`` to pid)."""
     found: dict[int, dict[str, MappedFile]] = {}
     corners = living_sessions(folder)
     for corner in corners:
-        if (pid := pids.get(session_head(corner.name))) is not None:
+        if (pid := pids.get(uuid_head(corner.name))) is not None:
             listed = {file.name: file for file in _listed(folder, corner, corners)}
             found.setdefault(pid, {}).update(listed)
     if sys.platform == "linux":
@@ -104,4 +109,4 @@ def _name(path: str) -> str | None:
     part = path.partition("/")[0]
     if part in {DATASETS, SESSIONS} and path.endswith(".arrow"):
         return path.rpartition("/")[2].removesuffix(".arrow")
-    return path if part == "series" else None
+    return path if part == SERIES else None

@@ -16,7 +16,7 @@ from neural_gpu_bus.memory.accounting.holders import describe_holders
 from neural_gpu_bus.memory.accounting.maps import Kind, read_maps
 from neural_gpu_bus.memory.catalog.block_table import REGION_CODES
 from neural_gpu_bus.memory.catalog.eviction import choose
-from neural_gpu_bus.memory.files.folder import living_sessions, memory_full
+from neural_gpu_bus.memory.files.folder import living_sessions, memory_full, uuid_head
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -194,7 +194,7 @@ def mapped_heads(folder: Path) -> set[int]:
     found: set[int] = set()
     for corner in living_sessions(folder):
         uuids = read_maps(corner)["uuid"]
-        found.update(int.from_bytes(uuid.tobytes()[:8], "big") for uuid in uuids)
+        found.update(uuid_head(uuid.tobytes().hex()) for uuid in uuids)
     return found
 
 

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from neural_gpu_bus.descriptors import ProcessStatistics, Region, RegionStatistics
+from neural_gpu_bus.descriptors import (
+    REGIONS,
+    ProcessStatistics,
+    Region,
+    RegionStatistics,
+)
 from neural_gpu_bus.memory.accounting.mapped_files import MappedFile, mapped_files
-from neural_gpu_bus.memory.accounting.processes import ENGINES, REGIONS, session_head
-from neural_gpu_bus.memory.files.folder import living_sessions
+from neural_gpu_bus.memory.accounting.processes import ENGINES
+from neural_gpu_bus.memory.files.folder import living_sessions, uuid_head
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,7 +62,7 @@ def process_statistics(
 
     ``records`` is ``ProcessTable.records()``. Takes about 0.2 ms for each process of this user.
     """
-    living = {session_head(corner.name) for corner in living_sessions(folder)}
+    living = {uuid_head(corner.name) for corner in living_sessions(folder)}
     of_pid: dict[int, list[Any]] = {}
     for record in records:
         if int(record["session"]) in living:

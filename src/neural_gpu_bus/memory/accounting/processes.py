@@ -14,24 +14,27 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
-from neural_gpu_bus.descriptors import Region
+from neural_gpu_bus.descriptors import REGIONS, Region
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory.files.folder import foreign_table, no_room_told, open_table
+from neural_gpu_bus.memory.files.folder import (
+    TABLES,
+    foreign_table,
+    no_room_told,
+    open_table,
+    uuid_head,
+)
 from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-#: Where the shared tables lie in the memory folder.
-TABLES = "tables"
 #: Processes that may have one memory folder open at once, and one record for the gone.
 RECORDS_MAX = 1024
-REGIONS: tuple[str, ...] = get_args(Region)
 ENGINES = ("cpu", "gpu", "neural")
 
 #: Ever growing numbers, in the order in which ``OwnCounters.write_down`` packs them.
@@ -53,7 +56,7 @@ COUNTERS = np.dtype(
 #: One process, 256 bytes: offsets 0, 8, 16, 24, 32, 216, 240 and 248.
 RECORD = np.dtype(
     [
-        ("session", "<u8"),  # first half of the session's uuid; 0: free. Record 0: the format
+        ("session", "<u8"),  # uuid_head of the session; 0: free. Record 0: the format
         ("pid", "<u8"),
         ("started_ns", "<u8"),  # of the process: tells a reused pid apart
         ("opened_ns", "<u8"),
@@ -218,7 +221,7 @@ class ProcessTable:
         record["pid"] = pid
         record["started_ns"] = process_started_ns(pid)
         record["opened_ns"] = time.time_ns()
-        record["session"] = session_head(session_uuid)
+        record["session"] = uuid_head(session_uuid)
         self._words[0, _RECORDS] = max(int(self._words[0, _RECORDS]), place + 1)
         return OwnCounters(self._buffer, place, pid)
 
@@ -232,7 +235,7 @@ class ProcessTable:
 
         Only under the index's writers' lock.
         """
-        alive = {0, *map(session_head, living)}
+        alive = {0, *map(uuid_head, living)}
         heads = self._used()[1:, 0].tolist()
         self._fold([place for place, head in enumerate(heads, 1) if head not in alive])
 
@@ -286,11 +289,6 @@ class ProcessTable:
             gone[_SUMMED] += self._words[place, _SUMMED]
             self._words[place] = 0
         gone[_FOLDS] += np.uint64(1)
-
-
-def session_head(session_uuid: str) -> int:
-    """How the table knows a session: the first half of its uuid (hex)."""
-    return int(session_uuid[:16], 16)
 
 
 def process_started_ns(pid: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neural_gpu_bus.descriptors import Region
+from neural_gpu_bus.descriptors import REGIONS, Region
 from neural_gpu_bus.errors import BadParameterError
 
 #: The original design's 4, 8 and 4 of 16 GB.
@@ -29,9 +29,9 @@ def region_budgets(
 
 def check_region(region: str) -> None:
     """BadParameterError for what is no region."""
-    if region not in SHARES:
+    if region not in REGIONS:
         raise BadParameterError(
             f"there is no region {region!r}",
-            hint=f"regions are {', '.join(SHARES)}",
+            hint=f"regions are {', '.join(REGIONS)}",
             parameter="region",
         )

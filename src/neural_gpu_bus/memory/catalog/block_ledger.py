@@ -20,9 +20,8 @@ from neural_gpu_bus.memory.catalog.block_table import (
     REGION_CODES,
     insert,
     touch_one,
-    uuid_head,
 )
-from neural_gpu_bus.memory.files.folder import foreign_table
+from neural_gpu_bus.memory.files.folder import TABLES, foreign_table, uuid_head
 from neural_gpu_bus.memory.files.shared_table import SharedTable
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ class BlockLedger:
     """The records of one memory folder. All but ``count`` runs under the writers' lock."""
 
     def __init__(self, folder: Path) -> None:
-        self._table = SharedTable(folder / "tables" / "blocks", BLOCK_RECORD, RECORDS_FIRST)
-        order = folder / "tables" / "order"
+        self._table = SharedTable(folder / TABLES / "blocks", BLOCK_RECORD, RECORDS_FIRST)
+        order = folder / TABLES / "order"
         self._words = SharedTable(order, "<u8", _WORDS).records
         if self._words[_FORMAT_AT] not in {0, _FORMAT}:
             raise foreign_table(order, "another layout")

@@ -9,14 +9,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from neural_gpu_bus.descriptors import Region
+from neural_gpu_bus.descriptors import REGIONS, Region
 
 #: Layout of a record, little-endian on every host that we run on.
 #:
 #: ====== ============ ==== =====================================================================
 #: offset field        type meaning
 #: ====== ============ ==== =====================================================================
-#: 0      uuid         u8   first 16 hex digits of the block's uuid; 0 = the record is free
+#: 0      uuid         u8   ``uuid_head`` of the block; 0 = the record is free
 #: 8      nbytes       u8   bytes of the block's file
 #: 16     reload_ns    u8   what making it again would cost, as measured; 0 = unknown
 #: 24     created_ns   i8   when it was published
@@ -52,17 +52,12 @@ BLOCK_RECORD_BYTES: Final = BLOCK_RECORD.itemsize
 POLICY_STATE: Final = np.dtype("<u8")
 POLICY_STATE_WORDS: Final = 8
 
-REGION_CODES: Final[dict[Region, int]] = {"neural": 0, "gpu": 1, "shared": 2}
+REGION_CODES: Final[dict[Region, int]] = {region: code for code, region in enumerate(REGIONS)}
 
 #: Shape (n,), of ``BLOCK_RECORD``.
 Records = npt.NDArray[np.void]
 #: Shape (8,), u8.
 PolicyState = npt.NDArray[np.uint64]
-
-
-def uuid_head(uuid: str) -> int:
-    """A block's uuid (32 hex digits) as its record has it."""
-    return int(uuid[:16], 16)
 
 
 def insert(

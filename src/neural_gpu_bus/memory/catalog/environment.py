@@ -23,7 +23,7 @@ import lmdb
 
 from neural_gpu_bus.errors import HostError
 from neural_gpu_bus.memory.catalog.writers_turn import WritersTurn
-from neural_gpu_bus.memory.files.folder import memory_full
+from neural_gpu_bus.memory.files.folder import INDEX, memory_full
 
 #: Room for the index: about 400,000 datasets of ten columns. The file grows only as it is used.
 INDEX_BYTES_MAX = 1 << 30
@@ -138,7 +138,7 @@ class Environment:
     def _open(self) -> None:
         with lmdb_told(self.folder):
             environment = lmdb.open(
-                str(self.folder / "index"),
+                str(self.folder / INDEX),
                 map_size=INDEX_BYTES_MAX,
                 max_dbs=len(DATABASES),
                 max_readers=READERS_MAX,
@@ -156,7 +156,7 @@ class Environment:
             except BaseException:
                 environment.close()
                 raise
-        _share_with_group(self.folder / "index")
+        _share_with_group(self.folder / INDEX)
         self._lmdb = environment
 
     def _close(self) -> None:

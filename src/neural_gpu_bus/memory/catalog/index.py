@@ -20,9 +20,9 @@ import msgspec
 from neural_gpu_bus.descriptors import BlockDescriptor, EvictedDataset, Region
 from neural_gpu_bus.memory.catalog.block_ledger import BlockLedger
 from neural_gpu_bus.memory.catalog.environment import close_environment, open_environment, unusable
-from neural_gpu_bus.memory.catalog.names import checked_name, is_name
+from neural_gpu_bus.memory.catalog.names import checked_name, is_name, tensor_names
 from neural_gpu_bus.memory.catalog.names_clock import NamesClock
-from neural_gpu_bus.ports import TENSOR_NAMES
+from neural_gpu_bus.memory.files.folder import uuid_head
 
 #: Versions of a name that can be had: the newest, and the one before, for whoever looked it up
 #: just now or holds its descriptor in a queue.
@@ -152,7 +152,7 @@ class Index:
     def has_block(self, uuid: bytes) -> bool:
         """Whether a version of some name is that block; ``uuid``: its 16 bytes."""
         with self._store.reading() as transaction:
-            return transaction.get(uuid[:8], db=self._store["owners"]) is not None
+            return transaction.get(_owner_key(uuid.hex()), db=self._store["owners"]) is not None
 
     # ---- write
 
@@ -278,7 +278,7 @@ class Index:
         transaction.delete(_owner_key(block.uuid), db=self._store["owners"])
         self._count(transaction, _BYTES, block.region, -block.nbytes)
         change.gone.append(block)
-        derived = f"{TENSOR_NAMES}{block.uuid}/".encode()
+        derived = tensor_names(block.uuid).encode()
         for key, _ in list(_from(transaction.cursor(self._store["newest"]), derived)):
             self._touch(change, key.decode())
             self._remove(change, key.decode())
@@ -371,5 +371,5 @@ def _versioned(name: str, version: int) -> bytes:
 
 
 def _owner_key(uuid: str) -> bytes:
-    """As the records have it: the first half."""
-    return bytes.fromhex(uuid[:16])
+    """As the records have it."""
+    return _COUNT.pack(uuid_head(uuid))

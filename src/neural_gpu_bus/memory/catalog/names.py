@@ -15,6 +15,11 @@ _RESERVED = {
 }
 
 
+def tensor_names(uuid: str) -> str:
+    """Beginning of the names of all tensors made of the block with that uuid."""
+    return f"{TENSOR_NAMES}{uuid}/"
+
+
 def is_name(name: object) -> bool:
     """Whether it can be one."""
     return (

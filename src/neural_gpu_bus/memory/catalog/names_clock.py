@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from neural_gpu_bus.memory.files.folder import TABLES
 from neural_gpu_bus.memory.files.shared_table import SharedTable
 
 #: Names that share a counter only cost each other a look at the index (0.6 us).
@@ -29,7 +30,7 @@ class NamesClock:
     """The counters of one memory folder. Writing happens under the index's writers' lock."""
 
     def __init__(self, folder: Path) -> None:
-        self._table = SharedTable(folder / "tables" / "names", "<u8", COUNTERS + 8)
+        self._table = SharedTable(folder / TABLES / "names", "<u8", COUNTERS + 8)
         #: The counters themselves. Through a memoryview, an item costs half of numpy's.
         self.counters = memoryview(self._table.records)  # type: ignore[arg-type]
 

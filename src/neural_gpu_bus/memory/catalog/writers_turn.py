@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory.files.folder import open_table
+from neural_gpu_bus.memory.files.folder import TABLES, open_table
 
 #: A transaction takes under a millisecond; whoever takes longer than this was stopped.
 WAIT_S_MAX = 10.0
@@ -31,7 +31,7 @@ class WritersTurn:
     """One writer at a time, of all threads and processes of a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "tables" / "turn"
+        self._path = folder / TABLES / "turn"
         self._lock = threading.Lock()
         self._file = -1
 

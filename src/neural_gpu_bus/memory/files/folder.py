@@ -31,7 +31,10 @@ from neural_gpu_bus.errors import BadSettingError, HostError, SharedMemoryFullEr
 
 DATASETS = "datasets"
 SESSIONS = "sessions"
-_PARTS = (DATASETS, SESSIONS, "index", "tables", "series")
+INDEX = "index"
+TABLES = "tables"
+SERIES = "series"
+_PARTS = (DATASETS, SESSIONS, INDEX, TABLES, SERIES)
 _GROUP_BITS = 0o070
 
 #: Paths of blocks relative to the folder; nothing else is ever opened, moved or removed.
@@ -76,7 +79,7 @@ def prepare(folder: Path, group: str | None = None) -> Path:
             setting="memory_folder",
         ) from None
     _check_owner(folder, found, group_id)
-    with _locked(folder), no_room_told(folder, 0):
+    with folder_locked(folder), no_room_told(folder, 0):
         _forget_other_boots(folder)
         for part in _PARTS:
             if not (folder / part).exists():
@@ -180,7 +183,8 @@ def _forget_other_boots(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def folder_locked(folder: Path) -> Iterator[None]:
+    """Held for the moment in which something is made in a folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -286,6 +290,11 @@ def sweep_datasets(folder: Path, known: set[str]) -> None:
         path = f"{DATASETS}/{entry.name}"
         if BLOCK_PATH.fullmatch(path) and path not in known:
             remove(folder / path)
+
+
+def uuid_head(uuid: str) -> int:
+    """How small tables know a block or a session: the first half of its uuid (32 hex digits)."""
+    return int(uuid[:16], 16)
 
 
 def remove(path: Path) -> None:

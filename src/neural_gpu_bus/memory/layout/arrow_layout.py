@@ -149,15 +149,6 @@ def pack_spans(columns: Sequence[ColumnSpans]) -> bytes:
     )
 
 
-def unpack_spans(
-    spans: bytes, names_and_types: Sequence[tuple[str, str]]
-) -> tuple[ColumnSpans, ...]:
-    """The columns that were packed; struct.error where they are not that many."""
-    return tuple(
-        column_spans(spans, place, name, kind) for place, (name, kind) in enumerate(names_and_types)
-    )
-
-
 def column_spans(spans: bytes, place: int, name: str, kind: str) -> ColumnSpans:
     """One of the columns that were packed, counted from 0; struct.error where there is none."""
     nulls, validity, validity_bytes, values, values_bytes, data, data_bytes = _PACKED.unpack_from(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from neural_gpu_bus.memory.files.folder import SERIES
 from neural_gpu_bus.memory.files.mapping import FileMapping
 
 #: Maps an open file of that size and name (its path within the memory folder); whoever counts
@@ -41,4 +42,4 @@ def map_file(descriptor: int, nbytes: int, name: str) -> FileMapping:  # noqa: A
 def file_name(path: Path) -> str:
     """A file of a series as its memory folder calls it: ``series/<group>/...``."""
     parts = path.parts
-    return "/".join(parts[parts.index("series") :]) if "series" in parts else path.name
+    return "/".join(parts[parts.index(SERIES) :]) if SERIES in parts else path.name

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from neural_gpu_bus.errors import SeriesBusyError
+from neural_gpu_bus.memory.files.folder import folder_locked
+
+__all__ = ["NOBODY", "WRITER", "WriterLock", "folder_locked"]
 
 WRITER = "writer"
 #: What the file of a group that nobody writes holds: room for a pid in decimal digits.
@@ -59,14 +61,3 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-@contextmanager
-def folder_locked(folder: Path) -> Iterator[None]:
-    """Held for the moment in which something is made in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
