@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 from neural_gpu_bus.errors import BadParameterError
@@ -25,6 +26,21 @@ def check_encodable(name: str, value: str) -> None:
             hint="use text that can be written as UTF-8",
             parameter=name,
         ) from None
+
+
+def check_whole_number(name: str, value: Any, least: int, hint: str = "") -> int:
+    """The number, also of numpy's kind; BadParameterError for what is none, or below ``least``."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise BadParameterError(
+            f"{name} is {value!r}: expected a whole number, {least} or more",
+            hint=hint or f"e.g. {name}={max(least, 1000)}",
+            parameter=name,
+        )
+    return number
 
 
 def check_seconds(name: str, value: Any, least: float = 0.0) -> None:

@@ -364,6 +364,7 @@ def test_a_dataset_that_does_not_fit_the_workload_is_told(factors: UnifiedMemory
         (len, {"engine": "cpu"}, BadParameterError, "a function has no engine"),
         (len, {"input": "bars"}, BadParameterError, "a function has no input"),
         (len, {"threads": 0}, BadParameterError, "threads is 0"),
+        (len, {"threads": True}, BadParameterError, "threads is True"),
         ("factor.corelation", {}, UnknownWorkloadError, "'factor.corelation'"),
         ("risk.portfolio", {}, BadParameterError, "input is missing: risk.portfolio has prices"),
         ("risk.portfolio", {"input": "price"}, BadParameterError, "input is 'price'"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.descriptors import Region
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
@@ -154,12 +155,8 @@ def _type_test(kind: str) -> Callable[[str], bool]:
 
 def _limits(what: str, least: int | None, most: int | None) -> Callable[[int], bool]:
     for name, limit in ((f"{what}_min", least), (f"{what}_max", most)):
-        if limit is not None and (not isinstance(limit, int) or limit < 0):
-            raise BadParameterError(
-                f"{name} is {limit!r}: expected a whole number, 0 or more",
-                hint=f"e.g. {name}=1000",
-                parameter=name,
-            )
+        if limit is not None:
+            check_whole_number(name, limit, 0)
     low, high = least or 0, most
     if high is not None and low > high:
         raise BadParameterError(

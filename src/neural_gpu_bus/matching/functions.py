@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any
 
-from neural_gpu_bus.errors import BadParameterError, NeuralGpuBusError
+from neural_gpu_bus.arguments import check_whole_number
+from neural_gpu_bus.errors import NeuralGpuBusError
 from neural_gpu_bus.matching.failures import failure, tell
 from neural_gpu_bus.matching.merging import as_result
 
@@ -63,14 +64,8 @@ def _failed(named: Mapping[Future[Any], str]) -> dict[str, BaseException]:
 
 def _threads(asked: int | None) -> int:
     """As many as the cores that this process may use."""
-    if asked is not None and (not isinstance(asked, int) or asked < 1):
-        raise BadParameterError(
-            f"threads is {asked!r}: expected a whole number, 1 or more",
-            hint="leave it out for one a core",
-            parameter="threads",
-        )
     if asked is not None:
-        return asked
+        return check_whole_number("threads", asked, 1, "leave it out for one a core")
     # macOS has no affinity.
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return allowed or 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.accounting.maps import Kind
 from neural_gpu_bus.memory.accounting.own_session import list_mapping
+from neural_gpu_bus.memory.catalog.names import check_given_name
 from neural_gpu_bus.memory.files.mapping import FileMapping
 from neural_gpu_bus.memory.series import Series, SeriesGroup
 
@@ -37,9 +38,9 @@ class GrowingColumns:
         group: str | None,
     ) -> Series:
         """See ``Datasets.series``."""
-        if schema is None:
-            return self._group(group or name, make=False).series(name)
-        return self._group(group or name, make=True).series(name, schema, key, order_by)
+        check_given_name(name)
+        opened = self._group(name if group is None else group, make=schema is not None)
+        return opened.series(name, schema, key, order_by)
 
     def writer(self, group: str) -> SeriesWriter:
         """The one writer of a group. Raises SeriesBusyError, DatasetNotFoundError."""
@@ -62,6 +63,7 @@ class GrowingColumns:
         """Nothing to do: what a group holds is read from the group."""
 
     def _group(self, name: str, *, make: bool) -> SeriesGroup:
+        check_given_name(name)
         with self._opening:
             found = self._groups.get(name)
             if found is None or not found.folder.exists():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.descriptors import BlockDescriptor, DatasetFacts, MemoryStatistics, Region
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
@@ -96,6 +97,7 @@ class UnifiedMemory:
         UnsupportedTypeError for a type that a block cannot hold.
         """
         check_region(region)
+        rows = check_whole_number("rows", rows, 0)
         if name is not None:
             check_given_name(name)
         block = uuid.uuid4().hex

@@ -105,6 +105,7 @@ def test_conditions_narrow(conditions: dict[str, Any], expected: list[str]) -> N
         ({"columns": {"close": "doubel"}}, "there is no type 'doubel'", "'double'"),
         ({"types": "txt"}, "there is no type 'txt'", "'text'"),
         ({"rows_min": -1}, "rows_min is -1", "rows_min="),
+        ({"rows_min": True}, "rows_min is True", "rows_min="),
         ({"bytes_max": 1.5}, "bytes_max is 1.5", "bytes_max="),
         ({"rows_min": 5, "rows_max": 4}, "nothing lies between", "exchange"),
         ({"older_than_s": -1}, "older_than_s is -1", "3600"),

@@ -103,9 +103,13 @@ def test_columns_are_chosen_in_any_order(frame: Frame) -> None:
         (lambda frame: frame[np.arange(3) > 1], "is neither a column's name nor rows"),
         (lambda frame: frame[[]], r"\[\] are no columns to choose"),
         (lambda frame: frame[["a", "a"]], "are no columns to choose"),
-        (lambda frame: frame.slice(-3, 2), r"2 rows from -3 on\nhint: .*frame.tail"),
-        (lambda frame: frame.head(-1), "a slice of -1 rows"),
-        (lambda frame: frame[1:].descriptor, r"no block of their own\nhint: .*share"),
+        (lambda frame: frame.slice(-3, 2), r"start is -3.*\nhint: .*frame.tail"),
+        (lambda frame: frame.slice("a"), "start is 'a': expected a whole number"),
+        (lambda frame: frame.slice(0, 1.5), "rows is 1.5: expected a whole number"),
+        (lambda frame: frame.head(-1), "rows is -1: expected a whole number"),
+        (lambda frame: frame.head(True), "rows is True: expected a whole number"),
+        (lambda frame: frame.tail("3"), "rows is '3': expected a whole number"),
+        (lambda frame: frame[1:].descriptor, r"no block of their own\nhint: .*plane\.put\("),
     ],
 )
 def test_what_is_no_window_is_an_error_with_a_way_out(frame: Frame, use: Any, says: str) -> None:

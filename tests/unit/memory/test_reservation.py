@@ -3,6 +3,7 @@
 import gc
 import stat
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,12 @@ def test_what_is_filled_is_what_is_read(memory: UnifiedMemory) -> None:
         "t": ["a", "", "bcd"],
     }
     assert np.isnan(frame["x"][1])
+
+
+@pytest.mark.parametrize("rows", [1.5, "3", True, -1])
+def test_rows_are_a_whole_number(memory: UnifiedMemory, rows: Any) -> None:
+    with pytest.raises(BadParameterError, match=r"rows is .*: expected a whole number, 0 or more"):
+        memory.reserve(SCHEMA, rows)
 
 
 def test_what_was_written_under_null_is_gone(memory: UnifiedMemory) -> None:

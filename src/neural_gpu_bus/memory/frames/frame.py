@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.descriptors import AsOf, BlockDescriptor
 from neural_gpu_bus.errors import BadParameterError, ColumnNotFoundError, DatasetEvictedError
 from neural_gpu_bus.memory.frames import frame_exchange
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 #: Rows of ``head`` and ``tail`` where none are asked for, as in pandas and Polars.
 _FEW_ROWS = 5
+_FROM_THE_END = "count from 0; the last n rows are frame.tail(n)"
 
 
 class Frame(Mapping[str, "Array"]):
@@ -109,7 +111,7 @@ class Frame(Mapping[str, "Array"]):
         raise BadParameterError(
             f"rows {self.start:,} to {self.stop:,} of {self.source.title} are no block of their "
             "own",
-            hint="make them one, with a copy: plane.share(frame)",
+            hint="make them one, with a copy: plane.put(name, frame)",
             parameter="frame",
         )
 
@@ -223,13 +225,10 @@ class Frame(Mapping[str, "Array"]):
 
     def slice(self, start: int, rows: int | None = None) -> Frame:
         """``rows`` rows from ``start`` on, over the same bytes; fewer where it ends before."""
-        if start < 0 or (rows is not None and rows < 0):
-            raise BadParameterError(
-                f"a slice of {rows} rows from {start} on",
-                hint="count from 0; the last n rows are frame.tail(n)",
-                parameter="start" if start < 0 else "rows",
-            )
-        return self._cut(builtins.slice(start, None if rows is None else start + rows))
+        start = check_whole_number("start", start, 0, _FROM_THE_END)
+        if rows is None:
+            return self._cut(builtins.slice(start, None))
+        return self._cut(builtins.slice(start, start + check_whole_number("rows", rows, 0)))
 
     def head(self, rows: int = _FEW_ROWS) -> Frame:
         """The first rows, over the same bytes."""
@@ -237,6 +236,7 @@ class Frame(Mapping[str, "Array"]):
 
     def tail(self, rows: int = _FEW_ROWS) -> Frame:
         """The last rows, over the same bytes."""
+        rows = check_whole_number("rows", rows, 0)
         return self.slice(max(self.rows - rows, 0), rows)
 
     def _cut(self, rows: builtins.slice) -> Frame:

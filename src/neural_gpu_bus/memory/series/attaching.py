@@ -106,7 +106,7 @@ def read_meta(path: Path, kind: type[Any]) -> Any:
     raw = path.read_bytes()
     try:
         return msgspec.msgpack.decode(raw, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(
             f"{str(path)!r} describes no series: {error}",
             hint="remove its folder; nothing in it can be trusted",

@@ -8,9 +8,10 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -40,6 +41,8 @@ CHUNK_ROWS_MAX = 1 << 20
 OVERLAP_ROWS = 1 << 16
 _FOLDER = re.compile(r"[0-9a-f]{32}")
 _MAKING = ".making-"
+
+Described = TypeVar("Described", GroupMeta, SeriesMeta)
 
 
 class SeriesGroup:
@@ -77,7 +80,7 @@ class SeriesGroup:
         Raises SharedMemoryFullError.
         """
         with folder_locked(folder), no_room_told(folder, 0):
-            found = _find(folder, name, GroupMeta)
+            found = _find(folder, name)
             if found is None:
                 _sweep(folder)
                 meta = GroupMeta(name, FORMAT, *arena_bytes)
@@ -94,11 +97,11 @@ class SeriesGroup:
         maker: MapFile = map_file,
     ) -> SeriesGroup:
         """The group of that name. Raises DatasetNotFoundError."""
-        found = _find(folder, name, GroupMeta)
+        found = _find(folder, name)
         if found is None:
             raise DatasetNotFoundError(
                 f"there is no group of series {name!r}",
-                hint="make it with SeriesGroup.create",
+                hint="make it with its first series: plane.series(name, schema, key=...)",
                 name=name,
             )
         return cls(found, budget, maker)
@@ -117,7 +120,9 @@ class SeriesGroup:
         """Of its series, in order."""
         for path in _folders(self.folder):
             if path not in self._places.values():
-                self._places[read_meta(path / META, SeriesMeta).name] = path
+                meta = _meta(path, SeriesMeta)
+                if meta is not None:
+                    self._places[meta.name] = path
         return sorted(self._places)
 
     def series(
@@ -261,10 +266,19 @@ def _folders(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in os.scandir(folder) if _FOLDER.fullmatch(entry.name)]
 
 
-def _find(folder: Path, name: str, kind: type[GroupMeta]) -> Path | None:
+def _find(folder: Path, name: str) -> Path | None:
     for path in _folders(folder):
-        if read_meta(path / META, kind).name == name:
+        meta = _meta(path, GroupMeta)
+        if meta is not None and meta.name == name:
             return path
+    return None
+
+
+def _meta(folder: Path, kind: type[Described]) -> Described | None:
+    """None where it is spoilt, or was dropped just now: the others can still be found."""
+    with suppress(ProtocolError, FileNotFoundError):
+        meta: Described = read_meta(folder / META, kind)
+        return meta
     return None
 
 

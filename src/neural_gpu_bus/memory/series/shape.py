@@ -83,6 +83,12 @@ class Shape:
     """Columns of a series, in the order of its schema, and where extents hold them."""
 
     def __init__(self, schema: pa.Schema, key: Sequence[str], order_by: str | None) -> None:
+        if isinstance(key, str):  # else taken as its letters
+            raise BadParameterError(
+                f"key is {key!r}: expected names of columns",
+                hint=f"e.g. key=[{key!r}]",
+                parameter="key",
+            )
         self.schema = _flat(schema)
         self.key = tuple(key)
         self.order_by = order_by

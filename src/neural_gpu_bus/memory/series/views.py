@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
 from neural_gpu_bus.memory.frames.frame import Frame
 from neural_gpu_bus.memory.series.attaching import SeriesPlace
@@ -81,20 +82,22 @@ class SeriesViews(ABC):
 
     # ---- rows
 
-    def rows(self, **key: Any) -> int:
+    # Positional only: a column of the key may have any of these names.
+
+    def rows(self, /, **key: Any) -> int:
         """Rows of one partition, or without a key of all."""
         if not key and self.key:
             return sum(slot.rows for _, slot in self._whole().all_slots())
         return self._slot(self._partition(key))[0].rows
 
-    def last(self, rows: int, **key: Any) -> Frame:
+    def last(self, rows: int, /, **key: Any) -> Frame:
         """The newest rows of a partition, all of them where it has fewer.
 
         Up to ``overlap_rows`` of them are never copied; more may be gathered from several chunks
         into this process's own memory. Raises DatasetNotFoundError for a key that has no partition.
         """
-        if rows < 0:
-            raise BadParameterError(f"rows is {rows}", hint="give 0 or more", parameter="rows")
+        if type(rows) is not int or rows < 0:  # the call takes as long as all that follows
+            rows = check_whole_number("rows", rows, 0)
         partition = self._partition(key)
         slot, stamp = self._slot(partition)
         stop = slot.head_rows
@@ -110,7 +113,7 @@ class SeriesViews(ABC):
             ),
         )
 
-    def between(self, start: Any, stop: Any, **key: Any) -> Frame:
+    def between(self, start: Any, stop: Any, /, **key: Any) -> Frame:
         """Rows of a partition whose ``order_by`` is at least ``start`` and less than ``stop``.
 
         Whole numbers are taken as the column stores them; moments may be given as such. A copy
@@ -125,14 +128,14 @@ class SeriesViews(ABC):
 
         return self._told(partition, frame)
 
-    def frame(self, **key: Any) -> Frame:
+    def frame(self, /, **key: Any) -> Frame:
         """All rows of a partition; a copy where they lie in several chunks."""
         partition = self._partition(key)
         return self._told(
             partition, lambda slot, stamp: self._frame(partition, slot, stamp, 0, slot.rows)
         )
 
-    def arrow(self, **key: Any) -> pa.Table:
+    def arrow(self, /, **key: Any) -> pa.Table:
         """All rows of a partition, or without a key of all, in as many chunks as they lie in.
 
         No row is copied. Partitions stand in order of their first appearance.

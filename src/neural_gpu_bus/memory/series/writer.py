@@ -243,7 +243,9 @@ class SeriesWriter:
 
     def _check_open(self) -> None:
         if self._lock is None:
-            raise ClosedError("this writer is closed", hint="open another: group.writer()")
+            raise ClosedError(
+                "this writer is closed", hint="open another: plane.write_series(group)"
+            )
         if os.getpid() != self._pid:
             raise ClosedError(
                 f"this writer belongs to process {self._pid}, from which this one was forked",

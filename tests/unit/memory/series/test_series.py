@@ -18,6 +18,7 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.memory.series import SeriesGroup, kernels
 from neural_gpu_bus.memory.series import series as series_module
+from neural_gpu_bus.memory.series.budget import map_file
 from neural_gpu_bus.memory.series.source import ChunkSource
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
@@ -246,10 +247,29 @@ def test_the_same_series_again_and_another_of_its_name(group: SeriesGroup) -> No
         series.last(1, k="x")
     with pytest.raises(BadParameterError, match="is not that of series"):
         series.last(1, name="x")
-    with pytest.raises(BadParameterError, match="rows is -1"):
-        series.last(-1, k="x")
+    for rows in (-1, 1.5, "3", True):
+        with pytest.raises(BadParameterError, match=r"rows is .*: expected a whole number"):
+            series.last(rows, k="x")  # type: ignore[arg-type]
+    with pytest.raises(BadParameterError, match=r"key is 'ts': .*\nhint: e\.g\. key=\['ts'\]"):
+        group.series("t", SCHEMA, "ts")
     with pytest.raises(DatasetNotFoundError, match="no group of series 'none'"):
         SeriesGroup.open(group.folder.parent, "none")
+
+
+def test_a_key_s_columns_may_have_the_names_of_arguments(group: SeriesGroup) -> None:
+    names = ["rows", "start", "stop", "self", "key"]
+    series = group.series(
+        "s", pa.schema([(name, pa.int64()) for name in [*names, "at"]]), names, order_by="at"
+    )
+    key: dict[str, Any] = {name: place for place, name in enumerate(names)}
+    with group.writer() as opened:
+        opened.append("s", {name: [value] * 3 for name, value in key.items()} | {"at": [1, 2, 3]})
+        opened.publish()
+
+    assert series.rows(**key) == 3
+    assert series.last(np.int64(2), **key)["at"].tolist() == [2, 3]  # type: ignore[arg-type]
+    assert series.between(1, 3, **key)["at"].tolist() == [1, 2]
+    assert series.frame(**key).rows == series.arrow(**key).num_rows == 3
 
 
 def test_a_foreign_file_is_refused(group: SeriesGroup) -> None:
@@ -258,7 +278,7 @@ def test_a_foreign_file_is_refused(group: SeriesGroup) -> None:
         SeriesGroup.open(group.folder.parent, "g")
     (group.folder / "meta").write_bytes(b"x")
     with pytest.raises(ProtocolError, match="describes no series"):
-        SeriesGroup.open(group.folder.parent, "g")
+        SeriesGroup(group.folder, None, map_file)
 
 
 def test_waiting_ends_with_a_change_or_in_time(group: SeriesGroup) -> None:

@@ -1,0 +1,86 @@
+"""Series of a memory by their names: which are refused, and what one spoilt folder leaves."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
+from neural_gpu_bus.memory import UnifiedMemory
+
+SCHEMA = pa.schema([("k", pa.string()), ("x", pa.float64())])
+NO_NAMES = [5, "", None, b"bars", "half\ud800", "two\nlines", "x" * 481, "jobs/1", "tensors/1"]
+
+
+def _made(memory: UnifiedMemory, name: Any, group: Any = None) -> Any:
+    return memory.growing.series(name, SCHEMA, ["k"], None, group)
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=repr)
+@pytest.mark.parametrize(
+    "use",
+    [
+        _made,
+        lambda memory, name: memory.growing.series(name, None, (), None, "desk"),
+        lambda memory, name: memory.growing.writer(name),
+        lambda memory, name: memory.growing.drop(name),
+    ],
+    ids=["make", "series", "writer", "drop"],
+)
+def test_what_is_no_name_is_refused_and_nothing_is_made(
+    memory: UnifiedMemory, use: Callable[..., Any], name: Any
+) -> None:
+    with pytest.raises(BadParameterError, match=r"is no name for|is a name for"):
+        use(memory, name)
+
+    assert list((memory.folder / "series").iterdir()) == []
+
+
+@pytest.mark.parametrize("group", [name for name in NO_NAMES if name is not None], ids=repr)
+def test_nor_is_it_a_group_s(memory: UnifiedMemory, group: Any) -> None:
+    with pytest.raises(BadParameterError, match=r"is no name for|is a name for"):
+        _made(memory, "bars", group)
+
+    assert list((memory.folder / "series").iterdir()) == []
+
+
+@pytest.mark.parametrize("meta", [b"", b"x", b"\x84\xa4name\x05", b"\x81\xa4name\xa1\xff", None])
+def test_a_spoilt_folder_breaks_no_other(
+    memory: UnifiedMemory, memory_folder: Path, meta: bytes | None
+) -> None:
+    """As one that another process drops at this moment, whose file is gone already."""
+    spoilt = _made(memory, "spoilt", "lost")
+    _made(memory, "bars", "desk")
+    _made(memory, "ticks", "desk")
+    _spoil(_folder_of(memory, spoilt.name, "lost").parent, meta)
+    _spoil(_folder_of(memory, "ticks", "desk"), meta)
+    other = UnifiedMemory(memory_folder, 64 << 20)
+    try:
+        with other.growing.writer("desk") as writer:
+            writer.append("bars", {"k": ["a"], "x": [1.5]})
+            writer.publish()
+
+        assert _made(other, "bars", "desk").last(1, k="a")["x"].tolist() == [1.5]
+        assert other.growing._group("desk", make=False).names() == ["bars"]
+        assert _made(other, "quotes", "second").rows() == 0
+        with pytest.raises(DatasetNotFoundError, match="has no series 'ticks'"):
+            other.growing.series("ticks", None, (), None, "desk")
+        with pytest.raises(DatasetNotFoundError, match=r"no group .* 'lost'\nhint: .*plane\.ser"):
+            other.growing.writer("lost")
+    finally:
+        other.close()
+
+
+def _folder_of(memory: UnifiedMemory, series: str, group: str) -> Path:
+    folder: Path = memory.growing._group(group, make=False).place(series).folder
+    return folder
+
+
+def _spoil(folder: Path, meta: bytes | None) -> None:
+    (folder / "meta").chmod(0o600)
+    if meta is None:
+        (folder / "meta").unlink()
+    else:
+        (folder / "meta").write_bytes(meta)
