@@ -48,8 +48,8 @@ class OwnSession:
     """The corner, the counters and the list, while at least one plane uses them."""
 
     def __init__(self, folder: Path, index: Index) -> None:
-        self.processes = ProcessTable(folder)
         with index.exclusive():
+            self.processes = ProcessTable(folder)
             self.corner = Session(folder)
             self.counters: OwnCounters = self.processes.claim(self.corner.uuid, os.getpid())
         self.maps = OwnMaps(self.corner.path)

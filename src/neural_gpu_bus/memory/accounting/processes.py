@@ -21,14 +21,8 @@ import psutil
 
 from neural_gpu_bus.descriptors import REGIONS, Region
 from neural_gpu_bus.errors import HostError
-from neural_gpu_bus.memory.files.folder import (
-    TABLES,
-    foreign_table,
-    no_room_told,
-    open_table,
-    uuid_head,
-)
-from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.folder import TABLES, foreign_table, uuid_head
+from neural_gpu_bus.memory.files.shared_table import SharedTable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -184,7 +178,7 @@ class OwnCounters:
 
 
 class ProcessTable:
-    """The records of one memory folder.
+    """The records of one memory folder. Opened under the index's writers' lock.
 
     Raises SharedMemoryFullError where the file system has no room for them, HostError for a file
     that is none of ours.
@@ -192,14 +186,14 @@ class ProcessTable:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._mapping = _map_table(folder)
-        array = self._mapping.array()
-        self._buffer = array.data
-        self._words: npt.NDArray[np.uint64] = array.view("<u8").reshape(RECORDS_MAX, -1)
-        self._records = array.view(RECORD)
+        path = folder / TABLES / "processes"
+        table = SharedTable(path, RECORD, RECORDS_MAX)
+        self._buffer = table.buffer
+        self._records = table.records[:RECORDS_MAX]
+        self._words: npt.NDArray[np.uint64] = self._records.view("<u8").reshape(RECORDS_MAX, -1)
         gone = self._words[0]
         if gone[0] not in {0, _FORMAT}:
-            raise _foreign(folder)
+            raise foreign_table(path, "another layout")
         gone[0] = _FORMAT
         gone[_RECORDS] = max(gone[_RECORDS], 1)
 
@@ -297,22 +291,3 @@ def process_started_ns(pid: int) -> int:
         return int(psutil.Process(pid).create_time() * 1e9)
     except psutil.Error:
         return 0
-
-
-def _map_table(folder: Path) -> FileMapping:
-    nbytes = RECORDS_MAX * RECORD.itemsize
-    file = open_table(folder / TABLES / "processes")
-    try:
-        # Zeros are an empty table, and taking the pages twice changes nothing: no lock is needed.
-        if (found := os.fstat(file).st_size) == 0:
-            with no_room_told(folder, nbytes):
-                allocate(file, nbytes)
-        elif found != nbytes:
-            raise _foreign(folder)
-        return FileMapping(file, nbytes, writable=True)
-    finally:
-        os.close(file)
-
-
-def _foreign(folder: Path) -> HostError:
-    return foreign_table(folder / TABLES / "processes", "another size, or another layout")

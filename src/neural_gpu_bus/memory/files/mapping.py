@@ -7,10 +7,12 @@ and so ends at 1,024 datasets on an ordinary host.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import HostError
@@ -94,6 +96,23 @@ class FileMapping:
             self._unmap(self.address, self.nbytes)
             if self._at_end is not None:
                 self._at_end()
+
+
+class FileTooShortError(OSError):
+    """A file that must not be mapped: whoever reads what is not there gets SIGBUS."""
+
+
+def map_path(path: Path, bytes_min: int = 1, *, writable: bool = False) -> FileMapping:
+    """All of a file that is there. Raises OSError, FileTooShortError for under ``bytes_min``."""
+    file = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW)
+    try:
+        nbytes = os.fstat(file).st_size
+        if nbytes < bytes_min:
+            why = f"{nbytes:,} bytes where {bytes_min:,} are the least"
+            raise FileTooShortError(errno.EINVAL, why, str(path))
+        return FileMapping(file, nbytes, writable=writable)
+    finally:
+        os.close(file)
 
 
 def allocate(descriptor: int, nbytes: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.memory.files.folder import foreign_table, make_file, no_room_told
-from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.mapping import allocate, map_path
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,17 +67,10 @@ class SharedTable:
 
     def _map(self) -> None:
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
+            array = map_path(self._path, self._bytes_min, writable=True).array()
         except OSError as error:
             raise foreign_table(self._path, str(error.strerror)) from None
-        try:
-            nbytes = os.fstat(file).st_size // self._dtype.itemsize * self._dtype.itemsize
-            if nbytes < self._bytes_min:
-                why = f"{nbytes:,} bytes where {self._bytes_min:,} are the least"
-                raise foreign_table(self._path, why)
-            array = FileMapping(file, nbytes, writable=True).array()
-        finally:
-            os.close(file)
+        array = array[: len(array) // self._dtype.itemsize * self._dtype.itemsize]
         self.records: npt.NDArray[Any] = array.view(self._dtype)
         #: The same as bytes: one field of one record costs a tenth of numpy's.
         self.buffer = memoryview(array).cast("B")  # type: ignore[arg-type]  # numpy's stub

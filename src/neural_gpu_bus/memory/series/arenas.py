@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.files.folder import make_file, no_room_told
-from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.mapping import (
+    FileMapping,
+    FileTooShortError,
+    allocate,
+    map_path,
+)
 from neural_gpu_bus.memory.series.budget import MapFile, file_name
 from neural_gpu_bus.memory.series.records import FILE_HEAD_BYTES
 from neural_gpu_bus.memory.series.shape import aligned
@@ -201,15 +206,15 @@ class WritableArenas:
     def _adopt(self, number: int) -> None:
         """An arena of the writer before; one that it did not finish is empty and goes."""
         path = self._folder / str(number)
-        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         try:
-            nbytes = os.fstat(file).st_size
-            if nbytes < PAGE_BYTES or not os.pread(file, 8, 0).strip(b"\0"):
-                path.unlink()
-                return
-            self._map(number, FileMapping(file, nbytes, writable=True))
-        finally:
-            os.close(file)
+            mapping = map_path(path, PAGE_BYTES, writable=True)
+        except FileTooShortError:
+            path.unlink()
+            return
+        if mapping.array()[:8].any():
+            self._map(number, mapping)
+        else:
+            path.unlink()
 
     def _map(self, number: int, mapping: FileMapping) -> None:
         import numpy as np

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from neural_gpu_bus.errors import ProtocolError
 from neural_gpu_bus.memory.files.folder import make_file, no_room_told
-from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.mapping import FileTooShortError, allocate, map_path
 from neural_gpu_bus.memory.series.records import Stamp
 
 if TYPE_CHECKING:
@@ -40,12 +40,7 @@ class Clock:
     """One group's clock as a reader sees it; ``words`` are the 64-bit words."""
 
     def __init__(self, path: Path) -> None:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            _check(path, file)
-            self.words = view(FileMapping(file, CLOCK_BYTES).array()).cast("q")
-        finally:
-            os.close(file)
+        self.words = view(_mapped(path)).cast("q")
 
     def stamp(self, generation: int) -> Stamp | None:
         """Of a generation; None where it is too long ago. To be validated as all else."""
@@ -80,19 +75,23 @@ def writable_words(path: Path) -> npt.NDArray[np.int64]:
     """The words, for the one writer."""
     import numpy as np
 
-    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    return _mapped(path, writable=True).view(np.int64)
+
+
+def _mapped(path: Path, *, writable: bool = False) -> npt.NDArray[np.uint8]:
     try:
-        _check(path, file)
-        return FileMapping(file, CLOCK_BYTES, writable=True).array().view(np.int64)
-    finally:
-        os.close(file)
+        found = map_path(path, CLOCK_BYTES, writable=writable).array()
+    except FileTooShortError as error:
+        raise _no_clock(path, str(error.strerror)) from None
+    head = found[:8].tobytes()
+    if len(found) != CLOCK_BYTES or int.from_bytes(head, "little") != MAGIC_WORD:
+        raise _no_clock(path, f"{len(found):,} bytes, begins with {head!r}")
+    return found
 
 
-def _check(path: Path, file: int) -> None:
-    size, head = os.fstat(file).st_size, os.pread(file, 8, 0)
-    if size != CLOCK_BYTES or int.from_bytes(head, "little") != MAGIC_WORD:
-        raise ProtocolError(
-            f"{str(path)!r} is no clock of a group of series ({size} bytes, begins with {head!r})",
-            hint="remove its folder; nothing in it can be trusted",
-            position=0,
-        )
+def _no_clock(path: Path, why: str) -> ProtocolError:
+    return ProtocolError(
+        f"{str(path)!r} is no clock of a group of series ({why})",
+        hint="remove its folder; nothing in it can be trusted",
+        position=0,
+    )

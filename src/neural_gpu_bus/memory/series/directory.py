@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from neural_gpu_bus.memory.files.folder import make_file, no_room_told
-from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
+from neural_gpu_bus.memory.files.mapping import allocate, map_path
 from neural_gpu_bus.memory.series.clock import view
 from neural_gpu_bus.memory.series.order import reader_fence
 from neural_gpu_bus.memory.series.records import (
@@ -123,12 +123,9 @@ class Directory:
         return FILE_HEAD_BYTES + count * ENTRY_BYTES > self._nbytes
 
     def _map(self) -> None:
-        file = os.open(self._folder / PARTITIONS, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            self._nbytes = os.fstat(file).st_size
-            self._bytes = view(FileMapping(file, self._nbytes).array())
-        finally:
-            os.close(file)
+        mapping = map_path(self._folder / PARTITIONS)
+        self._nbytes = mapping.nbytes
+        self._bytes = view(mapping.array())
         self.words = self._bytes.cast("q")
 
 
@@ -219,12 +216,7 @@ class WritableDirectory:
     def _map(self) -> None:
         import numpy as np
 
-        file = os.open(self._folder / PARTITIONS, os.O_RDWR | os.O_NOFOLLOW)
-        try:
-            nbytes = os.fstat(file).st_size
-            words = FileMapping(file, nbytes, writable=True).array().view(np.int64)
-        finally:
-            os.close(file)
+        words = map_path(self._folder / PARTITIONS, writable=True).array().view(np.int64)
         self._head = words[:_HEAD_WORDS]
         whole = (len(words) - _HEAD_WORDS) // _ENTRY_WORDS
         entries = words[_HEAD_WORDS : _HEAD_WORDS + whole * _ENTRY_WORDS]
