@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from neural_gpu_bus import errors
 from neural_gpu_bus.settings import Settings
@@ -136,18 +139,53 @@ def python_page() -> str:
     for name in sorted(set(neural_gpu_bus.__all__) - {"open", "errors", "Settings", "__version__"}):
         kind = getattr(neural_gpu_bus, name)
         lines += [f"## {name}", "", _prose(kind), ""]
+        lines += _fields(kind)
         lines += [line for member in _members(kind) for line in member]
     return "\n".join(lines).rstrip() + "\n"
 
 
+#: How the docstring begins of what is public only so that the package's other files can use it.
+FOR_THE_PACKAGE = "For this package: "
+
+
+def members(kind: type) -> dict[str, Any]:
+    """Properties and methods for callers, those of the package's own base classes behind."""
+    found: dict[str, Any] = {}
+    for base in kind.__mro__:
+        if base.__module__.startswith("neural_gpu_bus"):
+            found = {
+                **found,
+                **{name: each for name, each in vars(base).items() if name not in found},
+            }
+    return {
+        name: each
+        for name, each in found.items()
+        if not name.startswith("_")
+        and (isinstance(each, property) or inspect.isfunction(each))
+        and not (inspect.getdoc(each) or FOR_THE_PACKAGE).startswith(FOR_THE_PACKAGE)
+    }
+
+
 def _members(kind: type) -> Iterator[list[str]]:
-    for name, member in vars(kind).items():
-        if name.startswith("_") or not inspect.getdoc(member):
-            continue
+    for name, member in members(kind).items():
         if isinstance(member, property):
             yield [f"### .{name}", "", _prose(member), ""]
-        elif inspect.isfunction(member):
+        else:
             yield [f"### .{name}()", *_signature(member, name)]
+
+
+def _fields(kind: type) -> list[str]:
+    """Of a record: each field with its type, and what the comment above it says."""
+    if not issubclass(kind, msgspec.Struct):
+        return []
+    lines, said = [], ""
+    for line in inspect.getsource(kind).splitlines():
+        field = re.fullmatch(r"    (\w+): ([^=]+?)( = .*)?", line)
+        if field:
+            prose = said.replace("``", "`")
+            lines.append(f"- `{field[1]}` (`{field[2]}`){':' if said else ''}{prose}")
+        said = f"{said} {line.strip()[3:]}" if line.startswith("    #: ") else ""
+    return [*lines, ""]
 
 
 def _signature(function: Any, name: str) -> list[str]:
@@ -183,8 +221,9 @@ result's bytes lie.
   second mapping of the same pages, made at each call; a page that is written to becomes this
   process's own copy. Where the dataset was dropped before, they get a copy of it.
 - **Bytes live** as long as anything derived from them, whoever drops or replaces the dataset.
-- **Pickling** sends where the bytes are. Another process of this host attaches the same ones, or
-  raises `DatasetEvictedError`, which on another host says that it is another host.
+- **Pickling** sends where the bytes are. Another process of this host attaches the same ones. Where
+  they are gone by then, or on another host, unpickling still gives a frame: its first use raises
+  `DatasetEvictedError`, which says which of the two it is.
 - **`nbytes`** is the block with its paddings, or of a slice its own values.
 - **`digest()`** is the same for equal rows, in a slice as in a block; what lies under NULL is no
   part of it.

@@ -20,16 +20,31 @@ from neural_gpu_bus.version import __version__
 
 if TYPE_CHECKING:
     from neural_gpu_bus.bus import Job
-    from neural_gpu_bus.descriptors import JobRecord, StoreReceipt
-    from neural_gpu_bus.memory import Frame
+    from neural_gpu_bus.descriptors import (
+        AsOf,
+        DatasetFacts,
+        JobRecord,
+        MemoryStatistics,
+        StoreReceipt,
+    )
+    from neural_gpu_bus.memory import BlockReservation, Frame
+    from neural_gpu_bus.memory.series import Series, SeriesSnapshot
+    from neural_gpu_bus.memory.series.writer import SeriesWriter
     from neural_gpu_bus.plane import DataPlane
     from neural_gpu_bus.settings import Settings
 
 __all__ = [
+    "AsOf",
+    "BlockReservation",
     "DataPlane",
+    "DatasetFacts",
     "Frame",
     "Job",
     "JobRecord",
+    "MemoryStatistics",
+    "Series",
+    "SeriesSnapshot",
+    "SeriesWriter",
     "Settings",
     "StoreReceipt",
     "__version__",
@@ -39,10 +54,17 @@ __all__ = [
 
 #: Where each public class lives. They load on first use, so that importing the package stays light.
 _HOMES = {
+    "AsOf": "neural_gpu_bus.descriptors",
+    "BlockReservation": "neural_gpu_bus.memory",
     "DataPlane": "neural_gpu_bus.plane",
+    "DatasetFacts": "neural_gpu_bus.descriptors",
     "Frame": "neural_gpu_bus.memory",
     "Job": "neural_gpu_bus.bus",
     "JobRecord": "neural_gpu_bus.descriptors",
+    "MemoryStatistics": "neural_gpu_bus.descriptors",
+    "Series": "neural_gpu_bus.memory.series",
+    "SeriesSnapshot": "neural_gpu_bus.memory.series",
+    "SeriesWriter": "neural_gpu_bus.memory.series.writer",
     "Settings": "neural_gpu_bus.settings",
     "StoreReceipt": "neural_gpu_bus.descriptors",
 }

@@ -181,11 +181,13 @@ class RegionStatistics(msgspec.Struct, frozen=True):
 
     name: Region
     bytes_max: int
-    #: Of named and unnamed blocks, and of what is unlinked and still mapped.
+    #: Of named and unnamed blocks and spare pages, in ``shared`` also of growing columns. What is
+    #: unlinked and still mapped has no region any more: only the total of all of them has it.
     bytes_used: int
     #: Names with a block there.
     datasets: int
-    #: Finds of a dataset in memory, and looks for one that was not there.
+    #: Finds of a dataset in memory, and looks for one that was not there. Nobody knows where that
+    #: would have been: all of those count in ``shared``.
     hits: int = 0
     misses: int = 0
     evictions: int = 0
@@ -240,6 +242,7 @@ class MemoryStatistics(msgspec.Struct, frozen=True):
 
     folder: str
     bytes_max: int
+    #: Of all regions, and of what is unlinked and still mapped.
     bytes_used: int
     #: Free bytes of the file system below the folder.
     bytes_free_host: int

@@ -10,9 +10,11 @@ from types import ModuleType
 
 import pytest
 
+import neural_gpu_bus as ngb
 from neural_gpu_bus.status.optional_parts import EXTRAS
 
 ROOT = Path(__file__).parent.parent.parent
+PYTHON_PAGE = (ROOT / "docs" / "reference" / "python.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,23 @@ def test_a_page_is_what_its_maker_writes(make_reference: ModuleType, page: str) 
     written = (ROOT / "docs" / "reference" / page).read_text()
 
     assert written == make_reference.PAGES[page]()
+
+
+@pytest.mark.parametrize("name", sorted({*ngb.__all__} - {"__version__", "errors", "open"}))
+def test_what_users_are_handed_is_on_the_page(name: str) -> None:
+    assert name == "Settings" or f"\n## {name}\n" in PYTHON_PAGE
+
+
+@pytest.mark.parametrize("name", [name for name in dir(ngb.DataPlane) if not name.startswith("_")])
+def test_each_public_name_of_a_plane_is_on_the_page(name: str) -> None:
+    part = PYTHON_PAGE.split("\n## DataPlane\n")[1].split("\n## ")[0]
+
+    assert f"\n### .{name}()\n" in part or f"\n### .{name}\n" in part
+
+
+def test_what_is_for_the_package_is_not_on_the_page() -> None:
+    for name in ("window", "arrow_column", "private", "tables_of", "all_slots", "finish"):
+        assert f"### .{name}()" not in PYTHON_PAGE
 
 
 def test_doctor_knows_the_extras_of_the_build() -> None:

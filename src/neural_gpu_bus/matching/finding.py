@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.arguments import check_whole_number
-from neural_gpu_bus.descriptors import Region
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
+from neural_gpu_bus.memory.accounting.regions import check_region
 from neural_gpu_bus.memory.layout.column_types import TYPES, column_type
 from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.descriptors import DatasetFacts
+    from neural_gpu_bus.descriptors import DatasetFacts, Region
 
 #: A pattern finds names with these beginnings only where it spells the beginning out.
 RESERVED_NAMES = (RESULT_NAMES, TENSOR_NAMES)
@@ -186,15 +186,9 @@ def _age_test(older_than_s: float | None, newer_than_s: float | None, now_ns: in
 
 
 def _choice_tests(region: str | None, pinned: bool | None) -> list[_Test]:
-    regions = get_args(Region)
-    if region is not None and region not in regions:
-        raise BadParameterError(
-            f"there is no region {region!r}",
-            hint=did_you_mean(str(region), regions, f"there are {', '.join(regions)}"),
-            parameter="region",
-        )
     tests: list[_Test] = []
     if region is not None:
+        check_region(region)
         tests.append(lambda one: one.region == region)
     if pinned is not None:
         tests.append(lambda one: one.pinned == pinned)

@@ -110,7 +110,7 @@ def test_conditions_narrow(conditions: dict[str, Any], expected: list[str]) -> N
         ({"rows_min": 5, "rows_max": 4}, "nothing lies between", "exchange"),
         ({"older_than_s": -1}, "older_than_s is -1", "3600"),
         ({"newer_than_s": float("nan")}, "newer_than_s is nan", "3600"),
-        ({"region": "nueral"}, "there is no region 'nueral'", "'neural'"),
+        ({"region": "nueral"}, "there is no region 'nueral'", "neural"),
     ],
     ids=str,
 )

@@ -340,7 +340,7 @@ class Frame(Mapping[str, "Array"]):
     # ---- for this package
 
     def window(self, name: str) -> ColumnWindow:
-        """The rows of one column; ColumnNotFoundError for one that is not chosen."""
+        """For this package: a column's rows; ColumnNotFoundError for one that is not chosen."""
         if self._names is not None and name not in self._names:
             raise self._unknown(name)
         try:
@@ -351,13 +351,15 @@ class Frame(Mapping[str, "Array"]):
         return ColumnWindow(column, kind, self.start, self.stop, self.source.rows)
 
     def arrow_column(self, name: str) -> Any:
-        """The rows of one column as an Arrow array."""
+        """For this package: the rows of one column as an Arrow array."""
         column: Any = self.source.arrow()[name]
         chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         return chunk.slice(self.start, self.rows)
 
     def private(self) -> Frame:
-        """The same window over bytes that this process may write to, seen by nobody else."""
+        """For this package: the same window over bytes that this process may write to, seen by
+        nobody else.
+        """
         return Frame(self.source.private(), self._names, self.start, self.stop)
 
     def _unknown(self, name: object) -> ColumnNotFoundError:

@@ -145,7 +145,7 @@ class SeriesSnapshot(SeriesViews):
         return self
 
     def all_slots(self) -> Iterator[tuple[int, Slot]]:
-        """Partitions that have rows."""
+        """For this package: partitions that have rows."""
         for partition in (self._slots["rows"] > 0).nonzero()[0]:
             yield int(partition), Slot._make(self._slots[partition].item())
 

@@ -254,7 +254,7 @@ class SeriesViews(ABC):
         return Frame(GatheredSource(title, pa.concat_tables(tables), as_of(stamp), reference))
 
     def tables_of(self, partition: int, slot: Slot, stamp: Stamp | None = None) -> list[pa.Table]:
-        """Rows of a partition over their own bytes, one table a chunk."""
+        """For this package: rows of a partition over their own bytes, one table a chunk."""
         told = stamp or Stamp(0, 0, 0, 0)
         return [
             self._source(partition, piece.chunk, told)

@@ -106,7 +106,7 @@ class BlockReservation:
         return self.seal_reserved(name or self.name, reload_ns=reload_ns)
 
     def seal_reserved(self, name: str | None, *, reload_ns: int = 0) -> Frame:
-        """Seal under a name that is not for callers to give: a job's result, a tensor."""
+        """For this package: seal under a name not for callers to give: a job's result, a tensor."""
         seal = self.finish()
         try:
             return seal(self, name, reload_ns)
@@ -115,7 +115,7 @@ class BlockReservation:
             raise
 
     def finish(self) -> Seal:
-        """Check the columns and make the arrays read-only; what is left is to seal the file.
+        """For this package: check the columns and make the arrays read-only, but leave the file.
 
         Raises BadValueError, and BadParameterError where it is sealed or abandoned already.
         """
@@ -128,7 +128,7 @@ class BlockReservation:
         return seal
 
     def sealed(self) -> None:
-        """The file is the memory's now, and no more ours to give back."""
+        """For this package: the file is the memory's now, and no more ours to give back."""
         self._cleanup.detach()
 
     def abandon(self) -> None:
