@@ -26,6 +26,8 @@ Arrays = Mapping[str, Any]
 _FORMS = {"bits": kernels.BITS, "text": kernels.TEXT}
 #: NaN by the width of a float, as signed numbers.
 _NAN = {8: 0x7FF8000000000000, 4: 0x7FC00000, 2: 0x7E00}
+#: Codes of rows by several columns stay under it, so that they fit into 64 bits.
+_CODES_MAX = 1 << 62
 
 
 def column_matrix(shape: Shape) -> Numbers:
@@ -106,19 +108,25 @@ def partition_codes(keys: Sequence[Any], rows: int) -> tuple[list[Key], Numbers]
 
     if not keys:
         return [()], np.zeros(rows, np.int64)
-    codes = np.zeros(rows, np.int64)
+    codes, count = np.zeros(rows, np.int64), 1
     values: list[list[Any]] = []
+    places: list[npt.NDArray[np.int32]] = []
     for column in keys:
         encoded = column.dictionary_encode()
         values.append(_plain(encoded.dictionary))
-        codes = codes * len(values[-1]) + encoded.indices.to_numpy(zero_copy_only=False)
+        places.append(encoded.indices.to_numpy(zero_copy_only=False))
+        count *= len(values[-1])
+        if count > _CODES_MAX:  # numbered anew: there are no more than rows
+            codes = np.unique(codes, return_inverse=True)[1].reshape(rows)
+            count = rows * len(values[-1])
+        codes = codes * len(values[-1]) + places[-1]
     if len(values) == 1:
         return [(value,) for value in values[0]], codes
-    found, codes = np.unique(codes, return_inverse=True)
-    parts: list[list[Any]] = []
-    for several in reversed(values):
-        parts.insert(0, [several[code] for code in (found % len(several)).tolist()])
-        found = found // len(several)
+    _, firsts, codes = np.unique(codes, return_index=True, return_inverse=True)
+    parts = [
+        [several[place] for place in of_row[firsts].tolist()]
+        for several, of_row in zip(values, places, strict=True)
+    ]
     return list(zip(*parts, strict=True)), codes.reshape(rows)
 
 

@@ -72,11 +72,11 @@ class Directory:
         stop = self.words[KEY_BYTES]
         if self._map_is_short(count):
             self._map()
-        for key in read_keys(self._folder / KEYS, self._key_bytes, stop):
-            if len(self.keys) < count:
-                self.ids[key] = len(self.keys)
-                self.keys.append(key)
-                self._key_bytes += 4 + len(encode_key(key))
+        missing = count - len(self.keys)
+        for key, nbytes in read_keys(self._folder / KEYS, self._key_bytes, stop, missing):
+            self.ids[key] = len(self.keys)
+            self.keys.append(key)
+            self._key_bytes += nbytes
 
     def newest(self, partition: int, generation: int) -> Slot:
         """What a partition holds as of a generation; to be validated by the clock."""
@@ -129,9 +129,12 @@ class Directory:
         self.words = self._bytes.cast("q")
 
 
-def read_keys(path: Path, start: int, stop: int) -> Iterator[Key]:
-    """Keys between two bytes of the table."""
-    if stop <= start:
+def read_keys(path: Path, start: int, stop: int, count: int) -> Iterator[tuple[Key, int]]:
+    """So many keys from one byte of the table on, each with the bytes it takes there.
+
+    What lies behind them, up to ``stop``, may be of a writer that died before it counted them.
+    """
+    if stop <= start or count <= 0:
         return
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -139,10 +142,11 @@ def read_keys(path: Path, start: int, stop: int) -> Iterator[Key]:
     finally:
         os.close(file)
     at = 0
-    while at < len(found):
+    while at < len(found) and count:
         length = int.from_bytes(found[at : at + 4], "little")
-        yield _decode_key(found[at + 4 : at + 4 + length])
+        yield _decode_key(found[at + 4 : at + 4 + length]), 4 + length
         at += 4 + length
+        count -= 1
 
 
 def encode_key(key: Key) -> bytes:
@@ -163,10 +167,12 @@ class WritableDirectory:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._map()
-        self.keys = list(read_keys(folder / KEYS, 0, int(self._head[KEY_BYTES])))
-        del self.keys[int(self._head[COUNT]) :]
+        stop, count = int(self._head[KEY_BYTES]), int(self._head[COUNT])
+        found = list(read_keys(folder / KEYS, 0, stop, count))
+        self.keys = [key for key, _ in found]
         self.ids = {key: number for number, key in enumerate(self.keys)}
-        self._written = int(self._head[KEY_BYTES])
+        # Not up to KEY_BYTES: a writer that died after it told them did not count its keys.
+        self._written = sum(nbytes for _, nbytes in found)
 
     @property
     def nbytes(self) -> int:

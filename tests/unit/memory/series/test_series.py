@@ -1,5 +1,7 @@
 """One process that writes and reads: types, stamps, errors, what views share."""
 
+import os
+import signal
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.memory.series import SeriesGroup, kernels
 from neural_gpu_bus.memory.series import series as series_module
+from neural_gpu_bus.memory.series.batches import partition_codes
 from neural_gpu_bus.memory.series.budget import map_file
+from neural_gpu_bus.memory.series.directory import COUNT
 from neural_gpu_bus.memory.series.source import ChunkSource
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
@@ -300,3 +304,47 @@ def test_a_dropped_group_is_gone_and_its_frames_are_not(group: SeriesGroup) -> N
 
     assert frame["x"].tolist() == [1.0]
     assert list(group.folder.parent.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_writer_killed_before_it_counts_a_key_leaves_no_key(
+    group: SeriesGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one's rows are found under their own key, by those who open it then as well."""
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as opened:
+        opened.append("s", _one("a", [1], [1.0]))
+        opened.publish()
+    store = kernels.store_in_order
+
+    def die(words: Any, place: int, value: int) -> None:
+        if place == COUNT and value == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        store(words, place, value)
+
+    if (pid := os.fork()) == 0:
+        monkeypatch.setattr(kernels, "store_in_order", die)
+        group.writer().append("s", _one("never counted", [1], [1.0]))
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    with group.writer() as opened:
+        opened.append("s", _one("b", [10, 11], [10.0, 11.0]))
+        opened.publish()
+
+    for seen in (series, SeriesGroup.open(group.folder.parent, "g").series("s")):
+        assert seen.last(9, k="b")["x"].tolist() == [10.0, 11.0]
+        assert seen.partitions() == [{"k": "a"}, {"k": "b"}]
+    with group.writer() as opened:
+        assert opened.partition_ids("s", {"k": ["b", "a"]}).tolist() == [1, 0]
+
+
+def test_keys_of_many_columns_with_many_values_each(group: SeriesGroup) -> None:
+    """10,000 values in each of 5 columns make 10**20 products, of which 10,000 are there."""
+    names, rows = [f"k{number}" for number in range(5)], 10_000
+    chance = np.random.default_rng(1)
+    keys = {name: pa.array(chance.permutation(rows)) for name in names}
+    found, codes = partition_codes(list(keys.values()), rows)
+
+    given = list(zip(*(column.to_pylist() for column in keys.values()), strict=True))
+    assert [found[code] for code in codes] == given
+    assert len(found) == rows
