@@ -73,6 +73,24 @@ def test_a_spoilt_folder_breaks_no_other(
         other.close()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"x" * 4096], ids=["gone", "empty", "foreign"])
+def test_a_spoilt_clock_keeps_nobody_from_putting(
+    memory: UnifiedMemory, memory_folder: Path, content: bytes | None
+) -> None:
+    """As that of a group which another process drops at this moment."""
+    _made(memory, "bars", "desk")
+    clock = _folder_of(memory, "bars", "desk").parent / "clock"
+    clock.rename(clock.with_name("another"))
+    if content is not None:
+        clock.write_bytes(content)
+    other = UnifiedMemory(memory_folder, 64 << 20)
+    try:
+        assert other.put("prices", {"x": [1.0]}).rows == 1
+        assert other.statistics().series_bytes == 0
+    finally:
+        other.close()
+
+
 def _folder_of(memory: UnifiedMemory, series: str, group: str) -> Path:
     folder: Path = memory.growing._group(group, make=False).place(series).folder
     return folder

@@ -303,7 +303,10 @@ def series_bytes(folder: Path) -> int:
     changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116  half the time of Path's
     known = _known.get(folder)
     if known is None or known[0] != changed_ns:
-        clocks = [_clock(path / "clock") for path in _folders(folder)]
+        clocks = []
+        for path in _folders(folder):
+            with suppress(ProtocolError, FileNotFoundError):  # spoilt, or dropped just now
+                clocks.append(_clock(path / "clock"))
         known = (changed_ns, clocks)
         # The kernel's times go in ticks of up to 10 ms; a change in this one shows no new time.
         if time.time_ns() - changed_ns > _TICKS_NS:
