@@ -45,14 +45,16 @@ class Datasets:
         columns: Mapping[str, Any] | pa.Table,
         *,
         region: Region = "shared",
+        reload_s: float = 0.0,
     ) -> Frame:
         """Copy columns, once, into shared memory as the newest version of ``name``.
 
         ``columns``: a mapping, a Frame, or any Arrow, Polars or pandas table. ``region``: whose
-        budget it counts in. Names that begin with ``jobs/`` or ``tensors/`` are not for callers.
+        budget it counts in. ``reload_s``: what making it again would take, if you know; what is
+        cheap to make again is evicted first. Names that begin with ``jobs/`` or ``tensors/`` are not for callers.
         Raises SharedMemoryFullError, UnsupportedTypeError, BadParameterError.
         """
-        return self.memory.put(name, columns, region=region)
+        return self.memory.put(name, columns, region=region, reload_ns=int(reload_s * 1e9))
 
     def put_all(
         self: Plane,

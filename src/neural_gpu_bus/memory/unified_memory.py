@@ -115,11 +115,19 @@ class UnifiedMemory:
         )
 
     def put(
-        self, name: str, columns: Mapping[str, Any] | pa.Table, *, region: Region = "shared"
+        self,
+        name: str,
+        columns: Mapping[str, Any] | pa.Table,
+        *,
+        region: Region = "shared",
+        reload_ns: int = 0,
     ) -> Frame:
-        """Copy columns once and publish them as the newest version of ``name``."""
+        """Copy columns once and publish them as the newest version of ``name``.
+
+        ``reload_ns``: what making it again would cost; eviction goes by it.
+        """
         check_given_name(name)
-        return self._copied(columns, region).seal(name)
+        return self._copied(columns, region).seal(name, reload_ns=reload_ns)
 
     def put_all(
         self,
@@ -234,9 +242,12 @@ class UnifiedMemory:
             return self.attach(descriptor)
         if self._use.index.newest(name) is None:
             raise self._not_found(name)
+        for frame in list(self._use.attached.values()):
+            if frame.descriptor.name == name and frame.descriptor.version == version:
+                return frame  # nobody can find it any more, but it lives here
         raise DatasetEvictedError(
-            f"version {version} of {name!r} is not kept",
-            hint="get the newest without a version",
+            f"version {version} of {name!r} is not kept: the newest two are",
+            hint="get the newest without a version; hold a frame to keep its version",
             name=name,
             version=version,
         )

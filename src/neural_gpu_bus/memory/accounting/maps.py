@@ -10,15 +10,15 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from neural_gpu_bus.memory.files.folder import make_file
+from neural_gpu_bus.memory.files.folder import DATASETS, living_sessions, make_file, uuid_head
 from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 
 #: Of the file, in the session's folder.
@@ -114,6 +114,11 @@ class OwnMaps:
             self._file = -1
             self._buffer = None
 
+    def forked_in_child(self) -> None:
+        """The file is the parent's; a thread of it may hold the lock for ever."""
+        self._lock = threading.Lock()
+        self.close()
+
     def _grown(self) -> int:
         """A free place in a file made twice as long; NOWHERE where there is no room."""
         with self._lock:
@@ -132,6 +137,41 @@ class OwnMaps:
             self._free.extend(range(records - 1, self._records, -1))
             place, self._records = self._records, records
             return place
+
+
+class Entry(NamedTuple):
+    """One line of one process's list."""
+
+    #: ``uuid_head`` of its session.
+    session: int
+    #: Hex, as the file's name has it.
+    uuid: str
+    nbytes: int
+    since_ns: int
+    kind: Kind
+
+
+class LivingMaps:
+    """All that living processes list at this moment."""
+
+    def __init__(self, folder: Path) -> None:
+        corners = living_sessions(folder)
+        self._homes = [folder / DATASETS, *corners]
+        self.entries = [entry for corner in corners for entry in _entries(corner)]
+
+    def is_gone(self, entry: Entry) -> bool:
+        """Dropped, replaced or evicted, and mapped still: its memory is not free, and nobody else
+        counts it. Never so for growing columns, which count by their files.
+        """
+        if entry.kind is Kind.SERIES:
+            return False
+        return not any((home / f"{entry.uuid}.arrow").exists() for home in self._homes)
+
+
+def _entries(corner: Path) -> Iterator[Entry]:
+    session = uuid_head(corner.name)
+    for uuid, nbytes, since_ns, kind in read_maps(corner).tolist():
+        yield Entry(session, bytes(uuid).hex(), nbytes, since_ns, Kind(kind))
 
 
 def read_maps(session_folder: Path) -> npt.NDArray[Any]:

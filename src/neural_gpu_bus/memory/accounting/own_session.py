@@ -68,7 +68,7 @@ class OwnSession:
         own.users += self.users
         for listed in list(self.listed):
             listed.enter(own)
-        self.maps.close()
+        self.maps.forked_in_child()
         self.corner.forget()
 
 

@@ -27,6 +27,8 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ct
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _FAILED = ctypes.c_void_p(-1).value
 
+#: The same on Linux and macOS; Python's mmap has no name for it.
+_FIXED = 0x10
 #: Linux faults a writer's pages in at once, in one call instead of one trap for each 4 KiB.
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 #: fcntl command of macOS that reserves blocks on the disk (sys/fcntl.h), and its record.
@@ -90,6 +92,18 @@ class FileMapping:
         import numpy as np
 
         return np.asarray(self)
+
+    def part(self, descriptor: int) -> None:
+        """From now on what is written here stays in this process: arrays that somebody kept go on
+        showing the same bytes, and change the file no more.
+        """
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        flags = mmap.MAP_PRIVATE | _FIXED
+        if _libc.mmap(self.address, self.nbytes, protection, flags, descriptor, 0) == _FAILED:
+            raise HostError(
+                f"mapping {self.nbytes} bytes anew failed: {os.strerror(ctypes.get_errno())}",
+                hint="raise vm.max_map_count, or hold fewer frames at once",
+            )
 
     def __del__(self) -> None:
         if hasattr(self, "_unmap"):

@@ -124,7 +124,8 @@ class Frame(Mapping[str, "Array"]):
     def __getitem__(self, key: Any) -> Any:
         """A column by its name, rows by a slice, columns by a list of names."""
         try:
-            return self._shown[key]
+            # A view, so that nobody changes the shape or type of what all others are shown.
+            return self._shown[key].view()
         except (KeyError, TypeError):  # TypeError: a list, and a slice until Python 3.12
             return self._look(key)
 
@@ -147,9 +148,10 @@ class Frame(Mapping[str, "Array"]):
         if window.kind.shown == "O":
             return objects(window, self.arrow_column(name))
         shown, adopted = window.shown()
-        if adopted:
-            self._shown[name] = shown
-        return shown
+        if not adopted:
+            return shown
+        self._shown[name] = shown
+        return shown.view()
 
     def __iter__(self) -> Iterator[str]:
         if self._names is None:

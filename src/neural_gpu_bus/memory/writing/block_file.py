@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.descriptors import Region
+from neural_gpu_bus.errors import NeuralGpuBusError
 from neural_gpu_bus.memory.files.folder import make_file
 from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 from neural_gpu_bus.memory.files.page_reuse import WrittenFile
@@ -17,10 +20,23 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+_open_files: weakref.WeakSet[BlockFile] = weakref.WeakSet()
+
+
 class BlockFile:
     """A file of its full size with memory behind every page, mapped for writing."""
 
-    __slots__ = ("_given_back", "_pid", "exposed", "nbytes", "region", "uuid", "written")
+    __slots__ = (
+        "__weakref__",
+        "_given_back",
+        "_pid",
+        "exposed",
+        "forked",
+        "nbytes",
+        "region",
+        "uuid",
+        "written",
+    )
 
     def __init__(
         self,
@@ -35,8 +51,11 @@ class BlockFile:
         self.written: WrittenFile | None = written
         #: Whether somebody may still hold an array over the writer's mapping.
         self.exposed = True
+        #: Whether a child made by fork has the writer's mapping too.
+        self.forked = False
         self._given_back = given_back
         self._pid = os.getpid()
+        _open_files.add(self)
 
     def array(self) -> npt.NDArray[np.uint8]:
         """The block's bytes, writable."""
@@ -48,6 +67,11 @@ class BlockFile:
         """Where the file lies now."""
         assert self.written is not None  # noqa: S101  until it is sealed
         return self.written.path
+
+    def part(self) -> None:
+        """Before it is seen by others: what somebody still writes changes it no more."""
+        if self.written is not None:
+            self.written.mapping.part(self.written.file)
 
     def abandon(self) -> None:
         """Give the memory back. In a child made by fork nothing: the file is its parent's."""
@@ -89,3 +113,18 @@ def take_over(spare: WrittenFile, path: Path, nbytes: int, uuid: str) -> Written
         raise
     spare.path, spare.uuid = path, uuid
     return spare
+
+
+def _before_fork() -> None:
+    for file in list(_open_files):
+        file.forked = True
+
+
+def _after_fork_in_child() -> None:
+    """The block is the parent's: what the child writes into the arrays it inherited is its own."""
+    for file in list(_open_files):
+        with suppress(NeuralGpuBusError):
+            file.part()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

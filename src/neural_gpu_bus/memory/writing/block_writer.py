@@ -169,6 +169,8 @@ class BlockWriter:
         path = reservation.file.path
         if path.parent != self._use.session.corner.path:
             raise _not_ours(reservation)
+        if reservation.file.exposed:
+            reservation.file.part()
         folders.seal_file(reservation.file.written.file)
         file = os.open(path, os.O_RDONLY)
         try:
@@ -195,7 +197,7 @@ class BlockWriter:
         """Its pages may serve another block, once this one is dropped."""
         written, file.written = file.written, None
         assert written is not None  # noqa: S101  sealed a moment ago
-        if file.exposed:
+        if file.exposed or file.forked:
             written.close()
         else:
             self._use.reuse.keep(written)
