@@ -51,12 +51,14 @@ class Directory:
         self._key_bytes = 0
         self._refreshing = threading.Lock()
         self._fence = reader_fence()
-        self._map()
+        #: The file of entries as it was mapped last: its bytes, and the same as words. Replaced in
+        #: one step, because other threads look meanwhile; they take it once a look.
+        self._mapped = self._map()
 
     def find(self, key: Key) -> int | None:
         """Number of a partition; None where no writer ever named it."""
         found = self.ids.get(key)
-        if found is None and self.words[COUNT] > len(self.keys):
+        if found is None and self._mapped[1][COUNT] > len(self.keys):
             self.refresh()
             found = self.ids.get(key)
         return found
@@ -67,11 +69,10 @@ class Directory:
             self._refresh()
 
     def _refresh(self) -> None:
-        count = self.words[COUNT]
+        words = self._mapped[1]
+        count = words[COUNT]
         self._fence()  # the count first: the keys of those it counts are written
-        stop = self.words[KEY_BYTES]
-        if self._map_is_short(count):
-            self._map()
+        stop = words[KEY_BYTES]
         missing = count - len(self.keys)
         for key, nbytes in read_keys(self._folder / KEYS, self._key_bytes, stop, missing):
             self.ids[key] = len(self.keys)
@@ -80,16 +81,16 @@ class Directory:
 
     def newest(self, partition: int, generation: int) -> Slot:
         """What a partition holds as of a generation; to be validated by the clock."""
-        if self._map_is_short(partition + 1):
-            self._map()
+        raw, words = self._mapped
         at = _HEAD_WORDS + partition * _ENTRY_WORDS
-        words = self.words
+        if at + _ENTRY_WORDS > len(words):
+            raw, words = self._mapped = self._map()
         first, second = words[at], words[at + SLOT_WORDS]
         if second > generation or (first > second and first <= generation):
             if first > generation:
                 return Slot()
-            return Slot._make(read_slot(self._bytes, at * 8))
-        return Slot._make(read_slot(self._bytes, (at + SLOT_WORDS) * 8))
+            return Slot._make(read_slot(raw, at * 8))
+        return Slot._make(read_slot(raw, (at + SLOT_WORDS) * 8))
 
     def copy(self) -> npt.NDArray[np.int64]:
         """All entries now, shaped (partitions, 2, words of a slot); some half written."""
@@ -113,20 +114,16 @@ class Directory:
     def _entries(self) -> npt.NDArray[np.int64]:
         import numpy as np
 
-        count = self.words[COUNT]
-        if self._map_is_short(count):
-            self._map()
-        entries = np.frombuffer(self._bytes, np.int64, count * _ENTRY_WORDS, FILE_HEAD_BYTES)
+        raw, words = self._mapped
+        count = words[COUNT]
+        if FILE_HEAD_BYTES + count * ENTRY_BYTES > len(raw):
+            raw, _ = self._mapped = self._map()
+        entries = np.frombuffer(raw, np.int64, count * _ENTRY_WORDS, FILE_HEAD_BYTES)
         return entries.reshape(count, 2, SLOT_WORDS)
 
-    def _map_is_short(self, count: int) -> bool:
-        return FILE_HEAD_BYTES + count * ENTRY_BYTES > self._nbytes
-
-    def _map(self) -> None:
-        mapping = map_path(self._folder / PARTITIONS)
-        self._nbytes = mapping.nbytes
-        self._bytes = view(mapping.array())
-        self.words = self._bytes.cast("q")
+    def _map(self) -> tuple[memoryview, memoryview]:
+        raw = view(map_path(self._folder / PARTITIONS).array())
+        return raw, raw.cast("q")
 
 
 def read_keys(path: Path, start: int, stop: int, count: int) -> Iterator[tuple[Key, int]]:

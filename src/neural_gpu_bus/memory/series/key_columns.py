@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 #: Zeros are made in steps of that many.
 _ZEROS_BYTES_MIN = 1 << 20
-_zeros: list[Any] = []
+_zeros: list[Bytes | None] = [None]
 
 
 def zero_bytes(nbytes: int) -> Bytes:
     """Read-only zeros, the same ones for all: indices of dictionaries of one entry."""
     import numpy as np
 
-    if not _zeros or len(_zeros[0]) < nbytes:
+    kept = _zeros[0]
+    if kept is None or len(kept) < nbytes:
         made = np.zeros(max(2 * nbytes, _ZEROS_BYTES_MIN), np.uint8)
         made.flags.writeable = False
-        _zeros[:] = [made]
-    zeros: Bytes = _zeros[0][:nbytes]
-    return zeros
+        # Another thread may put shorter ones there at this moment: what is given out are these.
+        kept = _zeros[0] = made
+    return kept[:nbytes]
 
 
 def key_column(shape: Shape, key: Key, name: str, rows: int) -> ColumnBytes:

@@ -103,11 +103,18 @@ class ChunkSource:
         return self.shape.columns
 
     def column(self, name: str) -> ColumnBytes:
-        """Buffers of one column, views of the arena."""
+        """Buffers of one column, views of the arena.
+
+        Bits of rows that are to come may share a byte with the last of these. Booleans are a copy
+        where they may; of ``validity`` whoever takes it reads the bits of its rows alone.
+        """
         column = self.shape.by_name.get(name)
         if column is None:
             return key_column(self.shape, self._key, name, self.rows)
-        return self._stored(column)
+        found = self._stored(column)
+        if column.kind.form == "bits" and self.rows % 8:
+            return found._replace(values=_cut_bits(found.values, self.rows))
+        return found
 
     def _stored(self, column: StoredColumn) -> ColumnBytes:
         rows, arena = self.rows, self._arena
@@ -131,7 +138,9 @@ class ChunkSource:
         return ColumnBytes(column.name, column.type, -has_nulls, validity, values, data)
 
     def arrow(self) -> pa.Table:
-        """All rows over the same bytes, without a copy but for the key."""
+        """All rows over the same bytes, without a copy but for the key. Behind the last row bitmaps
+        hold whatever rows that came later put there; Arrow looks at none of it.
+        """
         return table_over(self.shape, self._key, self.rows, self._stored)
 
     def private(self) -> GatheredSource:
@@ -154,6 +163,14 @@ class ChunkSource:
 
     def __hash__(self) -> int:
         return hash((self._title, self.chunk))
+
+
+def _cut_bits(bitmap: Bytes, rows: int) -> Bytes:
+    """A copy that nobody writes on, with nothing set behind the last row."""
+    copied = bitmap.copy()
+    copied[-1:] &= (1 << rows % 8) - 1
+    copied.flags.writeable = False
+    return copied
 
 
 def _empty_column(column: StoredColumn) -> ColumnBytes:

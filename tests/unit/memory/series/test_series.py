@@ -18,11 +18,10 @@ from neural_gpu_bus.errors import (
     ProtocolError,
     UnsupportedTypeError,
 )
-from neural_gpu_bus.memory.series import SeriesGroup, kernels
+from neural_gpu_bus.memory.series import SeriesGroup, directory, kernels, key_columns
 from neural_gpu_bus.memory.series import series as series_module
 from neural_gpu_bus.memory.series.batches import partition_codes
 from neural_gpu_bus.memory.series.budget import map_file
-from neural_gpu_bus.memory.series.directory import COUNT
 from neural_gpu_bus.memory.series.source import ChunkSource
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
@@ -318,7 +317,7 @@ def test_a_writer_killed_before_it_counts_a_key_leaves_no_key(
     store = kernels.store_in_order
 
     def die(words: Any, place: int, value: int) -> None:
-        if place == COUNT and value == 2:
+        if place == directory.COUNT and value == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         store(words, place, value)
 
@@ -348,3 +347,61 @@ def test_keys_of_many_columns_with_many_values_each(group: SeriesGroup) -> None:
     given = list(zip(*(column.to_pylist() for column in keys.values()), strict=True))
     assert [found[code] for code in codes] == given
     assert len(found) == rows
+
+
+def test_booleans_of_a_view_stay_as_they_are_to_the_last_bit(group: SeriesGroup) -> None:
+    series = group.series("s", pa.schema([("f", pa.bool_()), ("n", pa.bool_())]))
+    for rows in range(1, 20):
+        with group.writer() as opened:
+            opened.append("s", {"f": [True], "n": pa.array([None], pa.bool_())})
+            opened.publish()
+            frame = series.last(rows)
+            views = [frame.values(name) for name in ("f", "n")]
+            before = [view.tobytes() for view in views]
+            opened.append("s", {"f": [True] * 9, "n": [True] * 9})
+            opened.discard()
+
+        assert [view.tobytes() for view in views] == before
+        assert before[0] == np.packbits(np.ones(rows, bool), bitorder="little").tobytes()
+        assert before[1] == bytes(-(-rows // 8))
+        assert not any(view.flags.writeable for view in views)
+        assert frame.valid("n").tolist() == [False] * rows  # type: ignore[union-attr]
+
+
+def test_a_thread_that_looks_while_another_maps_a_longer_directory(
+    group: SeriesGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = group.series("s", SCHEMA, ["k"])
+    with group.writer() as opened:
+        opened.append("s", _one("0", [1], [0.0]))
+        opened.publish()
+        assert series.rows(k="0") == 1
+        for number in range(1, 200):
+            opened.append("s", _one(str(number), [1], [number]))
+        opened.publish()
+    view, looks = directory.view, []
+
+    def meanwhile(array: Any) -> memoryview:
+        monkeypatch.setattr(directory, "view", view)
+        looks.append(series.last(1, k="150")["x"].tolist())
+        looks.append(series.arrow()["x"].to_pylist())
+        return view(array)
+
+    monkeypatch.setattr(directory, "view", meanwhile)
+    assert series.last(1, k="199")["x"].tolist() == [199.0]
+    assert looks == [[150.0], list(range(200))]
+
+
+def test_zeros_are_as_many_as_asked_for_whatever_another_thread_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Replaced(list[Any]):
+        """Another thread keeps shorter ones right after these were kept."""
+
+        def __setitem__(self, place: Any, value: Any) -> None:
+            super().__setitem__(place, [np.zeros(1)] if isinstance(place, slice) else np.zeros(1))
+
+    monkeypatch.setattr(key_columns, "_zeros", Replaced([None]))
+    assert len(key_columns.zero_bytes(3_000_000)) == 3_000_000
+    assert not key_columns.zero_bytes(100).any()
+    assert not key_columns.zero_bytes(100).flags.writeable
