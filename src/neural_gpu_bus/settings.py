@@ -90,8 +90,9 @@ class Settings(BaseSettings):
     )
     memory_group: str | None = Field(
         default=None,
-        description="Group whose members share the memory, as readers and writers; by default "
-        "it is this user's alone.",
+        pattern=r"^[A-Za-z0-9._-]+$",  # it becomes part of a path
+        description="Group whose members share one memory, as readers and writers, whatever their "
+        "homes; it stays until the host starts anew. By default memory is this user's alone.",
     )
 
     postgres_dsn: SecretStr | None = Field(

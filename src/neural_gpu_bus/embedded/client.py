@@ -17,11 +17,11 @@ from neural_gpu_bus.embedded.control import Attach, Attached, Status, StatusRepo
 from neural_gpu_bus.embedded.handover import existing_address, existing_digests
 from neural_gpu_bus.embedded.home import (
     Home,
-    memory_folder,
     named_home,
     open_home,
     read_state,
     remove_folder,
+    remove_own_memory,
 )
 from neural_gpu_bus.embedded.lock import holder, is_kept, take_lock
 from neural_gpu_bus.embedded.processes import end_leftovers
@@ -182,7 +182,7 @@ def _remove_leftovers(settings: Settings, home: Home) -> None:
         return
     try:
         end_leftovers(read_state(home).processes)
-        remove_folder(memory_folder(settings))
+        remove_own_memory(settings)
         remove_folder(home.run)
     finally:
         os.close(lock)

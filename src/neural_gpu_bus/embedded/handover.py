@@ -39,6 +39,8 @@ def existing_digests(settings: Settings) -> dict[str, str]:
     }
     if settings.memory_folder is not None:
         digests["memory_folder"] = str(settings.memory_folder.expanduser().resolve())
+    if settings.memory_group is not None:
+        digests["memory_group"] = settings.memory_group
     return digests
 
 

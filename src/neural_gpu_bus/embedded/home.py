@@ -238,12 +238,23 @@ def own_folder(folder: Path, mode: int, account: Account | None = None) -> Path:
 
 
 def memory_folder(settings: Settings) -> Path:
-    """Shared memory of this home: a folder of its own, so that removing it removes nothing else."""
+    """Shared memory of this home: a folder of its own, so that removing it removes nothing else.
+
+    Of a group it is one for all its members, whatever their homes, and nobody's keeper removes it.
+    """
     memory_file_system = Path("/dev/shm")  # noqa: S108  (owner and mode are checked)
     parent = settings.memory_folder or (
         memory_file_system if memory_file_system.is_dir() else Path(tempfile.gettempdir())
     )
-    return parent.expanduser().resolve() / short_name(_named_folder(settings))
+    group = settings.memory_group
+    name = short_name(_named_folder(settings)) if group is None else f"ngb-group-{group}"
+    return parent.expanduser().resolve() / name
+
+
+def remove_own_memory(settings: Settings) -> None:
+    """Give the memory of this home back to the host; a group's stays."""
+    if settings.memory_group is None:
+        remove_folder(memory_folder(settings))
 
 
 def write_private(path: Path, text: bytes, account: Account | None = None) -> None:

@@ -24,6 +24,7 @@ from neural_gpu_bus.embedded.home import (
     own_folder,
     read_state,
     remove_folder,
+    remove_own_memory,
     write_state,
 )
 from neural_gpu_bus.embedded.logs import bound_logs
@@ -157,7 +158,7 @@ class Keeper:
         await asyncio.to_thread(end_leftovers, state.processes, log.warning)
         self._check_room()
         self._make_memory_folder()
-        self._guard = await Guard.start(self.memory_folder)
+        self._guard = await Guard.start(*[] if self.settings.memory_group else [self.memory_folder])
         self._record_processes()
         asked = {name: asked_port(self.settings, name) for name in private_names(self.settings)}
         self._ports = PortBook(asked, state.ports)
@@ -192,8 +193,9 @@ class Keeper:
         try:
             if not parent.is_dir():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            remove_folder(self.memory_folder)
-            own_folder(self.memory_folder, 0o700)
+            if self.settings.memory_group is None:
+                remove_folder(self.memory_folder)
+                own_folder(self.memory_folder, 0o700)
         except OSError as error:
             raise BadSettingError(
                 f"memory folder {str(parent)!r} cannot be used: {error.strerror}",
@@ -247,7 +249,7 @@ class Keeper:
         if self._workers:
             await self._workers.stop()
         await asyncio.gather(*(kept.stop() for kept in self._servers))
-        remove_folder(self.memory_folder)
+        remove_own_memory(self.settings)
         if self._guard:
             await self._guard.close()
         remove_folder(self.home.run)
