@@ -205,6 +205,25 @@ class TestMemory:
         assert memory.names() == ["a"]
         assert memory.statistics().blocks == 1
 
+    def test_a_version_that_is_held_here_is_found_while_it_lives(
+        self, memory: UnifiedMemory
+    ) -> None:
+        first = memory.put("a", A)
+        for _ in range(3):
+            memory.put("a", B)
+
+        assert memory.get("a", 1) is first
+        del first
+        gc.collect()
+        with pytest.raises(DatasetEvictedError, match="version 1 of 'a' is not kept"):
+            memory.get("a", 1)
+
+    def test_what_making_it_again_costs_is_remembered(self, memory: UnifiedMemory) -> None:
+        memory.put("a", A, reload_ns=5)
+        memory.reserve(pa.schema([("x", pa.int64())]), 1, name="b").seal(reload_ns=7)
+
+        assert [one.reload_ns for one in memory.facts()] == [5, 7]
+
     def test_statistics_count_everything(self, memory: UnifiedMemory) -> None:
         named, loose = memory.put("a", A), memory.share(A)
         found = memory.statistics()
