@@ -5,17 +5,18 @@ from __future__ import annotations
 import pickle
 import shutil
 import tempfile
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
-from neural_gpu_bus.memory.series import SeriesGroup, compaction
+from neural_gpu_bus.memory.series import SeriesGroup, batches, compaction
 from neural_gpu_bus.memory.series.source import ChunkSource
 from plain_series import KEY, SCHEMA, PlainSeries, Row, as_columns
 
@@ -35,6 +36,13 @@ ROWS = st.lists(
     ),
     max_size=12,
 )
+#: Types of a key's columns, and some values of each.
+KEYS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
+    "number": (pa.int64(), st.integers(-2, 2) | st.sampled_from([-(2**63), 2**63 - 1])),
+    "text": (pa.large_string(), st.text("ab\0", max_size=2)),
+    "bits": (pa.bool_(), st.booleans()),
+    "day": (pa.date32(), st.dates(date(2024, 2, 28), date(2024, 3, 1))),
+}
 #: Many rows of one partition: more than a chunk takes.
 MANY = st.integers(1, 60)
 NAMES = st.sampled_from(["ordered", "loose"])
@@ -43,6 +51,13 @@ ON = st.sampled_from([["ts"], ["ts", "size"], ["note"], ["size", "side"]])
 
 def told(frame: Any) -> list[Row]:
     return frame.arrow().to_pylist()  # type: ignore[no-any-return]
+
+
+def raw_bytes(frame: Any) -> list[tuple[Any, bytes]]:
+    """All that a frame gives out as arrays: numbers, bits and texts as stored, and what is NULL."""
+    arrays = [frame.values(name) for name in ("ts", "price", "side", "note", "size")]
+    arrays += [frame.valid(name) for name in ("price", "side", "note", "size")]
+    return [(array, array.tobytes()) for array in arrays if array is not None]
 
 
 class SeriesMachine(RuleBasedStateMachine):
@@ -56,6 +71,8 @@ class SeriesMachine(RuleBasedStateMachine):
         self.now = {name: PlainSeries(ordered=name == "ordered") for name in ("ordered", "loose")}
         self.seen = {name: plain.copy() for name, plain in self.now.items()}
         self.views: list[tuple[Any, Any]] = []
+        #: Arrays that views gave out, and what their bytes were then.
+        self.raw: list[tuple[Any, bytes]] = []
         self.generation = 0
 
     @initialize(chunk_rows_max=st.integers(4, 40), share=st.integers(0, 2), arena=st.booleans())
@@ -179,6 +196,7 @@ class SeriesMachine(RuleBasedStateMachine):
             if rows <= self.overlap:
                 assert isinstance(frame.source, ChunkSource)
             self.views.append((frame, expected))
+            self.raw.extend(raw_bytes(frame))
 
     @rule(name=NAMES)
     def take_snapshot(self, name: str) -> None:
@@ -210,6 +228,7 @@ class SeriesMachine(RuleBasedStateMachine):
     @rule()
     def let_go(self) -> None:
         del self.views[::2]
+        del self.raw[::2]
 
     def _all(self, name: str) -> list[tuple[Any, Row]]:
         keys = self.series[name]._directory.keys
@@ -221,6 +240,8 @@ class SeriesMachine(RuleBasedStateMachine):
     def every_view_is_as_it_was(self) -> None:
         for view, expected in self.views:
             assert told(view) == expected
+        for array, before in self.raw:
+            assert array.tobytes() == before
 
     @invariant()
     def readers_see_what_was_published(self) -> None:
@@ -253,6 +274,23 @@ class SeriesMachine(RuleBasedStateMachine):
             assert found.live_bytes + found.dead_bytes == used
             assert found.arena_bytes == sum(map(len, arenas.arrays.values()))
             assert all(nbytes >= 0 for nbytes in arenas.live_bytes.values())
+
+
+@given(data=st.data(), kinds=st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=7))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_keys_of_several_columns(data: st.DataObject, kinds: list[str]) -> None:
+    """Each row is found under its own key and no other; also where products leave no room."""
+    row = st.tuples(*(KEYS[kind][1] for kind in kinds))
+    rows = data.draw(st.lists(row, min_size=1, max_size=30))
+    columns = [
+        pa.array([row[place] for row in rows], KEYS[kind][0]) for place, kind in enumerate(kinds)
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(batches, "_CODES_MAX", data.draw(st.sampled_from([1, 40, 1 << 62])))
+        keys, codes = batches.partition_codes(columns, len(rows))
+
+    assert [keys[code] for code in codes.tolist()] == rows
+    assert len(set(keys)) == len(keys) == len(set(rows))
 
 
 TestSeriesMachine = SeriesMachine.TestCase

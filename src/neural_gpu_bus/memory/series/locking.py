@@ -38,17 +38,19 @@ class WriterLock:
                 pid=pid,
             ) from None
         os.pwrite(self._descriptor, str(os.getpid()).encode().ljust(len(NOBODY), b"\0"), 0)
+        #: Also where its writer was forgotten without being closed.
+        self._end = weakref.finalize(self, os.close, self._descriptor)
         _held.add(self)
 
     def close(self) -> None:
         """Give it back."""
         _held.discard(self)
-        os.close(self._descriptor)
+        self._end()
 
     def leave(self) -> None:
         """In a child made by fork: it is the parent's, and must end with the parent."""
         with suppress(OSError):
-            os.close(self._descriptor)
+            self._end()
 
 
 _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()

@@ -1,5 +1,6 @@
 """One process that writes and reads: types, stamps, errors, what views share."""
 
+import gc
 import os
 import signal
 from datetime import UTC, date, datetime
@@ -16,6 +17,7 @@ from neural_gpu_bus.errors import (
     ClosedError,
     DatasetNotFoundError,
     ProtocolError,
+    SeriesBusyError,
     UnsupportedTypeError,
 )
 from neural_gpu_bus.memory.series import SeriesGroup, directory, kernels, key_columns
@@ -405,3 +407,16 @@ def test_zeros_are_as_many_as_asked_for_whatever_another_thread_keeps(
     assert len(key_columns.zero_bytes(3_000_000)) == 3_000_000
     assert not key_columns.zero_bytes(100).any()
     assert not key_columns.zero_bytes(100).flags.writeable
+
+
+def test_a_writer_that_was_forgotten_keeps_nobody_from_writing(group: SeriesGroup) -> None:
+    group.series("s", SCHEMA, ["k"])
+    opened = group.writer()
+    opened.append("s", _one("a", [1], [1.0]))
+    with pytest.raises(SeriesBusyError, match=f"being written by process {os.getpid()}"):
+        group.writer()
+    del opened
+    gc.collect()
+
+    with group.writer() as again:
+        assert again.publish() == 1
