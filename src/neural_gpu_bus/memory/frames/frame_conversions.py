@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from neural_gpu_bus.memory.frames.frame_refusals import REFUSED
+
 COLUMNS: dict[str, str] = {
     "floats": "float, double, halffloat",
     "integers": "int8 to int64, uint8 to uint64",
@@ -24,6 +26,8 @@ NUMERIC = ("floats", "integers")
 FIXED = (*NUMERIC, "moments", "short moments")
 ALL = tuple(COLUMNS)
 
+_NOT_IN_DUCKDB = ", ".join(REFUSED["duckdb"])
+_NOT_IN_POLARS = ", ".join(REFUSED["polars"])
 _NO_NULLS = "refused where there are any"
 
 
@@ -71,7 +75,13 @@ CONVERSIONS = (
     ),
     Conversion("frame.arrow()", ALL, False, "NULL"),
     Conversion("pyarrow.table(frame)", ALL, False, "NULL", "`__arrow_c_stream__`"),
-    Conversion("frame.polars()", (*FIXED, "bool"), False, "NULL"),
+    Conversion(
+        "frame.polars()",
+        (*FIXED, "bool"),
+        False,
+        "NULL",
+        f"copies some others; refused: {_NOT_IN_POLARS}, alone or within another",
+    ),
     Conversion(
         "frame.polars()",
         ("text",),
@@ -79,13 +89,21 @@ CONVERSIONS = (
         "NULL",
         "Polars makes 16 bytes a row anew; texts above 12 bytes stay where they are",
     ),
-    Conversion("frame.duckdb()", ALL, False, "NULL", "it scans these bytes; results are its own"),
+    Conversion(
+        "frame.duckdb()",
+        ALL,
+        False,
+        "NULL",
+        f"it scans these bytes; results are its own; refused: {_NOT_IN_DUCKDB}, alone or within "
+        "another",
+    ),
     Conversion(
         "frame.pandas()",
         ALL,
         True,
         "NaN, NaT or None, as pandas has it",
-        "integers with NULLs become float64",
+        "integers with NULLs become float64; refused: time64 with nanoseconds, lists of "
+        "fixed_size_binary, decimal32 or decimal64, dictionaries of halffloat",
     ),
     Conversion(
         "frame.pandas(arrow=True)", ALL, False, "`pandas.NA`", "columns of `pandas.ArrowDtype`"

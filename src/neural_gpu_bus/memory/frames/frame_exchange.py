@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import MissingDependencyError, UnsupportedTypeError
+from neural_gpu_bus.memory.frames.frame_refusals import check_types, converted
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,7 +36,9 @@ def to_polars(frame: Frame) -> pl.DataFrame:
         import polars as pl
     except ImportError:
         raise missing("polars", "analysis") from None
-    return pl.DataFrame(frame.arrow())
+    table = frame.arrow()
+    check_types(table.schema, "polars")  # it panics, which no `except Exception` catches
+    return converted(table, "polars", pl.DataFrame, (pl.exceptions.PolarsError,))
 
 
 def to_pandas(frame: Frame, *, arrow: bool) -> pd.DataFrame:
@@ -44,9 +47,11 @@ def to_pandas(frame: Frame, *, arrow: bool) -> pd.DataFrame:
         import pandas as pd
     except ImportError:
         raise missing("pandas") from None
-    if arrow:
-        return frame.arrow().to_pandas(types_mapper=pd.ArrowDtype)
-    return frame.arrow().to_pandas()
+    mapper = pd.ArrowDtype if arrow else None
+    errors = (NotImplementedError, TypeError, ValueError)
+    return converted(
+        frame.arrow(), "pandas", lambda table: table.to_pandas(types_mapper=mapper), errors
+    )
 
 
 def to_duckdb(frame: Frame) -> duckdb.DuckDBPyRelation:
@@ -55,7 +60,9 @@ def to_duckdb(frame: Frame) -> duckdb.DuckDBPyRelation:
         import duckdb
     except ImportError:
         raise missing("duckdb", "analysis") from None
-    return duckdb.from_arrow(frame.arrow())
+    table = frame.arrow()
+    check_types(table.schema, "duckdb")
+    return converted(table, "duckdb", duckdb.from_arrow, (duckdb.Error,))
 
 
 def to_torch(frame: Frame) -> dict[str, Any]:
