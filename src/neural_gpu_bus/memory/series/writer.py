@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from neural_gpu_bus.errors import BadParameterError, ClosedError
 from neural_gpu_bus.memory.series import clock as clocks
@@ -30,12 +32,31 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+def _in_turn(
+    method: Callable[Concatenate[SeriesWriter, Given], Result],
+) -> Callable[Concatenate[SeriesWriter, Given], Result]:
+    """One thread after another; whether the writer is open is looked at when it is its turn."""
+
+    @wraps(method)
+    def taken(self: SeriesWriter, /, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        self._check_own()  # first: a child made by fork may find the turn taken for ever
+        with self._turn:
+            self._check_open()
+            return method(self, *args, **kwargs)
+
+    return taken
+
 
 class SeriesWriter:
     """Changes wait here until ``publish`` makes them visible, all at once, to every process.
 
-    One a group, in one process; not for several threads at once. What is not published when it is
-    closed, or when its process ends, however it ends, was never there.
+    One a group, in one process, whose threads take turns: each call is whole before the next one
+    begins, and ``publish`` publishes what all of them have changed. What is not published when it
+    is closed, or when its process ends, however it ends, was never there.
     """
 
     def __init__(self, group: SeriesGroup, clock_ns: Callable[[], int] = time.time_ns) -> None:
@@ -43,6 +64,8 @@ class SeriesWriter:
         self._group = group
         self._clock_ns = clock_ns
         self._pid = os.getpid()
+        # Of the same thread again: a handler of a signal may close what it interrupted.
+        self._turn = threading.RLock()
         self._lock: WriterLock | None = WriterLock(group.folder, group.name)
         try:
             self._words = clocks.writable_words(group.folder / "clock")
@@ -69,12 +92,16 @@ class SeriesWriter:
 
     def close(self) -> None:
         """Let another process write; what is not published is forgotten."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if os.getpid() != self._pid:
+            return  # the parent's, which a child made by fork has left already
+        with self._turn:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
 
     # ---- changes
 
+    @_in_turn
     def append(self, series: Series | str, columns: Any) -> int:
         """Add rows, in order of ``order_by`` or behind those that are there; how many.
 
@@ -86,6 +113,7 @@ class SeriesWriter:
         arrays = fitted(state.shape, columns, state.shape.schema.names)
         return self._append(state, arrays, self._partitions(state, arrays))
 
+    @_in_turn
     def append_to(self, series: Series | str, partitions: Numbers, columns: Any) -> int:
         """The same for rows whose partitions are known, without columns of the key."""
         state = self._checked(series)
@@ -108,6 +136,7 @@ class SeriesWriter:
             )
         return self._append(state, arrays, partitions)
 
+    @_in_turn
     def partition_ids(self, series: Series | str, keys: Any) -> Numbers:
         """Number of the partition of each key, for ``append_to``; new keys get one.
 
@@ -116,12 +145,14 @@ class SeriesWriter:
         state = self._checked(series)
         return self._partitions(state, fitted(state.shape, keys, state.shape.key))
 
+    @_in_turn
     def upsert(self, series: Series | str, columns: Any, on: Sequence[str] | None = None) -> int:
         """Rows replace those of equal key and equal ``on`` (by default the order column); others
         are added. How many were replaced. Of rows given twice the last counts. NULL equals NULL.
         """
         return self._edit(series, columns, on, "upsert")
 
+    @_in_turn
     def update(self, series: Series | str, columns: Any, on: Sequence[str] | None = None) -> int:
         """Set the given columns in rows of equal key and ``on``; how many rows that were.
 
@@ -129,12 +160,14 @@ class SeriesWriter:
         """
         return self._edit(series, columns, on, "update")
 
+    @_in_turn
     def delete(self, series: Series | str, columns: Any, on: Sequence[str] | None = None) -> int:
         """Remove rows of equal key and ``on`` (by default the columns that are given besides the
         key; none: whole partitions); how many.
         """
         return self._edit(series, columns, on, "delete")
 
+    @_in_turn
     def truncate(self, series: Series | str) -> None:
         """Remove all rows; the partitions stay, empty."""
         state = self._checked(series)
@@ -152,13 +185,13 @@ class SeriesWriter:
         """Last published."""
         return int(self._words[clocks.PUBLISHED])
 
+    @_in_turn
     def publish(self, lsn: int | str | None = None, committed_ns: int | None = None) -> int:
         """Make every change since the last publication visible in one step; its generation.
 
         ``lsn`` (a number, or as PostgreSQL spells it) and ``committed_ns`` are shown to readers.
         Without changes only the stamp moves on.
         """
-        self._check_open()
         position = _position(lsn)
         words, generation = self._words, self.generation + 1
         compact(list(self._states.values()), self._arenas)
@@ -176,9 +209,9 @@ class SeriesWriter:
         self._settle(published=True)
         return generation
 
+    @_in_turn
     def discard(self) -> None:
         """Forget every change since the last publication."""
-        self._check_open()
         if self._words[clocks.WRITING] > self._words[clocks.PUBLISHED]:
             for state in self._states.values():  # a publication that was interrupted
                 state.scrub(self.generation)
@@ -229,7 +262,6 @@ class SeriesWriter:
         return state.numbers_of(keys)[codes]
 
     def _checked(self, series: Series | str) -> SeriesState:
-        self._check_open()
         return self._state(series if isinstance(series, str) else series.name)
 
     def _state(self, name: str) -> SeriesState:
@@ -241,15 +273,17 @@ class SeriesWriter:
             )
         return found
 
-    def _check_open(self) -> None:
-        if self._lock is None:
-            raise ClosedError(
-                "this writer is closed", hint="open another: plane.write_series(group)"
-            )
+    def _check_own(self) -> None:
         if os.getpid() != self._pid:
             raise ClosedError(
                 f"this writer belongs to process {self._pid}, from which this one was forked",
                 hint="write there, or open the writer after the fork",
+            )
+
+    def _check_open(self) -> None:
+        if self._lock is None:
+            raise ClosedError(
+                "this writer is closed", hint="open another: plane.write_series(group)"
             )
         if self._settled != self.generation:  # interrupted right after it was published
             self._settle(published=True)
