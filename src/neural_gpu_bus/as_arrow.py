@@ -10,6 +10,13 @@ import pyarrow as pa
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
 
+#: Types of Polars that Arrow lacks, and what to cast each to.
+_ONLY_IN_POLARS = {
+    "Int128": "pl.Int64",
+    "UInt128": "pl.UInt64",
+    "Object": "pl.String",
+}
+
 
 def as_table(columns: Any) -> pa.Table:
     """``columns`` as an Arrow table, without a copy where Arrow can have it so.
@@ -40,7 +47,7 @@ def _table(columns: Any) -> pa.Table:
     if isinstance(columns, pa.RecordBatch):
         return pa.Table.from_batches([columns])
     if hasattr(columns, "__arrow_c_stream__"):
-        return _without_nameless_index(pa.RecordBatchReader.from_stream(columns).read_all())
+        return _without_nameless_index(_from_stream(columns))
     if isinstance(columns, Mapping):
         return _from_mapping(columns)
     raise BadParameterError(
@@ -49,6 +56,48 @@ def _table(columns: Any) -> pa.Table:
         "column name to array",
         parameter="columns",
     )
+
+
+def _from_stream(columns: Any) -> pa.Table:
+    """What speaks Arrow's C stream; where that fails, the column is found by trying each."""
+    _check_polars(columns)
+    try:
+        return _read(columns)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        failed = error
+    if "non-struct type" in str(failed):
+        raise BadParameterError(
+            f"a {type(columns).__name__} is one column, and no table",
+            hint="give the column a name: {'close': values}",
+            parameter="columns",
+        ) from None
+    for name in getattr(columns, "columns", ()):
+        try:
+            _read(columns[[name]])
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise _of_no_one_type(str(name), columns[name], error) from None
+    raise UnsupportedTypeError(
+        f"Arrow cannot take these columns: {failed}",
+        hint="give a mapping of column name to array, which tells the column",
+    ) from None
+
+
+def _read(columns: Any) -> pa.Table:
+    return pa.RecordBatchReader.from_stream(columns).read_all()
+
+
+def _check_polars(columns: Any) -> None:
+    """Polars hands out pointers for objects, and a type that Arrow does not know for Int128."""
+    if not type(columns).__module__.startswith("polars"):
+        return
+    for name, kind in getattr(columns, "schema", {}).items():
+        if str(kind) in _ONLY_IN_POLARS:
+            raise UnsupportedTypeError(
+                f"column {name!r} is Polars's {kind}, which is no type of Arrow",
+                hint=f"cast it: columns.cast({{{name!r}: {_ONLY_IN_POLARS[str(kind)]}}})",
+                column=name,
+                type=str(kind),
+            )
 
 
 def _without_nameless_index(table: pa.Table) -> pa.Table:
@@ -91,10 +140,25 @@ def _array(name: str, values: Any) -> Any:
     try:
         return pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        held = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
-        raise UnsupportedTypeError(
-            f"column {name!r} ({held}) is no column of one type: {error}",
-            hint="give it one type: numbers, text, dates, times, true/false, or bytes",
-            column=name,
-            type=str(held),
-        ) from None
+        raise _of_no_one_type(name, values, error) from None
+
+
+def _of_no_one_type(name: str, values: Any, error: Exception) -> UnsupportedTypeError:
+    held = str(getattr(values, "dtype", type(values).__name__))
+    said = error.args[0] if error.args else error
+    return UnsupportedTypeError(
+        f"column {name!r} ({held}) is no column of one type: {said}",
+        hint=_way_out(held),
+        column=name,
+        type=held,
+    )
+
+
+def _way_out(held: str) -> str:
+    """Arrow counts times in s, ms, us and ns alone; numpy in years, months, hours as well."""
+    if held.startswith("datetime64"):
+        calendar = held.endswith(("[Y]", "[M]", "[W]"))
+        return f"give it a unit that Arrow has: .astype('M8[{'D' if calendar else 's'}]')"
+    if held.startswith("timedelta64"):
+        return "give it a unit that Arrow has: .astype('m8[s]')"
+    return "give it one type: numbers, text, dates, times, true/false, or bytes"

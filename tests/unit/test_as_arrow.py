@@ -74,3 +74,52 @@ def test_what_is_no_table_is_refused(columns: object, message: str) -> None:
 def test_values_of_no_one_type_are_refused_by_column(values: object, held: str) -> None:
     with pytest.raises(UnsupportedTypeError, match=rf"column 'a' \({held}\) is no column of one"):
         as_table({"a": values})
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pd.DataFrame({"fine": [1, 2], "a": [1, "x"]}),
+        pd.DataFrame({"fine": [1, 2], "a": [1, object()]}),
+        {"fine": [1, 2], "a": pd.Series([1, "x"])},
+    ],
+    ids=["pandas", "pandas object", "series in a mapping"],
+)
+def test_a_mixed_column_of_pandas_is_named(columns: object) -> None:
+    message = (
+        r"^column 'a' \(object\) is no column of one type: Could not convert .*\nhint: give it"
+    )
+    with pytest.raises(UnsupportedTypeError, match=message) as caught:
+        as_table(columns)
+
+    assert caught.value.column == "a"
+
+
+@pytest.mark.parametrize(
+    "one", [pd.Series([1, 2]), pl.Series("a", [1, 2]), pa.chunked_array([[1]])]
+)
+def test_one_column_is_no_table(one: object) -> None:
+    with pytest.raises(
+        BadParameterError, match="is one column, and no table\nhint: give the column"
+    ):
+        as_table(one)
+
+
+@pytest.mark.parametrize("kind", [pl.Int128, pl.Object])
+def test_a_type_that_polars_alone_has_is_named(kind: type[pl.DataType]) -> None:
+    columns = pl.DataFrame({"fine": [1], "a": pl.Series([7], dtype=kind)})
+    with pytest.raises(UnsupportedTypeError, match=rf"'a' is Polars's {kind}.*\nhint: cast it"):
+        as_table(columns)
+
+
+@pytest.mark.parametrize(
+    ("unit", "fits"),
+    [("M8[Y]", "M8[D]"), ("M8[M]", "M8[D]"), ("M8[h]", "M8[s]"), ("m8[D]", "m8[s]")],
+)
+def test_a_unit_that_arrow_lacks_is_told_with_one_that_fits(unit: str, fits: str) -> None:
+    values = np.zeros(2, unit)
+    with pytest.raises(UnsupportedTypeError, match="column 'a'") as caught:
+        as_table({"a": values})
+
+    assert f".astype('{fits}')" in caught.value.hint
+    assert as_table({"a": values.astype(fits)}).num_rows == 2
