@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
+from neural_gpu_bus.errors import BadParameterError, BadValueError, UnsupportedTypeError
 from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.writing.given_columns import given_columns
 
 CATEGORIES = pa.array(["a", None]).dictionary_encode()
 
@@ -208,3 +209,64 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> UnifiedMemory:
     folder = tmp_path_factory.mktemp("memory")
     folder.chmod(0o700)
     return UnifiedMemory(folder, 64 << 20)
+
+
+LATIN = [b"fine", None, b"caf\xe9", b"fine"]
+
+
+def _latin(kind: pa.DataType) -> Any:
+    """Text whose bytes are Latin-1, as Arrow takes it from files and other libraries."""
+    held = pa.binary() if pa.types.is_string(kind) else pa.large_binary()
+    return pa.array(LATIN, held).view(kind)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_text_that_is_no_utf8_is_told_by_column_and_row(
+    memory: UnifiedMemory, kind: pa.DataType
+) -> None:
+    text = _latin(kind)
+    chunked = pa.chunked_array([text[:2], text[2:]])
+    for given_text, row in ((text, 2), (text[1:], 1), (chunked, 2)):
+        message = rf"column 'x' row {row} \(.*string\) is no UTF-8 b'caf\\xe9'.*\nhint: .*binary"
+        with pytest.raises(BadValueError, match=message) as caught:
+            memory.share({"fine": np.arange(len(given_text)), "x": given_text})
+        assert caught.value.column == "x"
+
+    assert memory.share({"x": text[:2]})["x"].tolist() == ["fine", None]
+
+
+def test_text_within_others_is_looked_at_too(memory: UnifiedMemory) -> None:
+    text = _latin(pa.string())
+    indices = pa.array([0, 1], pa.int8())
+    for column in (
+        pa.ListArray.from_arrays(pa.array([0, 4], pa.int32()), text),
+        pa.StructArray.from_arrays([text], ["x"]),
+        pa.DictionaryArray.from_arrays(indices, text[2:]),
+    ):
+        with pytest.raises(BadValueError, match=r"column 'y.*is no UTF-8.*\nhint: "):
+            memory.share({"y": column})
+
+
+def test_numbers_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    monkeypatch.setattr(
+        "neural_gpu_bus.memory.writing.given_texts._validate",
+        lambda texts: looked_at.append(str(texts.type)),
+    )
+    given_columns({"n": np.arange(3), "f": np.zeros(3), "b": [b"\xff"] * 3, "s": ["a"] * 3})
+
+    assert looked_at == ["string"]
+
+
+def test_a_dictionary_of_dictionaries_is_refused(memory: UnifiedMemory) -> None:
+    once = pa.array(["a", "b"]).dictionary_encode()
+    twice = pa.DictionaryArray.from_arrays(pa.array([0, 1]), once)
+    with pytest.raises(UnsupportedTypeError, match=r"'x' is a dictionary of dictionaries.*\nhint:"):
+        memory.share({"x": twice})
+
+
+def test_of_several_datasets_the_one_that_fails_is_named() -> None:
+    with pytest.raises(UnsupportedTypeError, match=r"^dataset 'ticks': column 'a' ") as caught:
+        given_columns({"a": [1, "x"]}, "ticks")
+
+    assert (caught.value.dataset, caught.value.column) == ("ticks", "a")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neural_gpu_bus.errors import UnsupportedTypeError
+from neural_gpu_bus.errors import UnsupportedTypeError, UsageError
 from neural_gpu_bus.memory.layout.arrow_layout import known_columns
 from neural_gpu_bus.memory.layout.column_tree import Column
 from neural_gpu_bus.memory.layout.column_types import ColumnType
+from neural_gpu_bus.memory.writing.given_texts import check_texts
 from neural_gpu_bus.memory.writing.kept_types import kept_table
 
 if TYPE_CHECKING:
@@ -57,11 +58,23 @@ class GivenColumns(NamedTuple):
             _copy(reservation, piece)
 
 
-def given_columns(columns: Any) -> GivenColumns:
+def given_columns(columns: Any, dataset: str = "") -> GivenColumns:
     """Columns of types that a block holds; ``columns``: see ``as_arrow.as_table``.
 
-    Raises UnsupportedTypeError and BadParameterError with the column's name.
+    Raises UnsupportedTypeError, BadParameterError and BadValueError with the column's name, and
+    with that of the dataset where several are given at once.
     """
+    try:
+        return _given(columns)
+    except UsageError as error:
+        if not dataset:
+            raise
+        facts = {**error.facts, "dataset": dataset}
+        what = f"dataset {dataset!r}: {error.what}"
+        raise type(error)(what, hint=error.hint, **facts) from None
+
+
+def _given(columns: Any) -> GivenColumns:
     table = kept_table(columns)
     tree = known_columns(table.schema)
     pieces = [
@@ -82,6 +95,7 @@ def _pieces(column: Column, given: list[Any]) -> Iterator[Piece]:
         chunks = _of_one_dictionary(column, chunks)
     elif column.kind.form in ("text", "nested"):
         chunks = [_without_hidden(column, chunk) for chunk in chunks]
+    check_texts(column, chunks)
     yield Piece(column, chunks)
     if column.children:
         below = [_children(column, chunk) for chunk in chunks]
@@ -101,6 +115,13 @@ def _of_one_dictionary(column: Column, chunks: list[Any]) -> list[Any]:
     """Indices of all chunks into the same values, none of which is NULL."""
     import pyarrow as pa
 
+    if chunks and pa.types.is_dictionary(chunks[0].dictionary.type):  # Arrow's files forget that
+        raise UnsupportedTypeError(
+            f"column {column.path!r} is a dictionary of dictionaries, which a block cannot hold",
+            hint="cast it to its value type; a block's dictionaries hold numbers, times or text",
+            column=column.path,
+            type=str(chunks[0].type),
+        )
     if any(chunk.dictionary.null_count for chunk in chunks):
         chunks = [
             chunk.dictionary_decode().dictionary_encode().cast(chunk.type) for chunk in chunks
