@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -291,6 +292,34 @@ def test_keys_of_several_columns(data: st.DataObject, kinds: list[str]) -> None:
 
     assert [keys[code] for code in codes.tolist()] == rows
     assert len(set(keys)) == len(keys) == len(set(rows))
+
+
+BITS = st.lists(st.sampled_from([None, True, False]), min_size=1, max_size=9)
+
+
+@given(steps=st.lists(st.tuples(BITS, BITS, st.integers(0, 30)), max_size=12))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_bits_of_views_while_rows_are_added(steps: list[tuple[list[Any], list[Any], int]]) -> None:
+    """Rows share a byte with those that come later, published or not: no view shows it."""
+    plain: list[Any] = []
+    held = []
+    with tempfile.TemporaryDirectory(prefix="ngb-test-") as folder:
+        group = SeriesGroup.create(Path(folder), "g", arena_bytes=(1 << 14, 1 << 20))
+        series = group.series("s", pa.schema([("side", pa.bool_())]))
+        writer = group.writer()
+        for published, forgotten, count in steps:
+            writer.append("s", {"side": pa.array(published, pa.bool_())})
+            writer.publish()
+            plain += published
+            frame, expected = series.last(count), plain[max(0, len(plain) - count) :]
+            bits = np.packbits(np.array(expected, np.bool_), bitorder="little")
+            held.append((frame, expected, frame.values("side"), bits.tobytes()))
+            writer.append("s", {"side": pa.array(forgotten, pa.bool_())})
+            writer.discard()
+        writer.close()
+    for frame, expected, raw, before in held:
+        assert frame.arrow()["side"].to_pylist() == expected
+        assert raw.tobytes() == before
 
 
 TestSeriesMachine = SeriesMachine.TestCase

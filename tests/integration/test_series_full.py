@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ class SmallBudget:
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def claim(self, nbytes: int) -> None:
+    @contextmanager
+    def claimed(self, nbytes: int) -> Iterator[None]:
         if nbytes > self.left:
             raise SharedMemoryFullError(
                 f"{nbytes} bytes where {self.left} are left",
@@ -139,6 +141,7 @@ class SmallBudget:
                 folder="",
             )
         self.left -= nbytes
+        yield
 
     def give_back(self, nbytes: int) -> None:
         self.left += nbytes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.accounting.maps import Kind
@@ -52,12 +53,13 @@ class GrowingColumns:
         with self._opening:
             self._groups.pop(group, None)
 
-    def claim(self, nbytes: int) -> None:
+    @contextmanager
+    def claimed(self, nbytes: int) -> Iterator[None]:
         """Room for so many bytes more, or SharedMemoryFullError; see ``series.Budget``."""
         use = self._use
         with use.occupancy.claimed(use.session, "shared", nbytes, use.remove, use.release_kept):
-            pass
-        use.give_back("shared", nbytes)  # from here on the group counts them
+            yield
+        use.give_back("shared", nbytes)  # now the group counts them: for a moment both, never none
 
     def give_back(self, nbytes: int) -> None:
         """Nothing to do: what a group holds is read from the group."""
@@ -66,7 +68,7 @@ class GrowingColumns:
         check_given_name(name)
         with self._opening:
             found = self._groups.get(name)
-            if found is None or not found.folder.exists():
+            if found is None or found.clock.is_dropped or not found.folder.exists():
                 opened = SeriesGroup.create if make else SeriesGroup.open
                 found = opened(self._folder, name, budget=self, maker=self._mapped)
                 self._groups[name] = found

@@ -9,6 +9,7 @@ import pytest
 
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
 from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.series.group import MIB
 
 SCHEMA = pa.schema([("k", pa.string()), ("x", pa.float64())])
 NO_NAMES = [5, "", None, b"bars", "half\ud800", "two\nlines", "x" * 481, "jobs/1", "tensors/1"]
@@ -89,6 +90,30 @@ def test_a_spoilt_clock_keeps_nobody_from_putting(
         assert other.statistics().series_bytes == 0
     finally:
         other.close()
+
+
+def test_an_arena_s_bytes_count_at_every_moment(
+    memory: UnifiedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others that claim when the claim is given back find the group's own count."""
+    _made(memory, "bars")
+    use, seen = memory._use, []
+    give_back = use.give_back
+
+    def used_bytes() -> int:
+        return use.occupancy.used_bytes(use.session, "shared")
+
+    def given_back(*arguments: Any) -> None:
+        give_back(*arguments)
+        seen.append(used_bytes())
+
+    before = used_bytes()
+    with memory.growing.writer("bars") as writer:
+        monkeypatch.setattr(use, "give_back", given_back)
+        writer.append("bars", {"k": ["a"], "x": [1.5]})
+
+    assert len(seen) == 1
+    assert seen[0] >= before + MIB
 
 
 def _folder_of(memory: UnifiedMemory, series: str, group: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +18,11 @@ MapFile = Callable[[int, int, str], FileMapping]
 class Budget(Protocol):
     """Who says whether there is room."""
 
-    def claim(self, nbytes: int) -> None:
-        """Raises SharedMemoryFullError where that many bytes more are too many."""
+    def claimed(self, nbytes: int) -> AbstractContextManager[None]:
+        """Within it that many bytes more count as taken; afterwards the group counts them itself.
+
+        Raises SharedMemoryFullError where they are too many.
+        """
 
     def give_back(self, nbytes: int) -> None:
         """That many of the bytes claimed are free again."""
@@ -27,8 +31,9 @@ class Budget(Protocol):
 class NoBudget:
     """Only the file system says no."""
 
-    def claim(self, nbytes: int) -> None:
+    def claimed(self, nbytes: int) -> AbstractContextManager[None]:  # noqa: ARG002
         """Always room."""
+        return nullcontext()
 
     def give_back(self, nbytes: int) -> None:
         """Nobody counts."""

@@ -294,8 +294,8 @@ class SeriesWriter:
         return number
 
     def _claim(self, nbytes: int) -> None:
-        self._group.budget.claim(nbytes)
-        self._words[clocks.BYTES] += nbytes
+        with self._group.budget.claimed(nbytes):
+            self._words[clocks.BYTES] += nbytes
 
     def _give_back(self, nbytes: int) -> None:
         self._words[clocks.BYTES] -= nbytes
