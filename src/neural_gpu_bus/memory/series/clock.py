@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 #: ``ngbclock`` as a number.
 MAGIC_WORD = int.from_bytes(b"ngbclock", "little")
-#: MAGIC; bytes of all files of the group; number of the next arena; arenas removed so far. The two
-#: words of publication share a cache line of their own.
-MAGIC, BYTES, NEXT_ARENA, ARENAS_GONE = range(4)
+#: MAGIC; bytes of all files of the group; number of the next arena; arenas removed so far; 1 once
+#: the group was dropped. The two words of publication share a cache line of their own.
+MAGIC, BYTES, NEXT_ARENA, ARENAS_GONE, DROPPED = range(5)
 PUBLISHED, WRITING = 8, 9
 #: Stamps of the last generations, four words each.
 STAMPS, STAMP_WORDS = 64, 4
 STAMPS_AT = 64
 WORDS = STAMPS_AT + STAMPS * STAMP_WORDS
 CLOCK_BYTES = 4096
+#: ``WRITING`` of a dropped group: no reader finds it quiet again, and so each looks why.
+NEVER_QUIET = (1 << 63) - 1
 assert WORDS * 8 <= CLOCK_BYTES  # noqa: S101
 
 
@@ -41,6 +43,11 @@ class Clock:
 
     def __init__(self, path: Path) -> None:
         self.words = view(_mapped(path)).cast("q")
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the group is no more: what this clock tells of will never change."""
+        return self.words[DROPPED] != 0
 
     def stamp(self, generation: int) -> Stamp | None:
         """Of a generation; None where it is too long ago. To be validated as all else."""
@@ -76,6 +83,28 @@ def writable_words(path: Path) -> npt.NDArray[np.int64]:
     import numpy as np
 
     return _mapped(path, writable=True).view(np.int64)
+
+
+def was_dropped(path: Path) -> bool:
+    """Whether the group of a clock is no more, though its folder may be there still."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        head = os.pread(file, 8 * (DROPPED + 1), 0)
+        return int.from_bytes(head[:8], "little") == MAGIC_WORD and any(head[8 * DROPPED :])
+    finally:
+        os.close(file)
+
+
+def mark_dropped(path: Path) -> None:
+    """Tell whoever has the clock mapped that its group goes. For whoever holds the writer's lock:
+    a group that is marked is found by nobody, also where its folder could not be removed any more.
+    """
+    words = writable_words(path)
+    words[DROPPED] = 1
+    words[WRITING] = NEVER_QUIET
 
 
 def _mapped(path: Path, *, writable: bool = False) -> npt.NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from neural_gpu_bus.errors import DatasetEvictedError
 from neural_gpu_bus.memory.files.folder import make_file, no_room_told
 from neural_gpu_bus.memory.files.mapping import allocate, map_path
 from neural_gpu_bus.memory.series.clock import view
@@ -44,8 +45,9 @@ Key = tuple[Any, ...]
 class Directory:
     """As a reader sees it. Looks again when it is asked for what it has not seen."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
+        self._name = name
         self.ids: dict[Key, int] = {}
         self.keys: list[Key] = []
         self._key_bytes = 0
@@ -64,9 +66,12 @@ class Directory:
         return found
 
     def refresh(self) -> None:
-        """See partitions that were added."""
-        with self._refreshing:
-            self._refresh()
+        """See partitions that were added. Raises DatasetEvictedError where all were dropped."""
+        try:
+            with self._refreshing:
+                self._refresh()
+        except FileNotFoundError:
+            raise series_dropped(self._name) from None
 
     def _refresh(self) -> None:
         words = self._mapped[1]
@@ -122,8 +127,22 @@ class Directory:
         return entries.reshape(count, 2, SLOT_WORDS)
 
     def _map(self) -> tuple[memoryview, memoryview]:
-        raw = view(map_path(self._folder / PARTITIONS).array())
+        try:
+            raw = view(map_path(self._folder / PARTITIONS).array())
+        except FileNotFoundError:
+            raise series_dropped(self._name) from None
         return raw, raw.cast("q")
+
+
+def series_dropped(name: str) -> DatasetEvictedError:
+    """The error for a look at a series whose group is no more."""
+    return DatasetEvictedError(
+        f"series {name!r} was dropped with its group",
+        hint="ask for it again: plane.series(name), with a schema where nobody made it anew; "
+        "frames taken before live on",
+        name=name,
+        version=0,
+    )
 
 
 def read_keys(path: Path, start: int, stop: int, count: int) -> Iterator[tuple[Key, int]]:

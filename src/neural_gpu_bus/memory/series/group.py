@@ -20,7 +20,14 @@ from neural_gpu_bus.memory.files.folder import make_directory, make_file, no_roo
 from neural_gpu_bus.memory.series.arenas import ARENAS, arena_bytes
 from neural_gpu_bus.memory.series.attaching import META, SeriesPlace, arena_maps, read_meta
 from neural_gpu_bus.memory.series.budget import Budget, MapFile, NoBudget, map_file
-from neural_gpu_bus.memory.series.clock import BYTES, PUBLISHED, Clock, make_clock
+from neural_gpu_bus.memory.series.clock import (
+    BYTES,
+    PUBLISHED,
+    Clock,
+    make_clock,
+    mark_dropped,
+    was_dropped,
+)
 from neural_gpu_bus.memory.series.directory import make_directory_files
 from neural_gpu_bus.memory.series.locking import NOBODY, WRITER, WriterLock, folder_locked
 from neural_gpu_bus.memory.series.records import FORMAT, GroupMeta, SeriesMeta
@@ -176,11 +183,16 @@ class SeriesGroup:
         return dict(zip(names, found, strict=True))
 
     def drop(self) -> None:
-        """Remove the group; frames stay. Raises SeriesBusyError while somebody writes it."""
+        """Remove the group; frames stay, and who looks at its series later is told.
+
+        Raises SeriesBusyError while somebody writes it, DatasetEvictedError where it is gone.
+        """
         lock = WriterLock(self.folder, self.name)
         try:
+            mark_dropped(self.folder / "clock")
             gone = self.folder.with_name(f"{_MAKING}{self.folder.name}")
-            self.folder.rename(gone)
+            with suppress(FileNotFoundError):  # whoever makes a group sweeps what is marked
+                self.folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
         finally:
             lock.close()
@@ -269,7 +281,7 @@ def _folders(folder: Path) -> list[Path]:
 def _find(folder: Path, name: str) -> Path | None:
     for path in _folders(folder):
         meta = _meta(path, GroupMeta)
-        if meta is not None and meta.name == name:
+        if meta is not None and meta.name == name and not was_dropped(path / "clock"):
             return path
     return None
 
@@ -285,7 +297,7 @@ def _meta(folder: Path, kind: type[Described]) -> Described | None:
 def _sweep(folder: Path) -> None:
     """What somebody left who died while making or dropping a group."""
     for entry in os.scandir(folder):
-        if entry.name.startswith(_MAKING):
+        if entry.name.startswith(_MAKING) or was_dropped(Path(entry.path) / "clock"):
             shutil.rmtree(entry.path, ignore_errors=True)
 
 

@@ -8,7 +8,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from neural_gpu_bus.errors import SeriesBusyError
+from neural_gpu_bus.errors import DatasetEvictedError, SeriesBusyError
 from neural_gpu_bus.memory.files.folder import folder_locked
 
 __all__ = ["NOBODY", "WRITER", "WriterLock", "folder_locked"]
@@ -24,8 +24,13 @@ class WriterLock:
     """
 
     def __init__(self, folder: Path, group: str) -> None:
-        """Raises SeriesBusyError with the pid of the process that holds it."""
-        self._descriptor = os.open(folder / WRITER, os.O_RDWR | os.O_NOFOLLOW)
+        """Raises SeriesBusyError with the pid of the process that holds it, DatasetEvictedError
+        where the group was dropped.
+        """
+        try:
+            self._descriptor = os.open(folder / WRITER, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise _dropped(group) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -37,6 +42,9 @@ class WriterLock:
                 group=group,
                 pid=pid,
             ) from None
+        if not (folder / WRITER).exists():  # dropped between opening it and holding it
+            os.close(self._descriptor)
+            raise _dropped(group)
         os.pwrite(self._descriptor, str(os.getpid()).encode().ljust(len(NOBODY), b"\0"), 0)
         #: Also where its writer was forgotten without being closed.
         self._end = weakref.finalize(self, os.close, self._descriptor)
@@ -51,6 +59,15 @@ class WriterLock:
         """In a child made by fork: it is the parent's, and must end with the parent."""
         with suppress(OSError):
             self._end()
+
+
+def _dropped(group: str) -> DatasetEvictedError:
+    return DatasetEvictedError(
+        f"group {group!r} of series was dropped",
+        hint="make it anew: plane.series(name, schema, key=..., group=...)",
+        name=group,
+        version=0,
+    )
 
 
 _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()

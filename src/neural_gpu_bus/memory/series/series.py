@@ -10,6 +10,7 @@ from neural_gpu_bus.errors import SeriesBusyError
 from neural_gpu_bus.memory.series.attaching import SeriesPlace
 from neural_gpu_bus.memory.series.clock import (
     ARENAS_GONE,
+    DROPPED,
     PUBLISHED,
     STAMP_WORDS,
     STAMPS,
@@ -17,7 +18,7 @@ from neural_gpu_bus.memory.series.clock import (
     WRITING,
     Clock,
 )
-from neural_gpu_bus.memory.series.directory import Directory
+from neural_gpu_bus.memory.series.directory import Directory, series_dropped
 from neural_gpu_bus.memory.series.gathered import as_of
 from neural_gpu_bus.memory.series.order import reader_fence
 from neural_gpu_bus.memory.series.records import CHUNK, SLOT, Slot, Stamp
@@ -47,7 +48,7 @@ class Series(SeriesViews):
     """
 
     def __init__(self, place: SeriesPlace, clock: Clock) -> None:
-        super().__init__(place, Directory(place.folder))
+        super().__init__(place, Directory(place.folder, place.meta.name))
         self.clock = clock
         self._words = clock.words
         self._fence = reader_fence()
@@ -62,6 +63,7 @@ class Series(SeriesViews):
     @property
     def as_of(self) -> AsOf:
         """Of the generation published now."""
+        self._check_there()
         return as_of(stable_stamp(self.clock, self._fence))
 
     def snapshot(self) -> SeriesSnapshot:
@@ -70,15 +72,18 @@ class Series(SeriesViews):
 
     def wait_for_change(self, since: int, timeout_s: float) -> int:
         """The generation, as soon as it is another than ``since``; ``since`` itself where nothing
-        was published for ``timeout_s``. Polls.
+        was published for ``timeout_s``. Polls. Raises DatasetEvictedError once it is dropped.
         """
         words, rounds, pause_s = self._words, 0, PAUSE_MIN_S
         deadline_s = time.monotonic() + timeout_s
         while (found := words[PUBLISHED]) == since and time.monotonic() < deadline_s:
+            if words[DROPPED]:
+                break
             rounds += 1
             if rounds > SHORT_PAUSES:
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
             time.sleep(pause_s)
+        self._check_there()
         return found
 
     def _slot(self, partition: int) -> tuple[Slot, Stamp]:
@@ -100,10 +105,15 @@ class Series(SeriesViews):
                 if not slot.generation:
                     raise self._unknown(self._directory.keys[partition])
                 return slot, stamp
+            self._check_there()
         raise too_fast(self.name)
 
     def _whole(self) -> SeriesSnapshot:
         return self.snapshot()
+
+    def _check_there(self) -> None:
+        if self.clock.is_dropped:
+            raise series_dropped(self.name)
 
     def _arena(self, arena: int) -> Bytes:
         return self._place.maps.array(arena)
@@ -144,6 +154,9 @@ class SeriesSnapshot(SeriesViews):
     def _whole(self) -> SeriesSnapshot:
         return self
 
+    def _check_there(self) -> None:
+        """What it shows stays, whatever becomes of the series."""
+
     def all_slots(self) -> Iterator[tuple[int, Slot]]:
         """For this package: partitions that have rows."""
         for partition in (self._slots["rows"] > 0).nonzero()[0]:
@@ -166,6 +179,7 @@ def snapshots(several: Sequence[Series]) -> list[SeriesSnapshot]:
     directories = [series._directory for series in several]  # noqa: SLF001
     copies = [directory.copy() for directory in directories]
     while True:
+        several[0]._check_there()  # noqa: SLF001
         generation = clock.words[PUBLISHED]
         fence()
         stamp = clock.stamp(generation)

@@ -94,7 +94,8 @@ class SeriesViews(ABC):
         """The newest rows of a partition, all of them where it has fewer.
 
         Up to ``overlap_rows`` of them are never copied; more may be gathered from several chunks
-        into this process's own memory. Raises DatasetNotFoundError for a key that has no partition.
+        into this process's own memory. Raises DatasetNotFoundError for a key that has no partition,
+        and as every look at a series DatasetEvictedError once it was dropped.
         """
         if type(rows) is not int or rows < 0:  # the call takes as long as all that follows
             rows = check_whole_number("rows", rows, 0)
@@ -167,6 +168,10 @@ class SeriesViews(ABC):
         """All partitions as of one generation."""
 
     @abstractmethod
+    def _check_there(self) -> None:
+        """Raises DatasetEvictedError where the series was dropped."""
+
+    @abstractmethod
     def _arena(self, arena: int) -> Bytes:
         """FileNotFoundError where it is gone, and what was in it lies elsewhere."""
 
@@ -185,6 +190,7 @@ class SeriesViews(ABC):
             values = self._ordered(key)
         found = self._directory.find(values)
         if found is None:
+            self._check_there()
             raise self._unknown(values)
         return found
 

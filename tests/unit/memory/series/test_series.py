@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from neural_gpu_bus.errors import (
     BadParameterError,
     BadValueError,
     ClosedError,
+    DatasetEvictedError,
     DatasetNotFoundError,
     ProtocolError,
     SeriesBusyError,
@@ -300,11 +302,53 @@ def test_a_dropped_group_is_gone_and_its_frames_are_not(group: SeriesGroup) -> N
     with group.writer() as opened:
         opened.append("s", _one("a", [1], [1.0]))
         opened.publish()
-    frame = series.last(1, k="a")
+    frame, snapshot = series.last(1, k="a"), series.snapshot()
     group.drop()
 
-    assert frame["x"].tolist() == [1.0]
+    assert frame["x"].tolist() == snapshot.last(1, k="a")["x"].tolist() == [1.0]
     assert list(group.folder.parent.iterdir()) == []
+    with pytest.raises(DatasetEvictedError, match="group 'g' of series was dropped"):
+        group.drop()
+
+
+LOOKS: list[Callable[[Any], Any]] = [
+    lambda series: series.last(1, k="a"),
+    lambda series: series.last(1, k="never"),
+    lambda series: series.between(0, 9, k="a"),
+    lambda series: series.rows(),
+    lambda series: series.rows(k="a"),
+    lambda series: series.frame(k="a"),
+    lambda series: series.arrow(),
+    lambda series: series.partitions(),
+    lambda series: series.snapshot(),
+    lambda series: series.as_of,
+    lambda series: series.wait_for_change(series.generation, 10),
+]
+
+
+@pytest.mark.parametrize("is_removed", [True, False], ids=["whole", "half"])
+def test_who_holds_a_series_of_a_dropped_group_is_told(
+    group: SeriesGroup, memory_folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_removed: bool
+) -> None:
+    """Also where whoever dropped it died before the folder was away."""
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as opened:
+        opened.append("s", _one("a", [1], [1.0]))
+        opened.publish()
+    series.last(1, k="a")
+    if not is_removed:
+        monkeypatch.setattr(Path, "rename", lambda *_: None)
+    SeriesGroup.open(memory_folder, "g").drop()
+    monkeypatch.undo()
+    for look in LOOKS:
+        with pytest.raises(DatasetEvictedError, match=r"'s' was dropped.*\n.*plane\.series\("):
+            look(series)
+    with pytest.raises(DatasetNotFoundError, match="no group of series 'g'"):
+        SeriesGroup.open(memory_folder, "g")
+    anew = SeriesGroup.create(memory_folder, "g")
+
+    assert anew.series("s", SCHEMA, ["k"], "ts").rows() == 0
+    assert list(memory_folder.iterdir()) == [anew.folder]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
