@@ -1,8 +1,11 @@
 """Values, types and NULLs of a frame in the libraries that compute with tensors, and in codes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -108,3 +111,17 @@ def test_pandas_is_writable_and_the_frame_is_not_written(memory: UnifiedMemory) 
     table.loc[0, "x"] = 9.0
 
     assert frame["x"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("make", [np.asarray, np.array, pd.DataFrame])
+def test_a_frame_is_not_taken_for_an_array_of_its_names(
+    memory: UnifiedMemory, make: Callable[[Any], Any]
+) -> None:
+    frame = memory.share({"open": [1.0, 2.0], "close": [3.0, 4.0]})
+    message = r"no one array\nhint: .*frame\['open'\].*frame\.matrix\(\).*frame\.pandas\(\)"
+    with pytest.raises(UnsupportedTypeError, match=message):
+        make(frame)
+
+    assert np.asarray(frame.matrix()).tolist() == [[1, 3], [2, 4]]
+    assert pd.DataFrame(dict(frame)).equals(frame.pandas())
+    assert pl.DataFrame(frame).equals(frame.polars())

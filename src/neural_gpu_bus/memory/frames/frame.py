@@ -266,6 +266,9 @@ class Frame(Mapping[str, "Array"]):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.arrow().__arrow_c_stream__(requested_schema)  # type: ignore[no-untyped-call]
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        raise frame_exchange.no_array(self)
+
     def polars(self) -> pl.DataFrame:
         """As a Polars frame over these bytes; of text, 16 bytes a row are made anew."""
         return frame_exchange.to_polars(self)

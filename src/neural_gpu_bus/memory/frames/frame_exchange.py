@@ -125,6 +125,20 @@ def to_dlpack(frame: Frame, **asked: Any) -> object:
     return array.__dlpack__(**given)
 
 
+def no_array(frame: Frame) -> UnsupportedTypeError:
+    """Without it numpy makes an array of the names, as of any mapping; and given a matrix,
+    ``pandas.DataFrame(frame)`` would lose the names.
+    """
+    first = next(iter(frame))
+    return UnsupportedTypeError(
+        f"a frame of {len(frame)} named columns is no one array",
+        hint=f"take a column, frame[{first!r}], or columns of one type side by side, "
+        "frame.matrix(); for pandas, frame.pandas()",
+        column=first,
+        type=frame.types[first],
+    )
+
+
 def missing(library: str, extra: str = "") -> MissingDependencyError:
     """The error for a library that is not installed."""
     package = f"'neural-gpu-bus[{extra}]'" if extra else library
