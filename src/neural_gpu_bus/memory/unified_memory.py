@@ -20,7 +20,7 @@ from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.memory.accounting.regions import check_region
 from neural_gpu_bus.memory.catalog.eviction import DEFAULT_POLICY
 from neural_gpu_bus.memory.catalog.index import decode
-from neural_gpu_bus.memory.catalog.names import check_given_name
+from neural_gpu_bus.memory.catalog.names import check_given_name, check_version
 from neural_gpu_bus.memory.files import folder as folders
 from neural_gpu_bus.memory.frames.frame import Frame, attach_frame
 from neural_gpu_bus.memory.frames.kept_frames import HITS_TOLD_AT
@@ -187,6 +187,7 @@ class UnifiedMemory:
         one that had to make room.
         """
         if version is not None:
+            check_version(version)
             return self._get_version(name, version)
         try:
             kept = self._get_kept(name)

@@ -10,6 +10,7 @@ their own at the next use.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
 import threading
@@ -21,16 +22,17 @@ from typing import Any
 
 import lmdb
 
-from neural_gpu_bus.errors import HostError
+from neural_gpu_bus.errors import ClosedError, HostError
 from neural_gpu_bus.memory.catalog.writers_turn import WritersTurn
-from neural_gpu_bus.memory.files.folder import INDEX, memory_full
+from neural_gpu_bus.memory.files.folder import INDEX, memory_full, no_room_told, open_table
+from neural_gpu_bus.memory.files.mapping import allocate
 
 #: Room for the index: about 400,000 datasets of ten columns. The file grows only as it is used.
 INDEX_BYTES_MAX = 1 << 30
 #: Processes and threads that may read at the same instant.
 READERS_MAX = 1024
 DATABASES = ("newest", "older", "facts", "owners", "evicted")
-#: Longest that a fork waits for other threads to end their transactions, each of microseconds.
+#: Longest that a fork, or the end, waits for other threads' transactions, each of microseconds.
 FORK_WAIT_S = 5.0
 
 #: What LMDB calls a write that put down less than was asked: in shared memory, the last free pages.
@@ -52,13 +54,17 @@ class Environment:
         self._parents: lmdb.Environment | None = None
         self._databases: dict[str, Any] = {}
         self._turn = WritersTurn(folder)
+        self._closed = False
+        self._lock_file = -1
 
     def enter(self) -> lmdb.Environment:
         """Use it until ``leave``; opens it where a fork closed it or nobody opened it yet.
 
-        Raises HostError in a child made by fork where the parent could not close it.
+        Raises HostError in a child made by fork where the parent could not close it, ClosedError
+        after the end: opened once more, nobody would close it, and LMDB opens none beside it.
         """
         with self._lock:
+            self._check_open()
             if self._parents is not None:
                 raise _in_use_at_fork(self.folder)
             if self._lmdb is None:
@@ -71,6 +77,8 @@ class Environment:
         """Used it."""
         with self._lock:
             self._users -= 1
+            if self._closed and not self._users:
+                self._close()
 
     def __getitem__(self, name: str) -> Any:
         """One of ``DATABASES``, while it is used."""
@@ -89,12 +97,24 @@ class Environment:
 
     @contextmanager
     def writing(self) -> Iterator[lmdb.Transaction]:
-        """The one transaction of the folder that writes; others wait.
+        """The one transaction of the folder that writes; others wait. Raises as its two parts."""
+        with self.turn(), self.transaction() as transaction:
+            yield transaction
 
-        Raises SharedMemoryFullError where there is no room for what was written, HostError where
-        another has been writing for too long.
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Be the one who writes. Raises HostError where another has been writing for too long."""
+        self._check_open()
+        with self._turn.taken():
+            yield
+
+    @contextmanager
+    def transaction(self) -> Iterator[lmdb.Transaction]:
+        """What is written within a turn in one step.
+
+        Raises SharedMemoryFullError where there is no room for it.
         """
-        with lmdb_told(self.folder), self._turn.taken():
+        with lmdb_told(self.folder):
             environment = self.enter()
             try:
                 with environment.begin(write=True) as transaction:
@@ -103,10 +123,13 @@ class Environment:
                 self.leave()
 
     def close(self) -> None:
-        """After the last use."""
-        with self._lock:
+        """For ever: whoever comes later is told. A thread stuck in a transaction closes it."""
+        self._closed = True
+        self._hold_back_uses()
+        if not self._users:
             self._close()
-            self._turn.close()
+        self._lock.release()
+        self._turn.close()
 
     def close_for_fork(self) -> None:
         """Hold all uses back until ``forked``; without a wait that a stuck thread could make long.
@@ -114,12 +137,7 @@ class Environment:
         Where one is still in a transaction after ``FORK_WAIT_S`` the environment stays open, and
         the child can use none: LMDB takes it for its parent.
         """
-        end = time.monotonic() + FORK_WAIT_S
-        self._lock.acquire()
-        while self._users and time.monotonic() < end:
-            self._lock.release()
-            time.sleep(0.0005)
-            self._lock.acquire()
+        self._hold_back_uses()
         if not self._users:
             self._close()
 
@@ -135,7 +153,39 @@ class Environment:
         self._parents, self._lmdb = self._lmdb or self._parents, None
         self._turn.forked_in_child()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(
+                f"the memory in {str(self.folder)!r} is closed in this process",
+                hint="open another: with ngb.open() as plane: ...",
+            )
+
+    def _hold_back_uses(self) -> None:
+        """Take ``_lock``, if it can be while nobody is in a transaction."""
+        end = time.monotonic() + FORK_WAIT_S
+        self._lock.acquire()
+        while self._users and time.monotonic() < end:
+            self._lock.release()
+            time.sleep(0.0005)
+            self._lock.acquire()
+
     def _open(self) -> None:
+        """A reader writes into LMDB's lock file through a map, which is SIGBUS where a full tmpfs
+        has no page for it: so all of its pages are allocated, the first before LMDB is there.
+
+        The file stays open beside LMDB's own: closing it would end LMDB's locks on it (POSIX).
+        """
+        with no_room_told(self.folder, 0):
+            self._lock_file = open_table(self.folder / INDEX / "lock.mdb")
+            try:
+                allocate(self._lock_file, os.fstat(self._lock_file).st_size or mmap.PAGESIZE)
+                self._open_lmdb()
+                allocate(self._lock_file, os.fstat(self._lock_file).st_size)
+            except BaseException:
+                self._close()
+                raise
+
+    def _open_lmdb(self) -> None:
         with lmdb_told(self.folder):
             environment = lmdb.open(
                 str(self.folder / INDEX),
@@ -163,6 +213,9 @@ class Environment:
         if self._lmdb is not None:
             self._lmdb.close()
             self._lmdb = None
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
 
 
 def open_environment(folder: Path) -> Environment:

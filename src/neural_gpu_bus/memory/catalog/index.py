@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -43,10 +43,14 @@ _encode = msgspec.msgpack.Encoder().encode
 class _Change:
     """One write to the index, while it goes on."""
 
-    transaction: lmdb.Transaction
+    transaction: lmdb.Transaction = field(init=False)
     names: list[str] = field(default_factory=list)
     gone: list[BlockDescriptor] = field(default_factory=list)
     added: list[BlockDescriptor] = field(default_factory=list)
+    #: Newest versions until now, whose pins went on to what replaces them.
+    unpinned: list[BlockDescriptor] = field(default_factory=list)
+    #: Whether ``gone`` counts as leaving.
+    leaving: bool = False
 
 
 class Index:
@@ -182,7 +186,7 @@ class Index:
             old = _decode(before)
             self._count(transaction, _NAMES, old.region, -1)
             last, hits, pinned = old.version, self.ledger.hits(old), self.ledger.is_pinned(old)
-            self.ledger.pin(old, pinned=False)
+            change.unpinned.append(old)
             transaction.put(_versioned(block.name, last), before, db=self._store["older"])
             oldest = _versioned(block.name, last + 1 - VERSIONS_KEPT)
             if (raw := transaction.pop(oldest, db=self._store["older"])) is not None:
@@ -312,27 +316,43 @@ class Index:
 
     @contextmanager
     def _changing(self, names: Sequence[str]) -> Iterator[_Change]:
-        """One transaction, and the counters of its names around it."""
-        change: _Change | None = None
-        leaving: list[BlockDescriptor] = []
+        """One transaction, and the counters of its names around it, in one turn."""
         committed = False
-        try:
-            with self._store.writing() as transaction:
-                change = _Change(transaction)
-                for name in names:
-                    self._touch(change, name)
-                yield change
-                leaving = change.gone
-                self._count_leaving(leaving, 1)
-            committed = True
-        finally:
-            if not committed:
-                self._count_leaving(leaving, -1)
-            if change is not None and change.names:
-                with self._store.writing():
-                    self.clock.end(change.names)
-                    for block in change.gone if committed else change.added:
-                        self.ledger.remove(block)
+        with self._store.turn():
+            change = _Change()
+            try:
+                with self._store.transaction() as change.transaction:
+                    for name in names:
+                        self._touch(change, name)
+                    yield change
+                    change.leaving = True
+                    self._count_leaving(change.gone, 1)
+                committed = True
+            finally:
+                self._bring_beside(change, committed=committed)
+
+    def _bring_beside(self, change: _Change, *, committed: bool) -> None:
+        """Bring what is beside the index to where the index is now.
+
+        Nothing of it is an error: whoever published would take it for one of the publication, and
+        a counter left odd, or a record too many, costs speed until the next settles it.
+        """
+        with suppress(Exception):
+            self.clock.end(change.names)
+            # An interrupt may have come when all was done.
+            if committed or self._is_done(change):
+                for block in change.unpinned:
+                    self.ledger.pin(block, pinned=False)
+            else:
+                self._count_leaving(change.gone if change.leaving else [], -1)
+                change.gone = change.added
+            for block in change.gone:
+                self.ledger.remove(block)
+
+    def _is_done(self, change: _Change) -> bool:
+        if change.added:
+            return self.has_block(bytes.fromhex(change.added[0].uuid))
+        return bool(change.gone) and not self.has_block(bytes.fromhex(change.gone[0].uuid))
 
     def _count_leaving(self, blocks: Iterable[BlockDescriptor], sign: int) -> None:
         for block in blocks:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
 
 #: LMDB's keys end at 511 bytes, and a version goes behind the name.
 NAME_BYTES_MAX = 480
+
+#: Versions count from 1, and stand in 8 bytes behind a name.
+VERSION_MAX = (1 << 64) - 1
 
 #: Beginnings of names that are given here alone, and why.
 _RESERVED = {
@@ -48,3 +54,13 @@ def check_given_name(name: str) -> None:
                 hint=f"choose one that does not begin with {beginning!r}",
                 parameter="name",
             )
+
+
+def check_version(version: Any) -> None:
+    """BadParameterError for what cannot be the version of a dataset."""
+    if check_whole_number("version", version, 1, "versions count from 1") > VERSION_MAX:
+        raise BadParameterError(
+            f"version is {version}: there are at most {VERSION_MAX}",
+            hint="leave it out for the newest",
+            parameter="version",
+        )

@@ -18,12 +18,11 @@ from pathlib import Path
 import psutil
 
 from neural_gpu_bus.errors import HostError
+from neural_gpu_bus.memory.files.file_lock import locked_until
 from neural_gpu_bus.memory.files.folder import TABLES, open_table
 
 #: A transaction takes under a millisecond; whoever takes longer than this was stopped.
 WAIT_S_MAX = 10.0
-#: First and longest pause between two looks; a turn lasts about as long as the first.
-_PAUSE_S, _PAUSE_S_MAX = 20e-6, 2e-3
 _PID_BYTES = 8
 
 
@@ -43,11 +42,10 @@ class WritersTurn:
             raise self._kept_by(os.getpid())
         try:
             self._wait(end)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+            yield
         finally:
+            if self._file >= 0:  # also after an interrupt within the wait; harmless without a lock
+                fcntl.flock(self._file, fcntl.LOCK_UN)
             self._lock.release()
 
     def forked_in_child(self) -> None:
@@ -56,27 +54,23 @@ class WritersTurn:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Let go of the file, once no thread uses it."""
+        if not self._lock.acquire(timeout=WAIT_S_MAX):
+            return
+        try:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+        finally:
+            self._lock.release()
 
     def _wait(self, end: float) -> None:
         if self._file < 0:
             self._file = open_table(self._path)
-        pause_s = _PAUSE_S
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    pid = int.from_bytes(os.pread(self._file, _PID_BYTES, 0), "little")
-                    raise self._kept_by(pid) from None
-                time.sleep(pause_s)
-                pause_s = min(2 * pause_s, _PAUSE_S_MAX)
-            else:
-                os.pwrite(self._file, os.getpid().to_bytes(_PID_BYTES, "little"), 0)
-                return
+        if not locked_until(self._file, end):
+            pid = int.from_bytes(os.pread(self._file, _PID_BYTES, 0), "little")
+            raise self._kept_by(pid)
+        os.pwrite(self._file, os.getpid().to_bytes(_PID_BYTES, "little"), 0)
 
     def _kept_by(self, pid: int) -> HostError:
         state = "gone"

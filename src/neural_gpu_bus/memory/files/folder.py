@@ -19,6 +19,7 @@ import platform
 import re
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from pathlib import Path
 import psutil
 
 from neural_gpu_bus.errors import BadSettingError, HostError, SharedMemoryFullError
+from neural_gpu_bus.memory.files.file_lock import locked_until
 
 DATASETS = "datasets"
 SESSIONS = "sessions"
@@ -42,6 +44,9 @@ BLOCK_PATH = re.compile(r"(?:datasets|sessions/[0-9a-f]{32})/[0-9a-f]{32}\.arrow
 #: File in a session's corner that its process holds locked.
 LOCK = "lock"
 _SESSION_NAME = re.compile(r"[0-9a-f]{32}")
+
+#: Longest wait for whoever makes something in a folder, which takes milliseconds.
+LOCK_WAIT_S_MAX = 10.0
 
 #: How the kernel says that there is no room: file system, quota, file size limit, memory.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
@@ -184,10 +189,19 @@ def _forget_other_boots(folder: Path) -> None:
 
 @contextmanager
 def folder_locked(folder: Path) -> Iterator[None]:
-    """Held for the moment in which something is made in a folder."""
+    """Held for the moment in which something is made in a folder.
+
+    Raises HostError where another process keeps it for too long.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not locked_until(descriptor, time.monotonic() + LOCK_WAIT_S_MAX):
+            raise HostError(
+                f"another process has had {str(folder)!r} locked for over {LOCK_WAIT_S_MAX:g} s",
+                hint="it was stopped while it made something there: `lslocks` or `fuser -v` on "
+                "that folder names it; `kill -CONT` lets it go on, `kill -KILL` ends it",
+                folder=str(folder),
+            )
         yield
     finally:
         os.close(descriptor)

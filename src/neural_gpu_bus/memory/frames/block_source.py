@@ -192,7 +192,9 @@ def _map(folder: Path, descriptor: BlockDescriptor, *, holding: Bytes | None = N
     if not BLOCK_PATH.fullmatch(descriptor.path):
         raise _evicted(descriptor, f"{descriptor.path!r} is no path of a block", "get it by name")
     try:
-        file = os.open(f"{folder}/{descriptor.path}", os.O_RDONLY | os.O_NOFOLLOW)
+        # Without a wait: what lies there may be a pipe, which somebody else put there.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.open(f"{folder}/{descriptor.path}", flags)
     except OSError as error:
         raise _evicted(descriptor, str(error.strerror), "get its newest version by name") from None
     try:

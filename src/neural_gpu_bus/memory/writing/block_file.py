@@ -29,6 +29,7 @@ class BlockFile:
     __slots__ = (
         "__weakref__",
         "_given_back",
+        "_is_named",
         "_pid",
         "exposed",
         "forked",
@@ -54,6 +55,7 @@ class BlockFile:
         #: Whether a child made by fork has the writer's mapping too.
         self.forked = False
         self._given_back = given_back
+        self._is_named: Callable[[], bool] = bool  # no
         self._pid = os.getpid()
         _open_files.add(self)
 
@@ -73,13 +75,29 @@ class BlockFile:
         if self.written is not None:
             self.written.mapping.part(self.written.file)
 
+    def move(self, target: Path, is_named: Callable[[], bool]) -> None:
+        """Put it in its place, for an index that may know it a moment later: ``is_named``."""
+        assert self.written is not None  # noqa: S101  until it is sealed
+        self._is_named = is_named
+        self.written.path.rename(target)
+        self.written.path = target
+
+    def _is_published(self) -> bool:
+        """An interrupt may come when the index has it already. Where nobody can say, the file
+        stays: a sweep takes what no entry names.
+        """
+        with suppress(NeuralGpuBusError):
+            return self._is_named()
+        return True
+
     def abandon(self) -> None:
         """Give the memory back. In a child made by fork nothing: the file is its parent's."""
         written, self.written = self.written, None
         if written is None:
             return
         if os.getpid() == self._pid:
-            written.path.unlink(missing_ok=True)
+            if not self._is_published():
+                written.path.unlink(missing_ok=True)
             self._given_back(self.region, self.nbytes)
         written.close()
 

@@ -123,7 +123,8 @@ class BlockWriter:
             descriptor = self._described(reservation, name, path, reload_ns)
             sources.append(self._opened(reservation, descriptor, Kind.NAMED))
             blocks.append(descriptor)
-            moves.append(partial(_move, reservation.file, self._use.folder / path))
+            is_named = partial(self._use.index.has_block, bytes.fromhex(descriptor.uuid))
+            moves.append(partial(_move, reservation.file, self._use.folder / path, is_named))
         published, gone = self._use.index.publish(blocks, moves, now_ns=self._use.clock_ns())
         for reservation in reservations:
             reservation.sealed()  # before anything can fail: the files are the index's now
@@ -224,11 +225,8 @@ def _different_names(reservations: Sequence[BlockReservation]) -> list[str]:
     return found
 
 
-def _move(file: block_file.BlockFile, target: Path) -> None:
-    written = file.written
-    assert written is not None  # noqa: S101  until it is sealed
-    written.path.rename(target)
-    written.path = target
+def _move(file: block_file.BlockFile, target: Path, is_named: Callable[[], bool]) -> None:
+    file.move(target, is_named)
 
 
 def _end_unnamed(
