@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     )
     memory_folder: Path | None = Field(
         default=None,
-        description="Folder for shared memory; by default one of this home in /dev/shm.",
+        description="Folder that exists, in which the shared memory makes one of its own; by "
+        "default /dev/shm, or where there is none, the folder for temporary files.",
     )
     memory_bytes_max: int | None = Field(
         default=None,
@@ -194,6 +195,12 @@ class Settings(BaseSettings):
     wait_timeout_s: float = Field(
         default=60.0, gt=0, le=86_400, description="Default wait for a job's result."
     )
+
+    @field_validator("memory_folder", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: Any) -> Any:
+        """As in the environment; an empty path would be the working folder."""
+        return None if given == "" else given
 
     @classmethod
     def settings_customise_sources(

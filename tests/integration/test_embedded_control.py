@@ -142,5 +142,6 @@ def test_a_missing_memory_folder_is_named() -> None:
         assert isinstance(reply, Refused)
         assert reply.error.kind == "BadSettingError"
         assert "memory folder '/no/such' cannot be used: No such file" in reply.error.what
+        assert reply.error.hint.startswith("make it: mkdir -p /no/such, or unset")
 
     assert talk_to_keeper(talk, memory_folder=Path("/no/such")) == 2

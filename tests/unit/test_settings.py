@@ -104,3 +104,15 @@ def test_memory_limits_scale_with_the_machine() -> None:
     assert 0 < settings.compute_redis_limit_bytes <= 8 * GIB
     assert 0 < settings.memory_limit_bytes <= 16 * GIB
     assert load_settings(memory_bytes_max=1 << 21).memory_limit_bytes == 1 << 21
+
+
+def test_an_empty_memory_folder_is_none_wherever_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load_settings(memory_folder="").memory_folder is None
+    assert load_settings(memory_folder=None).memory_folder is None
+    (tmp_path / "ngb.toml").write_text('memory_folder = ""\n')
+    assert load_settings().memory_folder is None
+    monkeypatch.setenv("NGB_MEMORY_FOLDER", "")
+    assert load_settings().memory_folder is None
+    assert load_settings(memory_folder=".").memory_folder == Path()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -199,7 +200,9 @@ class Keeper:
         except OSError as error:
             raise BadSettingError(
                 f"memory folder {str(parent)!r} cannot be used: {error.strerror}",
-                hint="set NGB_MEMORY_FOLDER to a folder that you may write, or unset it",
+                hint=f"make it: mkdir -p {shlex.quote(str(parent))}, or unset NGB_MEMORY_FOLDER"
+                if error.errno == errno.ENOENT
+                else "set NGB_MEMORY_FOLDER to a folder that you may write, or unset it",
                 setting="memory_folder",
             ) from None
 

@@ -96,12 +96,16 @@ def _memory_folder(folder: Path, budget_bytes: int) -> list[Check]:
     return [
         _check("shared memory", detail, host_traps.small_file_system(usage.total)),
         *(_check(trap.name, "", trap) for trap in traps if trap is not None),
-        _check(
-            "memory budget",
-            f"{budget_bytes / MIB:,.0f} MiB",
-            host_traps.memory_trap(budget_bytes, existing),
-        ),
+        _memory_budget(existing, budget_bytes, usage.total),
     ]
+
+
+def _memory_budget(folder: Path, asked_bytes: int, file_system_bytes: int) -> Check:
+    """The budget in force is what the file system can hold where that is less."""
+    detail = f"{min(asked_bytes, file_system_bytes) / MIB:,.0f} MiB"
+    if asked_bytes > file_system_bytes:
+        detail += f", all that its file system has, of {asked_bytes / MIB:,.0f} MiB"
+    return _check("memory budget", detail, host_traps.memory_trap(asked_bytes, folder))
 
 
 def _open_files() -> Check:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from neural_gpu_bus.host_traps import Trap
 from neural_gpu_bus.status import host
@@ -22,6 +25,20 @@ def test_a_budget_that_does_not_fit_is_a_problem(memory_folder: Path) -> None:
 
     assert found["memory budget"].verdict is Verdict.BAD
     assert "NGB_MEMORY_BYTES_MAX" in found["memory budget"].advice
+
+
+def test_the_budget_in_force_is_at_most_the_file_system(
+    memory_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = SimpleNamespace(total=6 << 20, used=0, free=6 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: small)
+    budgets = {}
+    for asked in (2 << 20, 90 << 20):
+        checks = host.check_host(memory_folder, asked)
+        budgets[asked] = next(check for check in checks if check.name == "memory budget").detail
+
+    assert budgets[2 << 20] == "2 MiB"
+    assert budgets[90 << 20] == "6 MiB, all that its file system has, of 90 MiB"
 
 
 def test_a_trap_keeps_the_fact_beside_it() -> None:
