@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
 
-#: Types of Polars that Arrow lacks, and what to cast each to.
+#: Types of Polars that Arrow lacks, and the way out; Polars itself casts no Object.
 _ONLY_IN_POLARS = {
-    "Int128": "pl.Int64",
-    "UInt128": "pl.UInt64",
-    "Object": "pl.String",
+    "Int128": "cast it: columns.cast({{{0!r}: pl.Int64}})",
+    "UInt128": "cast it: columns.cast({{{0!r}: pl.UInt64}})",
+    "Object": "leave it out: columns.drop({0!r}), or make it a column of one type",
 }
 
 
@@ -94,7 +94,7 @@ def _check_polars(columns: Any) -> None:
         if str(kind) in _ONLY_IN_POLARS:
             raise UnsupportedTypeError(
                 f"column {name!r} is Polars's {kind}, which is no type of Arrow",
-                hint=f"cast it: columns.cast({{{name!r}: {_ONLY_IN_POLARS[str(kind)]}}})",
+                hint=_ONLY_IN_POLARS[str(kind)].format(name),
                 column=name,
                 type=str(kind),
             )

@@ -105,11 +105,16 @@ def test_one_column_is_no_table(one: object) -> None:
         as_table(one)
 
 
-@pytest.mark.parametrize("kind", [pl.Int128, pl.Object])
-def test_a_type_that_polars_alone_has_is_named(kind: type[pl.DataType]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [(pl.Int128, "cast({'a': pl.Int64})"), (pl.Object, "leave it out: columns.drop('a')")],
+)
+def test_a_type_that_polars_alone_has_is_named(kind: type[pl.DataType], way_out: str) -> None:
     columns = pl.DataFrame({"fine": [1], "a": pl.Series([7], dtype=kind)})
-    with pytest.raises(UnsupportedTypeError, match=rf"'a' is Polars's {kind}.*\nhint: cast it"):
+    with pytest.raises(UnsupportedTypeError, match=rf"'a' is Polars's {kind}") as caught:
         as_table(columns)
+
+    assert way_out in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_text_that_is_no_utf8_is_told_by_column_and_row(
     text = _latin(kind)
     chunked = pa.chunked_array([text[:2], text[2:]])
     for given_text, row in ((text, 2), (text[1:], 1), (chunked, 2)):
-        message = rf"column 'x' row {row} \(.*string\) is no UTF-8 b'caf\\xe9'.*\nhint: .*binary"
+        message = rf"column 'x' row {row} \(.*string\) is no UTF-8: b'caf\\xe9'.*\nhint: .*binary"
         with pytest.raises(BadValueError, match=message) as caught:
             memory.share({"fine": np.arange(len(given_text)), "x": given_text})
         assert caught.value.column == "x"
