@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from neural_gpu_bus.memory.accounting.maps import Kind
+from neural_gpu_bus.memory.accounting.maps import Kind, file_uuid
 from neural_gpu_bus.memory.accounting.own_session import list_mapping
 from neural_gpu_bus.memory.catalog.names import check_given_name
 from neural_gpu_bus.memory.files.mapping import FileMapping
 from neural_gpu_bus.memory.series import Series, SeriesGroup
+from neural_gpu_bus.memory.series.shape import Shape
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +40,8 @@ class GrowingColumns:
     ) -> Series:
         """See ``Datasets.series``."""
         check_given_name(name)
+        if schema is not None:
+            Shape(schema, key, order_by)  # refused before an empty group is made for it
         opened = self._group(name if group is None else group, make=schema is not None)
         return opened.series(name, schema, key, order_by)
 
@@ -76,7 +78,6 @@ class GrowingColumns:
 
     def _mapped(self, descriptor: int, nbytes: int, name: str) -> FileMapping:
         """A file of a series, on the list of what this process maps."""
-        uuid = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
-        listed = list_mapping(self._use.folder, uuid, nbytes, Kind.SERIES)
+        listed = list_mapping(self._use.folder, file_uuid(name), nbytes, Kind.SERIES)
         end = None if listed is None else listed.end
         return FileMapping(descriptor, nbytes, at_end=end)

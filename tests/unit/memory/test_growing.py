@@ -1,5 +1,6 @@
 """Series of a memory by their names: which are refused, and what one spoilt folder leaves."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    DatasetEvictedError,
+    DatasetNotFoundError,
+    UsageError,
+)
 from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.accounting.maps import LivingMaps
 from neural_gpu_bus.memory.series.group import MIB
 
 SCHEMA = pa.schema([("k", pa.string()), ("x", pa.float64())])
@@ -43,6 +50,24 @@ def test_what_is_no_name_is_refused_and_nothing_is_made(
 def test_nor_is_it_a_group_s(memory: UnifiedMemory, group: Any) -> None:
     with pytest.raises(BadParameterError, match=r"is no name for|is a name for"):
         _made(memory, "bars", group)
+
+    assert list((memory.folder / "series").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "order", "match"),
+    [
+        (["none"], None, "'none'"),
+        (["x"], None, "cannot be part of a key"),
+        (["k"], "x", "cannot be ordered by 'x'"),
+        (5, None, "key is 5"),
+    ],
+)
+def test_a_series_that_is_refused_leaves_no_group(
+    memory: UnifiedMemory, key: Any, order: str | None, match: str
+) -> None:
+    with pytest.raises(UsageError, match=match):
+        memory.growing.series("bars", SCHEMA, key, order, "desk")
 
     assert list((memory.folder / "series").iterdir()) == []
 
@@ -114,6 +139,30 @@ def test_an_arena_s_bytes_count_at_every_moment(
 
     assert len(seen) == 1
     assert seen[0] >= before + MIB
+
+
+def test_files_of_a_dropped_group_count_while_somebody_has_them_mapped(
+    memory: UnifiedMemory, memory_folder: Path
+) -> None:
+    series = _made(memory, "bars")
+    with memory.growing.writer("bars") as writer:
+        writer.append("bars", {"k": ["a"], "x": [1.5]})
+        writer.publish()
+    frame = series.last(1, k="a")
+
+    def gone_bytes() -> int:
+        maps = LivingMaps(memory_folder)
+        return sum(entry.nbytes for entry in maps.entries if maps.is_gone(entry))
+
+    assert gone_bytes() == 0
+    memory.growing.drop("bars")
+    assert gone_bytes() == MIB
+    with pytest.raises(DatasetEvictedError, match="'bars'"):
+        series.last(1, k="a")
+    assert frame["x"].tolist() == [1.5]
+    del frame
+    gc.collect()
+    assert gone_bytes() == 0
 
 
 def _folder_of(memory: UnifiedMemory, series: str, group: str) -> Path:

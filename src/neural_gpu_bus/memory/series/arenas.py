@@ -68,6 +68,10 @@ class ArenaMaps:
             if not (self._folder / str(arena)).exists():
                 self._arrays.pop(arena, None)
 
+    def forget_all(self) -> None:
+        """Let go of all of them: the group was dropped."""
+        self._arrays.clear()
+
     def __len__(self) -> int:
         return len(self._arrays)
 

@@ -68,7 +68,7 @@ def attach_rows(  # noqa: PLR0917  pickle gives them by position
     Raises DatasetEvictedError where they were moved or removed, or lie on another host.
     """
     if host != host_identity():
-        raise _evicted(title, f"it lies on another host ({host})")
+        raise lies_elsewhere(title, host)
     try:
         place = SeriesPlace(folder, arena_maps(folder.parent))
         pieces = [Piece(Chunk(*row[:6]), row[6], row[7]) for row in plain]
@@ -112,6 +112,11 @@ def read_meta(path: Path, kind: type[Any]) -> Any:
             hint="remove its folder; nothing in it can be trusted",
             position=0,
         ) from None
+
+
+def lies_elsewhere(title: str, host: str) -> DatasetEvictedError:
+    """The error for what was pickled on another host."""
+    return _evicted(title, f"it lies on another host ({host})")
 
 
 def _evicted(name: str, why: str) -> DatasetEvictedError:

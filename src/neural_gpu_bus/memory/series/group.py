@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -194,6 +193,7 @@ class SeriesGroup:
             with suppress(FileNotFoundError):  # whoever makes a group sweeps what is marked
                 self.folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
+            self._maps.forget_all()
         finally:
             lock.close()
 
@@ -301,13 +301,10 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
-@cache
-def _clock(path: Path) -> Clock:
-    return Clock(path)
-
-
 _TICKS_NS = 50_000_000
-_known: dict[Path, tuple[int, list[Clock]]] = {}
+#: Of each folder of groups: when it was changed last, 0 where that is too short ago to tell, and
+#: the clocks of the groups that were in it.
+_known: dict[Path, tuple[int, dict[Path, Clock]]] = {}
 
 
 def series_bytes(folder: Path) -> int:
@@ -315,12 +312,19 @@ def series_bytes(folder: Path) -> int:
     changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116  half the time of Path's
     known = _known.get(folder)
     if known is None or known[0] != changed_ns:
-        clocks = []
-        for path in _folders(folder):
-            with suppress(ProtocolError, FileNotFoundError):  # spoilt, or dropped just now
-                clocks.append(_clock(path / "clock"))
-        known = (changed_ns, clocks)
+        clocks = _clocks(folder, {} if known is None else known[1])
         # The kernel's times go in ticks of up to 10 ms; a change in this one shows no new time.
-        if time.time_ns() - changed_ns > _TICKS_NS:
-            _known[folder] = known
-    return sum([clock.words[BYTES] for clock in known[1]])
+        is_settled = time.time_ns() - changed_ns > _TICKS_NS
+        for gone in [path for path in list(_known) if not path.exists()]:
+            _known.pop(gone, None)
+        known = _known[folder] = (changed_ns if is_settled else 0, clocks)
+    return sum([clock.words[BYTES] for clock in known[1].values()])
+
+
+def _clocks(folder: Path, before: dict[Path, Clock]) -> dict[Path, Clock]:
+    """Of the groups that are there now; those mapped before are used again, of others let go."""
+    clocks = {}
+    for path in _folders(folder):
+        with suppress(ProtocolError, FileNotFoundError):  # spoilt, or dropped just now
+            clocks[path] = before.get(path) or Clock(path / "clock")
+    return clocks

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from neural_gpu_bus.errors import SeriesBusyError
-from neural_gpu_bus.memory.series.attaching import SeriesPlace
+from neural_gpu_bus.errors import BadParameterError, SeriesBusyError
+from neural_gpu_bus.memory.files.folder import host_identity
+from neural_gpu_bus.memory.series.attaching import SeriesPlace, arena_maps, lies_elsewhere
 from neural_gpu_bus.memory.series.clock import (
     ARENAS_GONE,
     DROPPED,
@@ -54,6 +56,10 @@ class Series(SeriesViews):
         self._fence = reader_fence()
         self._gone = self._words[ARENAS_GONE]
         self._stamp = Stamp(-1, 0, 0, 0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As where it lies: another process of this host reads it as of its own now."""
+        return attach_series, (self._place.folder, self.name, host_identity())
 
     @property
     def generation(self) -> int:
@@ -113,6 +119,7 @@ class Series(SeriesViews):
 
     def _check_there(self) -> None:
         if self.clock.is_dropped:
+            self._place.maps.forget_all()
             raise series_dropped(self.name)
 
     def _arena(self, arena: int) -> Bytes:
@@ -133,6 +140,13 @@ class SeriesSnapshot(SeriesViews):
         self._slots = slots
         self._stamp = stamp
         self._arenas = arenas
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise BadParameterError(
+            f"a snapshot of series {self.name!r} cannot be pickled",
+            hint="pickle the series, or frames of the snapshot",
+            parameter="snapshot",
+        )
 
     @property
     def generation(self) -> int:
@@ -164,6 +178,17 @@ class SeriesSnapshot(SeriesViews):
 
     def _arena(self, arena: int) -> Bytes:
         return self._arenas[arena]
+
+
+def attach_series(folder: Path, name: str, host: str) -> Series:
+    """A series that was pickled on this host. Raises DatasetEvictedError where it is no more."""
+    group = folder.parent
+    if host != host_identity():
+        raise lies_elsewhere(name, host)
+    try:
+        return Series(SeriesPlace(folder, arena_maps(group)), Clock(group / "clock"))
+    except FileNotFoundError:
+        raise series_dropped(name) from None
 
 
 def snapshots(several: Sequence[Series]) -> list[SeriesSnapshot]:

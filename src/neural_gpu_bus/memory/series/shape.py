@@ -83,12 +83,7 @@ class Shape:
     """Columns of a series, in the order of its schema, and where extents hold them."""
 
     def __init__(self, schema: pa.Schema, key: Sequence[str], order_by: str | None) -> None:
-        if isinstance(key, str):  # else taken as its letters
-            raise BadParameterError(
-                f"key is {key!r}: expected names of columns",
-                hint=f"e.g. key=[{key!r}]",
-                parameter="key",
-            )
+        _check_given(schema, key)
         self.schema = _flat(schema)
         self.key = tuple(key)
         self.order_by = order_by
@@ -192,6 +187,24 @@ class Shape:
                     column=self.order_by,
                     type=str(self.schema.field(self.order_by).type),
                 )
+
+
+def _check_given(schema: Any, key: Any) -> None:
+    import pyarrow as pa
+
+    if not isinstance(schema, pa.Schema):
+        raise BadParameterError(
+            f"schema is a {type(schema).__name__}: expected a schema of Arrow",
+            hint="pyarrow.schema(...) makes one, also of a dict of names and types",
+            parameter="schema",
+        )
+    if not isinstance(key, (list, tuple)) or not all(isinstance(name, str) for name in key):
+        example = key if isinstance(key, str) else "instrument_id"  # a text is no list of letters
+        raise BadParameterError(
+            f"key is {key!r}: expected names of columns",
+            hint=f"e.g. key=[{example!r}]",
+            parameter="key",
+        )
 
 
 def _flat(schema: pa.Schema) -> pa.Schema:

@@ -42,6 +42,13 @@ class SeriesViews(ABC):
         self._directory = directory
         self._titles: dict[int, str] = {}
 
+    def __repr__(self) -> str:
+        order = f", order_by={self.order_by!r}" if self.order_by else ""
+        return (
+            f"{type(self).__name__}({self.name!r}, key={list(self.key)}{order}, "
+            f"generation={self.generation})"
+        )
+
     # ---- facts
 
     @property

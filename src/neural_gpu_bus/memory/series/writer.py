@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsIndex, TypeVar
 
+from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.errors import BadParameterError, ClosedError
 from neural_gpu_bus.memory.series import clock as clocks
 from neural_gpu_bus.memory.series.appending import append
@@ -115,9 +116,13 @@ class SeriesWriter:
 
     @_in_turn
     def append_to(self, series: Series | str, partitions: Numbers, columns: Any) -> int:
-        """The same for rows whose partitions are known, without columns of the key."""
+        """The same for rows whose partitions are known, without columns of the key.
+
+        ``partitions``: whole numbers of shape (rows,), as ``partition_ids`` gives them.
+        """
         state = self._checked(series)
         arrays = fitted(state.shape, columns, list(state.shape.by_name))
+        partitions = _numbers(partitions)
         rows = len(next(iter(arrays.values())))
         if len(partitions) != rows:
             raise BadParameterError(
@@ -189,10 +194,12 @@ class SeriesWriter:
     def publish(self, lsn: int | str | None = None, committed_ns: int | None = None) -> int:
         """Make every change since the last publication visible in one step; its generation.
 
-        ``lsn`` (a number, or as PostgreSQL spells it) and ``committed_ns`` are shown to readers.
-        Without changes only the stamp moves on.
+        ``lsn`` (a number, or as PostgreSQL spells it) and ``committed_ns`` are shown to readers as
+        they are given, also where they fall: a source restored from a backup begins lower. Without
+        changes only the stamp moves on.
         """
         position = _position(lsn)
+        committed_ns = check_whole_number("committed_ns", committed_ns or 0, 0)
         words, generation = self._words, self.generation + 1
         compact(list(self._states.values()), self._arenas)
         store_in_order(words, clocks.WRITING, generation)
@@ -202,7 +209,7 @@ class SeriesWriter:
         words[at : at + clocks.STAMP_WORDS] = (
             generation,
             position,
-            committed_ns or 0,
+            committed_ns,
             self._clock_ns(),
         )
         store_in_order(words, clocks.PUBLISHED, generation)
@@ -305,16 +312,30 @@ class SeriesWriter:
         self._words[clocks.BYTES] += nbytes
 
 
+def _numbers(partitions: Any) -> Numbers:
+    import numpy as np
+
+    found = np.asarray(partitions)
+    if found.ndim != 1 or (found.dtype.kind not in "iu" and len(found)):
+        raise BadParameterError(
+            f"partitions are {found.dtype} of shape {found.shape}: expected one whole number a row",
+            hint="take them from partition_ids",
+            parameter="partitions",
+        )
+    return found.astype(np.int64, copy=False)
+
+
 def _position(lsn: int | str | None) -> int:
-    position = lsn or 0
+    position: Any = 0 if lsn is None else lsn
     if isinstance(position, str):
         high, _, low = position.partition("/")
         try:
             position = int(high, 16) << 32 | int(low, 16)
         except ValueError:
             position = -1
-    if not 0 <= position < 1 << 63:
+    whole = isinstance(position, SupportsIndex) and not isinstance(position, bool)
+    if not whole or not 0 <= position < 1 << 63:
         raise BadParameterError(
             f"{lsn!r} is no WAL position", hint="give it as '0/1A2B3C8'", parameter="lsn"
         )
-    return position
+    return int(position)

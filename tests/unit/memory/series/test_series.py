@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -22,7 +23,14 @@ from neural_gpu_bus.errors import (
     SeriesBusyError,
     UnsupportedTypeError,
 )
-from neural_gpu_bus.memory.series import SeriesGroup, directory, kernels, key_columns
+from neural_gpu_bus.memory.series import (
+    SeriesGroup,
+    directory,
+    kernels,
+    key_columns,
+    series_bytes,
+)
+from neural_gpu_bus.memory.series import group as group_module
 from neural_gpu_bus.memory.series import series as series_module
 from neural_gpu_bus.memory.series.batches import partition_codes
 from neural_gpu_bus.memory.series.budget import map_file
@@ -261,6 +269,58 @@ def test_the_same_series_again_and_another_of_its_name(group: SeriesGroup) -> No
         group.series("t", SCHEMA, "ts")
     with pytest.raises(DatasetNotFoundError, match="no group of series 'none'"):
         SeriesGroup.open(group.folder.parent, "none")
+
+
+def test_what_a_writer_is_given_is_checked_first(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    row = {"ts": pa.array([1], pa.timestamp("us", tz="UTC")), "x": [1.0]}
+    with group.writer() as opened:
+        number = opened.partition_ids("s", {"k": ["a"]}).tolist()
+        assert opened.append_to("s", number, row) == 1
+        with pytest.raises(BadParameterError, match=r"partitions are float64 of shape \(1,\)"):
+            opened.append_to("s", [0.0], row)  # type: ignore[arg-type]
+        for lsn in (2.5, True, b"0/1", "1/"):
+            with pytest.raises(BadParameterError, match="is no WAL position"):
+                opened.publish(lsn)  # type: ignore[arg-type]
+        for committed in ("x", 2.5, -1):
+            with pytest.raises(BadParameterError, match="committed_ns is"):
+                opened.publish(1, committed)  # type: ignore[arg-type]
+        assert opened.publish(np.int64(1)) == 1  # type: ignore[arg-type]
+    with pytest.raises(BadParameterError, match=r"schema is a dict.*\n.*pyarrow\.schema"):
+        group.series("t", {"k": pa.string()}, ["k"])  # type: ignore[arg-type]
+
+    assert series.last(1, k="a").as_of.lsn == "0/1"
+    assert repr(series) == "Series('s', key=['k'], order_by='ts', generation=1)"
+    assert repr(series.snapshot()).startswith("SeriesSnapshot('s', key=['k'], ")
+
+
+def test_a_pickled_series_reads_on(group: SeriesGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = pickle.dumps(group.series("s", SCHEMA, ["k"], "ts"))
+    with group.writer() as opened:
+        opened.append("s", _one("a", [1], [1.0]))
+        opened.publish()
+    found = pickle.loads(packed)
+
+    assert found.last(1, k="a")["x"].tolist() == [1.0]
+    with pytest.raises(BadParameterError, match="snapshot of series 's' cannot be pickled"):
+        pickle.dumps(found.snapshot())
+    group.drop()
+    with pytest.raises(DatasetEvictedError, match="'s' was dropped"):
+        pickle.loads(packed)
+    monkeypatch.setattr(series_module, "host_identity", lambda: "another")
+    with pytest.raises(DatasetEvictedError, match="lies on another host"):
+        pickle.loads(packed)
+
+
+def test_clocks_of_groups_that_are_gone_are_let_go(memory_folder: Path) -> None:
+    for number in range(3):
+        made = SeriesGroup.create(memory_folder, f"g{number}")
+        made.series("s", SCHEMA, ["k"])
+        made.writer().close()
+        assert series_bytes(memory_folder) > 0
+        made.drop()
+    assert series_bytes(memory_folder) == 0
+    assert group_module._known[memory_folder][1] == {}
 
 
 def test_a_key_s_columns_may_have_the_names_of_arguments(group: SeriesGroup) -> None:
