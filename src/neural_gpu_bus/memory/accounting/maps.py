@@ -6,19 +6,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from neural_gpu_bus.memory.files.folder import DATASETS, living_sessions, make_file, uuid_head
+from neural_gpu_bus.memory.files.folder import (
+    DATASETS,
+    SERIES,
+    living_sessions,
+    make_file,
+    uuid_head,
+)
 from neural_gpu_bus.memory.files.mapping import FileMapping, allocate
 
 #: Of the file, in the session's folder.
@@ -157,15 +165,27 @@ class LivingMaps:
     def __init__(self, folder: Path) -> None:
         corners = living_sessions(folder)
         self._homes = [folder / DATASETS, *corners]
+        self._arenas = folder / SERIES
         self.entries = [entry for corner in corners for entry in _entries(corner)]
 
     def is_gone(self, entry: Entry) -> bool:
-        """Dropped, replaced or evicted, and mapped still: its memory is not free, and nobody else
-        counts it. Never so for growing columns, which count by their files.
+        """Dropped, replaced, evicted or moved, and mapped still: its memory is not free, and nobody
+        else counts it.
         """
         if entry.kind is Kind.SERIES:
-            return False
+            return entry.uuid not in self._growing
         return not any((home / f"{entry.uuid}.arrow").exists() for home in self._homes)
+
+    @cached_property
+    def _growing(self) -> set[str]:
+        """Files of growing columns that are there: ``series/<group>/arenas/<number>``."""
+        prefix = len(str(self._arenas.parent)) + 1
+        return {file_uuid(str(path)[prefix:]) for path in self._arenas.glob("*/arenas/*")}
+
+
+def file_uuid(name: str) -> str:
+    """What stands in the list for a file without a uuid, given its path in the memory folder."""
+    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 def _entries(corner: Path) -> Iterator[Entry]:
