@@ -167,7 +167,7 @@ class UnifiedMemory:
     def _copied(self, columns: Any, region: Region, name: str | None = None) -> BlockReservation:
         from neural_gpu_bus.memory.writing.given_columns import given_columns
 
-        given = given_columns(columns)
+        given = given_columns(columns, name or "")
         reservation = self.reserve(
             given.schema, given.rows, **given.sizes(), region=region, name=name, cleared=False
         )
@@ -351,6 +351,11 @@ class UnifiedMemory:
         near = self._use.index.names_near(name, NAMES_COMPARED)
         return DatasetNotFoundError(
             f"no dataset {name!r} in memory",
-            hint=did_you_mean(name, near, "`ngb memory` lists what there is"),
+            hint=did_you_mean(
+                name,
+                near,
+                "`ngb memory` lists what there is; private memory goes with the "
+                "last process that has a plane open: `ngb up` keeps it",
+            ),
             name=name,
         )
