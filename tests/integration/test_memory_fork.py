@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,23 @@ def test_a_fork_while_a_thread_is_stuck_in_the_index_is_told_in_the_child(
     assert answers[3] == "None"
     assert memory.put("c", {"x": [1]}).version == 1
     assert in_child(lambda: memory.get("c").rows) == "1"
+
+
+def test_a_child_that_can_open_none_keeps_its_parent_s_session_no_more(
+    memory: UnifiedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "FORK_WAIT_S", 0.05)
+    lock = os.fstat(memory._use.session.corner._lock)
+
+    def inherited() -> object:
+        for number in range(256):
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(number), lock):
+                    return True
+        return False
+
+    with memory._use.index._store.reading():
+        assert in_child(inherited) == "False"
 
 
 @pytest.mark.slow

@@ -160,3 +160,56 @@ def test_a_limit_on_file_sizes_is_the_same_error(memory_folder: Path) -> None:
     assert "does not fit" in answer.stdout
     assert "File too large" in answer.stdout
     assert answer.stdout.splitlines()[-1] == "0"
+
+
+def test_a_drop_and_an_eviction_work_on_a_full_file_system(
+    small: UnifiedMemory, small_folder: Path
+) -> None:
+    names = [f"{'long name ' * 40}{number}" for number in range(60)]
+    for name in names:
+        small.put(name, {"x": [1]})
+    ballast = small_folder / "tables" / "ballast"
+    small._use.release_kept()
+    _fill(small_folder)
+    for name in names[:50]:
+        small.drop(name)
+    assert ballast.stat().st_blocks * 512 == 128 << 10  # there again
+    _fill(small_folder / "datasets")
+    use = small._use
+    gone = use.occupancy.make_room(use.session, "shared", use.remove, 1)
+
+    assert len(gone) >= 1
+    assert len(small.names()) == 10 - len(gone)
+    assert ballast.stat().st_blocks * 512 == 128 << 10
+
+
+READERS = """
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from neural_gpu_bus.memory import UnifiedMemory
+
+folder = Path(sys.argv[1])
+memory = UnifiedMemory(folder, 4 << 20)
+memory.put("a", {"x": [1]})
+with (folder / "filler").open("wb", buffering=0) as file, ExitStack() as readers:
+    try:
+        while file.write(b"x" * 4096):
+            pass
+    except OSError:
+        for _ in range(200):
+            readers.enter_context(memory._use.index._store.reading())
+        print("200 readers")
+"""
+
+
+def test_many_readers_at_once_on_a_full_file_system(small_folder: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", READERS, str(small_folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1] == "200 readers"

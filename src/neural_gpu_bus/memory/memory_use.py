@@ -72,12 +72,13 @@ class MemoryUse:
             self.index,
             policy=policy,
             series_bytes=self.series_bytes,
+            sweep=self.sweep,
             clock_ns=clock_ns,
         )
         self._changes_seen = 0
         self._session: OwnSession | None = open_session(self.folder, self.index)
         self.index.leaving = self._count_leaving
-        self._sweep()
+        self.sweep()
         warn_at_open(self.folder, self.bytes_max)
         _living.add(self)
 
@@ -95,7 +96,7 @@ class MemoryUse:
         """Bytes of all growing columns."""
         return series_bytes(self.folder / folders.SERIES)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Take away what dead processes left; mend what one killed while publishing left."""
         with self.index.exclusive():
             living, dead = folders.sweep_sessions(self.folder)
@@ -116,6 +117,7 @@ class MemoryUse:
             if not self.reuse.recycle(block, path, self.session.corner.path):
                 folders.remove(path)
             self.give_back(block.region, block.nbytes)
+        self.index.ballast.load_again()
 
     def give_back(self, region: Region, nbytes: int) -> None:
         """Bytes of a block without a name that is no more."""
@@ -200,7 +202,8 @@ class MemoryUse:
         self.reuse.forget()
         self.kept.forked_in_child()
         self._session = None
-        with suppress(NeuralGpuBusError):  # told at the next use: nobody hears it here
+        # Told at the next use: nobody hears it here, and other memories come after this one.
+        with suppress(NeuralGpuBusError, OSError):
             _ = self.session
 
 

@@ -42,10 +42,12 @@ class Occupancy:
         *,
         policy: str,
         series_bytes: Callable[[], int],
+        sweep: Callable[[], object],
         clock_ns: Callable[[], int],
     ) -> None:
         self._folder = folder
         self._series_bytes = series_bytes
+        self._sweep = sweep
         self.budgets = dict(budgets)
         self.policy = policy
         self._index = index
@@ -93,18 +95,25 @@ class Occupancy:
         that are half published, take more than they will: so step back, and look again.
         """
         end = time.monotonic() + WAIT_S_MAX
+        swept = False
         while True:
             others = session.processes.unnamed_bytes(region) > nbytes
             others = others or len(living_sessions(self._folder)) > 1
             gone = self.make_room(session, region, evicted)
             if (short := self._short_bytes(session, region)) <= 0:
                 return
+            if not gone and not swept:  # what dead processes had still counts
+                swept = True
+                self._sweep()
+                continue
             if not gone and (not others or time.monotonic() > end):
                 raise self._full(session, region, nbytes, short)
             if not gone:
                 session.counters.add_unnamed(region, -nbytes)
-                time.sleep(random.uniform(0, PAUSE_S_MAX))  # noqa: S311  so that one of them is first
-                session.counters.add_unnamed(region, nbytes)
+                try:
+                    time.sleep(random.uniform(0, PAUSE_S_MAX))  # noqa: S311  one of them is first
+                finally:  # whoever claimed takes it back where an interrupt comes
+                    session.counters.add_unnamed(region, nbytes)
 
     def make_room(
         self,

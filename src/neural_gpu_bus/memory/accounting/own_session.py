@@ -69,7 +69,6 @@ class OwnSession:
         for listed in list(self.listed):
             listed.enter(own)
         self.maps.forked_in_child()
-        self.corner.forget()
 
 
 def open_session(folder: Path, index: Index) -> OwnSession:
@@ -115,6 +114,9 @@ def list_mapping(folder: Path, uuid: str, nbytes: int, kind: Kind) -> Listed | N
 def _after_fork_in_child() -> None:
     global _opening  # noqa: PLW0603  another thread of the parent may hold it for ever
     _opening = threading.RLock()
+    for session in _open_sessions.values():
+        # At once: a child that can open none of its own must not make its parent live for ever.
+        session.corner.forget()
     _inherited.update(_open_sessions)
     _open_sessions.clear()
 

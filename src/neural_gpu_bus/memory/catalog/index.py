@@ -22,6 +22,7 @@ from neural_gpu_bus.memory.catalog.block_ledger import BlockLedger
 from neural_gpu_bus.memory.catalog.environment import close_environment, open_environment, unusable
 from neural_gpu_bus.memory.catalog.names import checked_name, is_name, tensor_names
 from neural_gpu_bus.memory.catalog.names_clock import NamesClock
+from neural_gpu_bus.memory.files.ballast import Ballast, with_ballast
 from neural_gpu_bus.memory.files.folder import uuid_head
 
 #: Versions of a name that can be had: the newest, and the one before, for whoever looked it up
@@ -66,6 +67,7 @@ class Index:
             with self._store.writing():  # one process makes the tables
                 self.clock = NamesClock(folder)
                 self.ledger = BlockLedger(folder)
+                self.ballast = Ballast(folder)
         except BaseException:
             close_environment(self._store)
             raise
@@ -205,6 +207,7 @@ class Index:
         self._count(transaction, _BYTES, block.region, block.nbytes)
         self._count(transaction, _NAMES, block.region, 1)
 
+    @with_ballast
     def drop(self, name: str, *, newest_uuid: str = "") -> list[BlockDescriptor]:
         """Forget every version of a name; the blocks that are gone, none for an unknown name.
 
@@ -228,6 +231,7 @@ class Index:
                 self.ledger.pin(_decode(raw), pinned=pinned)
         return raw is not None
 
+    @with_ballast
     def evict(
         self, choose: Callable[[], Iterable[int]], *, now_ns: int, policy: str
     ) -> list[BlockDescriptor]:

@@ -149,11 +149,13 @@ def open_table(path: Path) -> int:
 
     HostError for what is no file of ours.
     """
-    with suppress(FileExistsError):
-        return make_file(path)
     try:
+        with suppress(FileExistsError):
+            return make_file(path)
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise foreign_table(path, str(error.strerror)) from None
 
 

@@ -97,6 +97,7 @@ class BlockWriter:
         # Others fill the file system: what is worth least here may still make room.
         use = self._use
         use.release_kept()
+        use.sweep()
         missing = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE - folders.free_bytes(use.folder)
         use.occupancy.make_room(use.session, region, use.remove, missing)
         return block_file.make(path, nbytes, block)
