@@ -11,7 +11,7 @@ from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
 #: LMDB's keys end at 511 bytes, and a version goes behind the name.
 NAME_BYTES_MAX = 480
 
-#: Versions count from 1 and stand in 8 bytes behind a name. 0 is a number too: one never kept.
+#: Versions count from 1 and stand in 8 bytes behind a name.
 VERSION_MAX = (1 << 64) - 1
 
 #: Beginnings of names that are given here alone, and why.
@@ -57,8 +57,11 @@ def check_given_name(name: str) -> None:
 
 
 def check_version(version: Any) -> None:
-    """BadParameterError for what cannot be the version of a dataset."""
-    if check_whole_number("version", version, 0, "e.g. version=1") > VERSION_MAX:
+    """BadParameterError for what is no whole number, or none of 8 bytes.
+
+    One that was never given, 0 or below too, is one that is not kept.
+    """
+    if check_whole_number("version", version, -VERSION_MAX, "e.g. version=1") > VERSION_MAX:
         raise BadParameterError(
             f"version is {version}: there are at most {VERSION_MAX}",
             hint="leave it out for the newest",
