@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
-from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
 
@@ -61,9 +61,10 @@ def check_version(version: Any) -> None:
 
     One that was never given, 0 or below too, is one that is not kept.
     """
-    if check_whole_number("version", version, -VERSION_MAX, "e.g. version=1") > VERSION_MAX:
+    whole = hasattr(version, "__index__") and not isinstance(version, bool)
+    if not whole or abs(index(version)) > VERSION_MAX:
         raise BadParameterError(
-            f"version is {version}: there are at most {VERSION_MAX}",
-            hint="leave it out for the newest",
+            f"version is {version!r}: expected a whole number of 8 bytes",
+            hint="e.g. version=1; leave it out for the newest",
             parameter="version",
         )
