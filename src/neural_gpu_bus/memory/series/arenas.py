@@ -1,6 +1,7 @@
 """Arenas: files that extents lie in. Mapped once a process; bytes once given out stay as they are.
 
-An arena's first word says how many of its bytes are given out. It is stored before the bytes are
+An arena's first word says how many of its bytes are given out, the second how many it has: a file
+that somebody cut is refused before it is mapped and read. The first is stored before the bytes are
 used and never goes back: bytes that any view may have seen are never written again, by this writer
 or the next. An arena goes as a whole, by unlink; whoever has it mapped keeps it.
 """
@@ -21,6 +22,7 @@ from neural_gpu_bus.memory.files.mapping import (
     map_path,
 )
 from neural_gpu_bus.memory.series.budget import MapFile, file_name
+from neural_gpu_bus.memory.series.damage import SIZE, USED, check_arena, damaged
 from neural_gpu_bus.memory.series.records import FILE_HEAD_BYTES
 from neural_gpu_bus.memory.series.shape import aligned
 
@@ -49,14 +51,17 @@ class ArenaMaps:
         self._arrays: dict[int, Bytes] = {}
 
     def array(self, arena: int) -> Bytes:
-        """All its bytes, read-only. FileNotFoundError where it was removed."""
+        """All its bytes, read-only. FileNotFoundError where it was removed; ProtocolError."""
         found = self._arrays.get(arena)
         if found is None:
             path = self._folder / str(arena)
             file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 nbytes = os.fstat(file).st_size
+                if nbytes < FILE_HEAD_BYTES:
+                    raise damaged(path, f"it has {nbytes:,} bytes")
                 found = self._map_file(file, nbytes, file_name(path)).array()
+                check_arena(path, found)
             finally:
                 os.close(file)
             self._arrays[arena] = found
@@ -104,8 +109,9 @@ class WritableArenas:
         self.total_live_bytes = self.total_used_bytes = self.total_bytes = 0
         self._maybe_dead: set[int] = set()
         self._current = 0
-        for entry in os.scandir(self._folder):
-            self._adopt(int(entry.name))
+        for name in os.listdir(self._folder):  # noqa: PTH208  its own numbers
+            if name.isdigit():
+                self._adopt(int(name))
         rooms = {number: self.room(number) for number in self.arrays}
         if rooms:
             self._current = max(rooms, key=lambda number: rooms[number])
@@ -203,7 +209,8 @@ class WritableArenas:
         except BaseException:
             self._give_back(nbytes)
             raise
-        self._words[number][0] = FILE_HEAD_BYTES
+        self._words[number][SIZE] = nbytes
+        self._words[number][USED] = FILE_HEAD_BYTES
         self.total_used_bytes += FILE_HEAD_BYTES
         return number
 
@@ -216,6 +223,7 @@ class WritableArenas:
             path.unlink()
             return
         if mapping.array()[:8].any():
+            check_arena(path, mapping.array())
             self._map(number, mapping)
         else:
             path.unlink()

@@ -14,6 +14,8 @@ from neural_gpu_bus.errors import DatasetEvictedError, ProtocolError
 from neural_gpu_bus.memory.files.folder import host_identity
 from neural_gpu_bus.memory.series.arenas import ArenaMaps
 from neural_gpu_bus.memory.series.budget import MapFile, map_file
+from neural_gpu_bus.memory.series.damage import damaged
+from neural_gpu_bus.memory.series.directory import PARTITIONS
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of
 from neural_gpu_bus.memory.series.records import Chunk, SeriesMeta, Stamp
 from neural_gpu_bus.memory.series.shape import Shape
@@ -50,9 +52,14 @@ class SeriesPlace:
         plain = [(*piece.chunk, piece.start, piece.stop) for piece in pieces]
         return attach_rows, (self.folder, host_identity(), key, title, plain, tuple(stamp))
 
-    def gone(self, key: Key) -> DatasetEvictedError:
-        """The error for rows that no file holds any more."""
-        return _evicted(self.meta.name, f"rows of {list(key)} lie in no file any more")
+    @property
+    def partitions(self) -> Path:
+        """The file that says what each partition holds."""
+        return self.folder / PARTITIONS
+
+    def lost(self, key: Key) -> ProtocolError:
+        """The error for rows in a file that is gone, though nothing newer says where they are."""
+        return damaged(self.partitions, f"rows of {list(key)} lie in an arena that is not there")
 
 
 def attach_rows(  # noqa: PLR0917  pickle gives them by position
@@ -97,7 +104,14 @@ def attach_rows(  # noqa: PLR0917  pickle gives them by position
 def _shape(meta: SeriesMeta) -> Shape:
     import pyarrow as pa
 
-    schema = pa.ipc.read_schema(pa.py_buffer(meta.schema))
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(meta.schema))
+    except (pa.ArrowException, OSError) as error:
+        raise ProtocolError(
+            f"series {meta.name!r} is described by no schema: {error}",
+            hint="drop its group, and write it anew; nothing in it can be trusted",
+            position=0,
+        ) from None
     return Shape(schema, meta.key, meta.order_by)
 
 

@@ -18,8 +18,9 @@ import msgspec
 
 from neural_gpu_bus.errors import DatasetEvictedError
 from neural_gpu_bus.memory.files.folder import make_file, no_room_told
-from neural_gpu_bus.memory.files.mapping import allocate, map_path
+from neural_gpu_bus.memory.files.mapping import FileTooShortError, allocate, map_path
 from neural_gpu_bus.memory.series.clock import view
+from neural_gpu_bus.memory.series.damage import damaged
 from neural_gpu_bus.memory.series.order import reader_fence
 from neural_gpu_bus.memory.series.records import (
     ENTRY_BYTES,
@@ -90,6 +91,8 @@ class Directory:
         at = _HEAD_WORDS + partition * _ENTRY_WORDS
         if at + _ENTRY_WORDS > len(words):
             raw, words = self._mapped = self._map()
+            if at + _ENTRY_WORDS > len(words):
+                raise damaged(self._folder / PARTITIONS, f"it ends before entry {partition:,}")
         first, second = words[at], words[at + SLOT_WORDS]
         if second > generation or (first > second and first <= generation):
             if first > generation:
@@ -123,14 +126,20 @@ class Directory:
         count = words[COUNT]
         if FILE_HEAD_BYTES + count * ENTRY_BYTES > len(raw):
             raw, _ = self._mapped = self._map()
+        if not 0 <= count <= (len(raw) - FILE_HEAD_BYTES) // ENTRY_BYTES:
+            raise damaged(self._folder / PARTITIONS, f"{count:,} entries in {len(raw):,} bytes")
         entries = np.frombuffer(raw, np.int64, count * _ENTRY_WORDS, FILE_HEAD_BYTES)
         return entries.reshape(count, 2, SLOT_WORDS)
 
     def _map(self) -> tuple[memoryview, memoryview]:
         try:
-            raw = view(map_path(self._folder / PARTITIONS).array())
+            raw = view(map_path(self._folder / PARTITIONS, FILE_HEAD_BYTES).array())
         except FileNotFoundError:
             raise series_dropped(self._name) from None
+        except FileTooShortError as error:
+            raise damaged(self._folder / PARTITIONS, str(error.strerror)) from None
+        if len(raw) % 8:
+            raise damaged(self._folder / PARTITIONS, f"it has {len(raw):,} bytes")
         return raw, raw.cast("q")
 
 
@@ -150,19 +159,28 @@ def read_keys(path: Path, start: int, stop: int, count: int) -> Iterator[tuple[K
 
     What lies behind them, up to ``stop``, may be of a writer that died before it counted them.
     """
-    if stop <= start or count <= 0:
+    if count <= 0:
         return
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
+        nbytes = os.fstat(file).st_size
+        if not start < stop <= nbytes:
+            raise damaged(path, f"{count:,} keys from byte {start:,} to {stop:,} of {nbytes:,}")
         found = os.pread(file, stop - start, start)
     finally:
         os.close(file)
     at = 0
     while at < len(found) and count:
         length = int.from_bytes(found[at : at + 4], "little")
-        yield _decode_key(found[at + 4 : at + 4 + length]), 4 + length
+        try:
+            key = _decode_key(found[at + 4 : at + 4 + length])
+        except (msgspec.DecodeError, ValueError, TypeError, IndexError) as error:
+            raise damaged(path, f"no key at byte {start + at:,}: {error}") from None
+        yield key, 4 + length
         at += 4 + length
         count -= 1
+    if count:
+        raise damaged(path, f"it ends {count:,} keys before the last")
 
 
 def encode_key(key: Key) -> bytes:
@@ -183,6 +201,8 @@ class WritableDirectory:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._map()
+        if self._head[COUNT] > len(self.entries):
+            raise damaged(folder / PARTITIONS, f"it ends before entry {self._head[COUNT]:,}")
         stop, count = int(self._head[KEY_BYTES]), int(self._head[COUNT])
         found = list(read_keys(folder / KEYS, 0, stop, count))
         self.keys = [key for key, _ in found]
@@ -238,7 +258,12 @@ class WritableDirectory:
     def _map(self) -> None:
         import numpy as np
 
-        words = map_path(self._folder / PARTITIONS, writable=True).array().view(np.int64)
+        path = self._folder / PARTITIONS
+        try:
+            raw = map_path(path, FILE_HEAD_BYTES, writable=True).array()
+        except FileTooShortError as error:
+            raise damaged(path, str(error.strerror)) from None
+        words = raw[: len(raw) // 8 * 8].view(np.int64)
         self._head = words[:_HEAD_WORDS]
         whole = (len(words) - _HEAD_WORDS) // _ENTRY_WORDS
         entries = words[_HEAD_WORDS : _HEAD_WORDS + whole * _ENTRY_WORDS]

@@ -130,4 +130,4 @@ class SeriesMeta(msgspec.Struct, frozen=True):
 
 
 #: Version of all these layouts.
-FORMAT = 1
+FORMAT = 2

@@ -20,6 +20,7 @@ from neural_gpu_bus.memory.series.clock import (
     WRITING,
     Clock,
 )
+from neural_gpu_bus.memory.series.damage import check_slots, check_spine, damaged
 from neural_gpu_bus.memory.series.directory import Directory, series_dropped
 from neural_gpu_bus.memory.series.gathered import as_of
 from neural_gpu_bus.memory.series.order import reader_fence
@@ -215,14 +216,18 @@ def snapshots(several: Sequence[Series]) -> list[SeriesSnapshot]:
         fence()
         known = generation
         if clock.words[WRITING] <= generation + 1:
-            assert stamp is not None  # noqa: S101  of the newest generation there is one
+            if stamp is None:
+                raise damaged(several[0]._place.partitions.parent, "no stamp")  # noqa: SLF001
             try:
                 return [
                     _snapshot(series, entries, stamp)
                     for series, entries in zip(several, copies, strict=True)
                 ]
-            except FileNotFoundError:
-                pass  # moved meanwhile: newer slots say where to
+            except FileNotFoundError as error:
+                # Moved meanwhile: newer slots say where to. But there must be newer ones.
+                several[0]._check_there()  # noqa: SLF001
+                if clock.words[PUBLISHED] == generation:
+                    raise damaged(Path(error.filename), "it is not there") from None
         if time.monotonic() > deadline_s:
             raise too_fast(several[0].name)
 
@@ -235,6 +240,7 @@ def _snapshot(series: Series, entries: npt.NDArray[np.int64], stamp: Stamp) -> S
     chosen = np.ascontiguousarray(entries[np.arange(len(entries)), newest])
     chosen[generations.max(axis=1, initial=0) <= 0] = 0
     slots = chosen.view(SLOT).reshape(len(entries))
+    check_slots(slots, series._place.partitions)  # noqa: SLF001
     directory = series._directory  # noqa: SLF001
     if len(directory.keys) < len(slots):
         directory.refresh()
@@ -251,6 +257,8 @@ def _held(series: Series, slots: npt.NDArray[np.void]) -> dict[int, Bytes]:
     )
     for slot in slots[slots["spine_count"] > 0]:
         spine = maps.array(int(slot["spine_arena"]))
+        offset, count = int(slot["spine_offset"]), int(slot["spine_count"])
+        check_spine(spine, offset, count, series._place.partitions)  # noqa: SLF001
         chunks = np.frombuffer(spine, CHUNK, slot["spine_count"], slot["spine_offset"])
         numbers |= set(np.unique(chunks["arena"]).tolist())
     return {number: maps.array(number) for number in numbers - {0}}

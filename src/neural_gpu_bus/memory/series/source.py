@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_gpu_bus.descriptors import AsOf
 from neural_gpu_bus.memory.layout.frame_source import ColumnBytes
+from neural_gpu_bus.memory.series.damage import check_chunk, damaged
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of
 from neural_gpu_bus.memory.series.key_columns import key_column, table_over, zero_bytes
 from neural_gpu_bus.memory.series.records import Chunk, Stamp
@@ -82,6 +84,7 @@ class ChunkSource:
     @property
     def nbytes(self) -> int:
         """Of the whole extent, rows that are to come included."""
+        self._checked()
         if self._arena is None:
             return 0
         at = self.chunk.offset
@@ -118,11 +121,10 @@ class ChunkSource:
 
     def _stored(self, column: StoredColumn) -> ColumnBytes:
         rows, arena = self.rows, self._arena
-        if self._places is None:
-            self._places = self.shape.places(self.chunk.capacity)[0]
+        places = self._checked()
         if arena is None:
             return _empty_column(column)
-        validity_at, values_at = self._places[column.place]
+        validity_at, values_at = places[column.place]
         at = self.chunk.offset
         has_nulls = bool(self.chunk.nulls & column.null_bit)
         begin = at + values_at
@@ -134,8 +136,22 @@ class ChunkSource:
         if column.text >= 0:
             head = at + HEADER_BYTES + TEXT_HEADER_BYTES * column.text
             begin = at + int(arena[head : head + 8].view("<i8")[0])
-            data = arena[begin : begin + int(values[-8:].view("<i8")[0])]
+            room, stop = arena[head + 8 : head + 16].view("<i8")[0], values[-8:].view("<i8")[0]
+            if not 0 <= stop <= room:
+                raise damaged(self._path, f"texts of {stop:,} bytes where {room:,} are")
+            data = arena[begin : begin + int(stop)]
         return ColumnBytes(column.name, column.type, -has_nulls, validity, values, data)
+
+    def _checked(self) -> list[tuple[int, int]]:
+        """Where its columns lie. ProtocolError, before a byte is read, where that cannot be."""
+        if self._places is None:
+            check_chunk(self.chunk, self.shape, self._arena, self._path)
+            self._places = self.shape.places(self.chunk.capacity)[0]
+        return self._places
+
+    @property
+    def _path(self) -> Path:
+        return Path(self._title) if self._place is None else self._place.partitions
 
     def arrow(self) -> pa.Table:
         """All rows over the same bytes, without a copy but for the key. Behind the last row bitmaps

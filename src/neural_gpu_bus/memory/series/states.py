@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.series.attaching import SeriesPlace
 from neural_gpu_bus.memory.series.batches import column_matrix
+from neural_gpu_bus.memory.series.damage import (
+    check_chunk,
+    check_slots,
+    check_spine,
+    damaged,
+)
 from neural_gpu_bus.memory.series.directory import Key, WritableDirectory
 from neural_gpu_bus.memory.series.extents import CopyCounts, Extents
 from neural_gpu_bus.memory.series.kernels import write_slots
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.memory.series.arenas import WritableArenas
 
+    Bytes = npt.NDArray[np.uint8]
     Numbers = npt.NDArray[np.int64]
 
 
@@ -48,6 +55,7 @@ class SeriesState:
         newest = entries[:, :, 0].argmax(axis=1)
         chosen = np.ascontiguousarray(entries[np.arange(len(entries)), newest])
         self.slots = chosen.view(SLOT).reshape(len(entries))
+        check_slots(self.slots, place.partitions)
         self.published = self.slots.copy()
         self.touched = np.zeros(len(entries), np.bool_)
         self.last_values = np.zeros(len(entries), np.int64)
@@ -57,12 +65,23 @@ class SeriesState:
     def _count_live(self, arenas: WritableArenas) -> None:
         for partition in self.with_rows():
             slot = self.slot(partition)
+            if slot.spine_count:
+                spine = self._arena(slot.spine_arena)
+                check_spine(spine, slot.spine_offset, slot.spine_count, self.place.partitions)
             for chunk in self.chunks(slot):
+                found = self._arena(chunk.arena)
+                check_chunk(chunk, self.shape, found, self.place.partitions)
                 arenas.hold(chunk.arena, self.extents.nbytes(chunk.arena, chunk.offset))
             if slot.spine_count:
                 arenas.hold(slot.spine_arena, slot.spine_count * CHUNK_BYTES)
             self.last_values[partition] = self.last_value(slot.head)
         self._published_values[:] = self.last_values
+
+    def _arena(self, number: int) -> Bytes:
+        found = self.extents.arenas.arrays.get(number)
+        if found is None:
+            raise damaged(self.place.partitions, f"there is no arena {number}")
+        return found
 
     # ---- what there is
 

@@ -11,6 +11,7 @@ from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
 from neural_gpu_bus.memory.frames.frame import Frame
 from neural_gpu_bus.memory.series.attaching import SeriesPlace
 from neural_gpu_bus.memory.series.clock import view
+from neural_gpu_bus.memory.series.damage import check_slot, check_spine
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of
 from neural_gpu_bus.memory.series.records import CHUNK_BYTES, Chunk, Slot, Stamp, read_chunk
 from neural_gpu_bus.memory.series.source import ChunkSource, Piece
@@ -95,7 +96,9 @@ class SeriesViews(ABC):
         """Rows of one partition, or without a key of all."""
         if not key and self.key:
             return sum(slot.rows for _, slot in self._whole().all_slots())
-        return self._slot(self._partition(key))[0].rows
+        slot = self._slot(self._partition(key))[0]
+        check_slot(slot, self._place.partitions)
+        return slot.rows
 
     def last(self, rows: int, /, **key: Any) -> Frame:
         """The newest rows of a partition, all of them where it has fewer.
@@ -189,7 +192,7 @@ class SeriesViews(ABC):
                 return make(*self._slot(partition))
             except FileNotFoundError:
                 continue
-        raise self._place.gone(self._directory.keys[partition])
+        raise self._place.lost(self._directory.keys[partition])
 
     def _partition(self, key: dict[str, Any]) -> int:
         values = tuple(key.values())
@@ -230,7 +233,9 @@ class SeriesViews(ABC):
         """All extents of a partition, oldest first."""
         found = []
         if slot.spine_count:
-            spine = view(self._arena(slot.spine_arena))
+            arena = self._arena(slot.spine_arena)
+            check_spine(arena, slot.spine_offset, slot.spine_count, self._place.partitions)
+            spine = view(arena)
             for number in range(slot.spine_count):
                 raw = read_chunk(spine, slot.spine_offset + number * CHUNK_BYTES)
                 found.append(Chunk._make(raw))
@@ -238,6 +243,7 @@ class SeriesViews(ABC):
 
     def _pieces(self, slot: Slot, start: int, stop: int) -> list[Piece]:
         """Where rows ``start`` to ``stop`` of a partition lie; a single piece where it can be."""
+        check_slot(slot, self._place.partitions)
         head_start = slot.rows - slot.head_rows
         if start >= head_start:
             return [Piece(slot.head, start - head_start, stop - head_start)]
@@ -323,7 +329,7 @@ class SeriesViews(ABC):
         order = self._shape.order
         assert order is not None  # noqa: S101  asked for before
         source = ChunkSource(
-            self._shape, self._arena(chunk.arena), chunk, (), Stamp(0, 0, 0, 0), "", None
+            self._shape, self._arena(chunk.arena), chunk, (), Stamp(0, 0, 0, 0), "", self._place
         )
         return source.column(order.name).values.view(order.kind.raw)
 
