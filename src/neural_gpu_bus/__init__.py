@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         DatasetFacts,
         JobRecord,
         MemoryStatistics,
+        SeriesFacts,
         StoreReceipt,
     )
     from neural_gpu_bus.memory import BlockReservation, Frame
@@ -43,6 +44,7 @@ __all__ = [
     "JobRecord",
     "MemoryStatistics",
     "Series",
+    "SeriesFacts",
     "SeriesSnapshot",
     "SeriesWriter",
     "Settings",
@@ -63,6 +65,7 @@ _HOMES = {
     "JobRecord": "neural_gpu_bus.descriptors",
     "MemoryStatistics": "neural_gpu_bus.descriptors",
     "Series": "neural_gpu_bus.memory.series",
+    "SeriesFacts": "neural_gpu_bus.descriptors",
     "SeriesSnapshot": "neural_gpu_bus.memory.series",
     "SeriesWriter": "neural_gpu_bus.memory.series.writer",
     "Settings": "neural_gpu_bus.settings",

@@ -11,7 +11,7 @@ from neural_gpu_bus.memory import Frame, UnifiedMemory
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from neural_gpu_bus.descriptors import Region
+    from neural_gpu_bus.descriptors import Region, SeriesFacts
     from neural_gpu_bus.memory import BlockReservation
     from neural_gpu_bus.memory.series import Series
     from neural_gpu_bus.memory.series.writer import SeriesWriter
@@ -148,6 +148,10 @@ class Datasets:
     def drop_series(self: Plane, group: str) -> None:
         """Remove a group with all its series; views of them live on."""
         self.memory.growing.drop(group)
+
+    def series_facts(self: Plane) -> list[SeriesFacts]:
+        """What is known of every group of series, by name; nothing is opened or locked."""
+        return self.memory.growing.facts()
 
     def names(self: Plane) -> Sequence[str]:
         """Names of all datasets, sorted."""

@@ -237,6 +237,23 @@ class DatasetFacts(msgspec.Struct, frozen=True):
     pids: tuple[int, ...] = ()
 
 
+class SeriesFacts(msgspec.Struct, frozen=True):
+    """A group of series as ``series_facts`` and ``ngb memory`` show it."""
+
+    group: str
+    #: Names of its series, in order.
+    series: tuple[str, ...]
+    #: Of all its series; those without rows count in.
+    partitions: int
+    #: Of all its files.
+    nbytes: int
+    #: Published last, and when; generation 0 is the making of the group.
+    generation: int
+    published_ns: int
+    #: Process that writes it; 0 for none.
+    writer_pid: int = 0
+
+
 class MemoryStatistics(msgspec.Struct, frozen=True):
     """The unified memory at one moment."""
 

@@ -19,7 +19,7 @@ from neural_gpu_bus import embedded
 from neural_gpu_bus.cli.console import err, out
 from neural_gpu_bus.cli.memory_view import memory_view
 from neural_gpu_bus.datasets import open_memory
-from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics, RegionStatistics
+from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics, RegionStatistics, SeriesFacts
 from neural_gpu_bus.errors import BadParameterError, HostError
 from neural_gpu_bus.memory.accounting.regions import region_budgets
 from neural_gpu_bus.settings import Settings, load_settings
@@ -41,6 +41,7 @@ class MemoryNow(msgspec.Struct, frozen=True):
 
     memory: MemoryStatistics
     datasets: tuple[DatasetFacts, ...]
+    series: tuple[SeriesFacts, ...] = ()
 
 
 def memory(
@@ -111,8 +112,9 @@ def look_at_memory(settings: Settings) -> MemoryNow:
         return _nothing(folder, settings)
     with closing(open_memory(settings, folder)) as opened:
         statistics, datasets = opened.statistics(), opened.facts(mapped=True)
+        series = tuple(opened.growing.facts())
     others = tuple(one for one in statistics.processes if one.pid != os.getpid())
-    return MemoryNow(msgspec.structs.replace(statistics, processes=others), tuple(datasets))
+    return MemoryNow(msgspec.structs.replace(statistics, processes=others), tuple(datasets), series)
 
 
 def _nothing(folder: Path, settings: Settings) -> MemoryNow:
@@ -143,6 +145,7 @@ def _view(found: MemoryNow, datasets_max: int) -> RenderableType:
     return memory_view(
         found.memory,
         found.datasets,
+        found.series,
         now_ns=time.time_ns(),
         datasets_max=datasets_max,
         width=out.width,

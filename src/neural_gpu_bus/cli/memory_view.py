@@ -23,12 +23,15 @@ if TYPE_CHECKING:
         MemoryStatistics,
         ProcessStatistics,
         RegionStatistics,
+        SeriesFacts,
     )
 
 #: Columns of a terminal from which on there is room for more of each dataset and process.
 WIDE = 110
 #: Processes that are shown: the stopped first, then whoever keeps most.
 PROCESSES_SHOWN_MAX = 20
+#: Groups of series that are shown, the biggest first.
+GROUPS_SHOWN_MAX = 10
 #: Fill from which on a bar is yellow, then red: evictions are near.
 HIGH, FULL = 0.75, 0.95
 
@@ -36,6 +39,7 @@ HIGH, FULL = 0.75, 0.95
 def memory_view(
     statistics: MemoryStatistics,
     datasets: Sequence[DatasetFacts],
+    series: Sequence[SeriesFacts] = (),
     *,
     now_ns: int,
     datasets_max: int,
@@ -51,6 +55,8 @@ def memory_view(
         parts += [*_remarks(statistics.processes), ""]
     for title, chosen in _chosen(datasets, datasets_max):
         parts += [f"[bold]{title}[/]", _datasets(chosen, now_ns, wide=wide), ""]
+    if series:
+        parts += ["[bold]growing columns[/]", _series(series, now_ns, wide=wide), ""]
     if not datasets:
         parts += ["no datasets yet; `ngb query SQL --name NAME` keeps a result as one", ""]
     return Group(*_without_double_gaps(parts))
@@ -167,6 +173,26 @@ def _datasets(datasets: Sequence[DatasetFacts], now_ns: int, *, wide: bool) -> T
             again = span(one.reload_ns) if one.reload_ns else "-"
             row += [str(one.version), f"{len(one.columns):,}", one.region, again]
         table.add_row(Name(one.name, " (pinned)" if one.pinned else ""), *row)
+    return table
+
+
+def _series(groups: Sequence[SeriesFacts], now_ns: int, *, wide: bool) -> Table:
+    """The biggest groups; what each holds."""
+    more = ("generation",) if wide else ()
+    table = _table(
+        "group", "series", "partitions", "size", "published", "writer", *more, flexible="group"
+    )
+    for one in nlargest(GROUPS_SHOWN_MAX, groups, key=lambda one: one.nbytes):
+        row = [
+            count(len(one.series)),
+            count(one.partitions),
+            size(one.nbytes),
+            span(now_ns - one.published_ns),
+            str(one.writer_pid or "-"),
+        ]
+        table.add_row(Name(one.group), *row, *([count(one.generation)] if wide else []))
+    if len(groups) > GROUPS_SHOWN_MAX:
+        table.add_row(f"and {len(groups) - GROUPS_SHOWN_MAX:,} more; `--json` has them all")
     return table
 
 

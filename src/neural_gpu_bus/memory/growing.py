@@ -12,11 +12,13 @@ from neural_gpu_bus.memory.accounting.own_session import list_mapping
 from neural_gpu_bus.memory.catalog.names import check_given_name
 from neural_gpu_bus.memory.files.mapping import FileMapping
 from neural_gpu_bus.memory.series import Series, SeriesGroup
+from neural_gpu_bus.memory.series.listing import series_facts
 from neural_gpu_bus.memory.series.shape import Shape
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from neural_gpu_bus.descriptors import SeriesFacts
     from neural_gpu_bus.memory.memory_use import MemoryUse
     from neural_gpu_bus.memory.series.writer import SeriesWriter
 
@@ -54,6 +56,10 @@ class GrowingColumns:
         self._group(group, make=False).drop()
         with self._opening:
             self._groups.pop(group, None)
+
+    def facts(self) -> list[SeriesFacts]:
+        """See ``Datasets.series_facts``."""
+        return series_facts(self._folder)
 
     @contextmanager
     def claimed(self, nbytes: int) -> Iterator[None]:

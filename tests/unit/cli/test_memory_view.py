@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from neural_gpu_bus.cli.memory_view import memory_view
-from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics
+from neural_gpu_bus.descriptors import DatasetFacts, MemoryStatistics, SeriesFacts
 from sample_memory import NOW_NS, dataset, empty_memory, process, sample_datasets, sample_memory
 
 
@@ -47,6 +47,21 @@ def test_every_line_fits_and_no_number_is_cut(width: int) -> None:
             name = next(word for word in line.split() if "…" in word)
             assert line.index(name) < width // 2
             assert line.count("…") == 1
+
+
+def test_groups_of_series_are_shown_the_biggest_first() -> None:
+    groups = [
+        SeriesFacts(f"g{number}", ("bars", "ticks"), 5_000, number << 20, 7, NOW_NS - 10**9, 42)
+        for number in range(1, 13)
+    ]
+    file = io.StringIO()
+    view = memory_view(sample_memory(), (), groups, now_ns=NOW_NS, datasets_max=5, width=80)
+    Console(file=file, width=80).print(view)
+    lines = file.getvalue().splitlines()
+    at = lines.index("growing columns")
+
+    assert lines[at + 2].split() == ["g12", "2", "5,000", "12", "MiB", "1.0", "s", "42"]
+    assert lines[at + 12].startswith("and 2 more")
 
 
 def test_regions_show_fill_hits_savings_and_evictions() -> None:

@@ -1,6 +1,7 @@
 """Series of a memory by their names: which are refused, and what one spoilt folder leaves."""
 
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,24 @@ def test_files_of_a_dropped_group_count_while_somebody_has_them_mapped(
     del frame
     gc.collect()
     assert gone_bytes() == 0
+
+
+def test_facts_of_all_groups_are_told_without_opening_one(memory: UnifiedMemory) -> None:
+    _made(memory, "bars", "desk")
+    _made(memory, "ticks", "desk")
+    _made(memory, "alone")
+    _spoil(_folder_of(memory, _made(memory, "spoilt").name, "spoilt").parent, b"x")
+    with memory.growing.writer("desk") as writer:
+        writer.append("bars", {"k": ["a", "b"], "x": [1.5, 2.5]})
+        writer.publish()
+        alone, desk = memory.growing.facts()
+        assert (alone.group, alone.series, alone.partitions) == ("alone", ("alone",), 0)
+        assert (desk.group, desk.series, desk.partitions) == ("desk", ("bars", "ticks"), 2)
+        assert (desk.generation, desk.writer_pid) == (1, os.getpid())
+        assert desk.nbytes > MIB
+        assert desk.published_ns > alone.published_ns
+
+    assert [one.writer_pid for one in memory.growing.facts()] == [0, 0]
 
 
 def _folder_of(memory: UnifiedMemory, series: str, group: str) -> Path:

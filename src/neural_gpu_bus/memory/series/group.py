@@ -54,7 +54,9 @@ Described = TypeVar("Described", GroupMeta, SeriesMeta)
 class SeriesGroup:
     """Series published in one step by one writer, read by any number of processes."""
 
-    def __init__(self, folder: Path, budget: Budget | None, maker: MapFile) -> None:
+    def __init__(
+        self, folder: Path, budget: Budget | None = None, maker: MapFile = map_file
+    ) -> None:
         """Use ``open`` or ``create``. ``folder``: the group's own."""
         self.folder = folder
         self.budget: Budget = budget or NoBudget()
@@ -124,7 +126,7 @@ class SeriesGroup:
 
     def names(self) -> list[str]:
         """Of its series, in order."""
-        for path in _folders(self.folder):
+        for path in group_folders(self.folder):
             if path not in self._places.values():
                 meta = _meta(path, SeriesMeta)
                 if meta is not None:
@@ -200,7 +202,7 @@ class SeriesGroup:
     def count_bytes(self) -> int:
         """Bytes of all its files, by looking at each."""
         total = arena_bytes(self.folder)
-        for path in _folders(self.folder):
+        for path in group_folders(self.folder):
             total += sum(entry.stat().st_size for entry in os.scandir(path))
         return total
 
@@ -274,12 +276,13 @@ def _fill_series(folder: Path, _: int) -> None:
     make_directory_files(folder)
 
 
-def _folders(folder: Path) -> list[Path]:
+def group_folders(folder: Path) -> list[Path]:
+    """Folders of groups, or of series in that of a group."""
     return [Path(entry.path) for entry in os.scandir(folder) if _FOLDER.fullmatch(entry.name)]
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    for path in _folders(folder):
+    for path in group_folders(folder):
         meta = _meta(path, GroupMeta)
         if meta is not None and meta.name == name and not was_dropped(path / "clock"):
             return path
@@ -324,7 +327,7 @@ def series_bytes(folder: Path) -> int:
 def _clocks(folder: Path, before: dict[Path, Clock]) -> dict[Path, Clock]:
     """Of the groups that are there now; those mapped before are used again, of others let go."""
     clocks = {}
-    for path in _folders(folder):
+    for path in group_folders(folder):
         with suppress(ProtocolError, FileNotFoundError):  # spoilt, or dropped just now
             clocks[path] = before.get(path) or Clock(path / "clock")
     return clocks

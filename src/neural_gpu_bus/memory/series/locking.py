@@ -8,6 +8,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from neural_gpu_bus.errors import DatasetEvictedError, SeriesBusyError
 from neural_gpu_bus.memory.files.folder import folder_locked
 
@@ -47,7 +49,7 @@ class WriterLock:
             raise _dropped(group)
         os.pwrite(self._descriptor, str(os.getpid()).encode().ljust(len(NOBODY), b"\0"), 0)
         #: Also where its writer was forgotten without being closed.
-        self._end = weakref.finalize(self, os.close, self._descriptor)
+        self._end = weakref.finalize(self, _given_back, self._descriptor)
         _held.add(self)
 
     def close(self) -> None:
@@ -57,8 +59,22 @@ class WriterLock:
 
     def leave(self) -> None:
         """In a child made by fork: it is the parent's, and must end with the parent."""
+        self._end.detach()
         with suppress(OSError):
-            self._end()
+            os.close(self._descriptor)
+
+
+def _given_back(descriptor: int) -> None:
+    os.pwrite(descriptor, NOBODY, 0)
+    os.close(descriptor)
+
+
+def writer_pid(folder: Path) -> int:
+    """The process that writes a group; 0 for none. Asks no lock: a writer that opens now must not
+    find it taken. So a killed one's pid is told of until it is nobody's.
+    """
+    pid = int((folder / WRITER).read_bytes().split(b"\0")[0] or 0)
+    return pid if pid and psutil.pid_exists(pid) else 0
 
 
 def _dropped(group: str) -> DatasetEvictedError:
