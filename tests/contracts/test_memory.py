@@ -196,7 +196,9 @@ class TestMemory:
     def test_the_budget_is_an_error_before_any_memory(self, memory_folder: Path) -> None:
         memory = UnifiedMemory(memory_folder, 4 << 20)
         memory.put("a", {"x": np.zeros(1000)})
-        with pytest.raises(SharedMemoryFullError, match="budget of 1,048,576 are in use") as caught:
+        with pytest.raises(
+            SharedMemoryFullError, match="whole budget of region 'shared' is 1,048,576"
+        ) as caught:
             memory.put("b", {"x": np.zeros(200_000)})
 
         assert caught.value.needed_bytes > 1_600_000

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from neural_gpu_bus.descriptors import REGIONS, Region
-from neural_gpu_bus.memory.accounting.maps import Kind, read_maps
-from neural_gpu_bus.memory.accounting.processes import ProcessTable
-from neural_gpu_bus.memory.files.folder import living_sessions, uuid_head
+from neural_gpu_bus.memory.accounting.maps import Kind, LivingMaps
+from neural_gpu_bus.memory.files.folder import uuid_head
 
 if TYPE_CHECKING:
+    from neural_gpu_bus.memory.accounting.own_session import OwnSession
+    from neural_gpu_bus.memory.accounting.processes import ProcessTable
     from neural_gpu_bus.memory.catalog.index import Index
 
 #: Holders that an error names; `ngb memory` lists all.
@@ -28,15 +29,19 @@ class Holder(NamedTuple):
 def describe_holders(
     folder: Path,
     index: Index,
-    processes: ProcessTable,
+    session: OwnSession,
     region: Region,
     *,
+    claimed_bytes: int,
     series_bytes: int,
     now_ns: int,
 ) -> Iterator[str]:
-    """The largest first, each with its bytes and age."""
-    found = [*_unnamed(processes, region, now_ns)]
-    found += _datasets(folder, index, processes, region, now_ns)
+    """The largest first, each with its bytes and age.
+
+    ``claimed_bytes``: what this process asks for, and counts already; it does not hold them.
+    """
+    found = [*_unnamed(session, region, claimed_bytes, now_ns)]
+    found += _datasets(folder, index, session.processes, region, now_ns)
     if series_bytes:
         found.append(Holder(series_bytes, "growing columns"))
     found.sort(key=lambda holder: -holder.nbytes)
@@ -47,23 +52,14 @@ def describe_holders(
         yield f"{len(rest)} others ({sum(holder.nbytes for holder in rest):,} bytes)"
 
 
-def mapping_pids(folder: Path, processes: ProcessTable) -> dict[str, list[int]]:
-    """Uuid of each block that somebody looks at -> the pids of those who do."""
-    pids = {int(record["session"]): int(record["pid"]) for record in processes.records()}
-    found: dict[str, list[int]] = {}
-    for corner in living_sessions(folder):
-        pid = pids.get(uuid_head(corner.name), 0)
-        for record in read_maps(corner):
-            holders = found.setdefault(record["uuid"].tobytes().hex(), [])
-            if record["kind"] != Kind.KEPT and pid not in holders:
-                holders.append(pid)
-    return found
-
-
-def _unnamed(processes: ProcessTable, region: Region, now_ns: int) -> Iterator[Holder]:
-    place = REGIONS.index(region)
-    for record in processes.records():
-        if nbytes := int(record["unnamed_bytes"][place]):
+def _unnamed(
+    session: OwnSession, region: Region, claimed_bytes: int, now_ns: int
+) -> Iterator[Holder]:
+    own, place = uuid_head(session.corner.uuid), REGIONS.index(region)
+    for record in session.processes.records():
+        nbytes = int(record["unnamed_bytes"][place])
+        nbytes -= claimed_bytes if record["session"] == own else 0
+        if nbytes > 0:
             age = _age(now_ns - int(record["opened_ns"]))
             yield Holder(nbytes, f"blocks without a name of pid {record['pid']}, open for {age}")
 
@@ -71,7 +67,7 @@ def _unnamed(processes: ProcessTable, region: Region, now_ns: int) -> Iterator[H
 def _datasets(
     folder: Path, index: Index, processes: ProcessTable, region: Region, now_ns: int
 ) -> Iterator[Holder]:
-    pids = mapping_pids(folder, processes)
+    pids = _users(folder, processes)
     for block in index.blocks():
         if block.region != region:
             continue
@@ -81,6 +77,18 @@ def _datasets(
         elif held := pids.get(block.uuid):
             users = ", ".join(f"pid {pid}" for pid in held)
             yield Holder(block.nbytes, f"{block.name!r}, in use by {users}, {age} old")
+
+
+def _users(folder: Path, processes: ProcessTable) -> dict[str, list[int]]:
+    """Uuid of each block that somebody looks at -> the pids of those who do."""
+    pids = {int(record["session"]): int(record["pid"]) for record in processes.records()}
+    found: dict[str, list[int]] = {}
+    for entry in LivingMaps(folder).entries:
+        holders = found.setdefault(entry.uuid, [])
+        pid = pids.get(entry.session, 0)
+        if entry.kind is not Kind.KEPT and pid not in holders:
+            holders.append(pid)
+    return found
 
 
 def _age(age_ns: int) -> str:

@@ -14,14 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from neural_gpu_bus.memory.accounting.maps import Kind, read_maps
-from neural_gpu_bus.memory.files.folder import (
-    DATASETS,
-    SERIES,
-    SESSIONS,
-    living_sessions,
-    uuid_head,
-)
+from neural_gpu_bus.memory.accounting.maps import Kind, LivingMaps
+from neural_gpu_bus.memory.files.folder import DATASETS, SERIES, SESSIONS
 
 _DELETED = " (deleted)"
 
@@ -41,11 +35,13 @@ class MappedFile(NamedTuple):
 def mapped_files(folder: Path, pids: Mapping[int, int]) -> dict[int, list[MappedFile]]:
     """By pid; ``pids`` says which process has which session (``uuid_head`` to pid)."""
     found: dict[int, dict[str, MappedFile]] = {}
-    corners = living_sessions(folder)
-    for corner in corners:
-        if (pid := pids.get(uuid_head(corner.name))) is not None:
-            listed = {file.name: file for file in _listed(folder, corner, corners)}
-            found.setdefault(pid, {}).update(listed)
+    maps = LivingMaps(folder)
+    for entry in maps.entries:
+        pid = pids.get(entry.session)
+        # Linux's kernel tells growing columns by their paths.
+        if pid is not None and not (entry.kind is Kind.SERIES and sys.platform == "linux"):
+            file = MappedFile(entry.uuid, entry.nbytes, entry.since_ns, maps.is_gone(entry))
+            found.setdefault(pid, {})[file.name] = file
     if sys.platform == "linux":
         for pid, file in _known_to_kernel(folder):
             found.setdefault(pid, {}).setdefault(file.name, file)
@@ -59,18 +55,6 @@ def mapping_pids(mapped: Mapping[int, Sequence[MappedFile]]) -> dict[str, tuple[
         for file in mapped[pid]:
             found.setdefault(file.name, []).append(pid)
     return {name: tuple(pids) for name, pids in found.items()}
-
-
-def _listed(folder: Path, corner: Path, corners: Sequence[Path]) -> Iterator[MappedFile]:
-    for record in read_maps(corner):
-        name, kind = record["uuid"].tobytes().hex(), Kind(int(record["kind"]))
-        if kind is Kind.SERIES and sys.platform == "linux":
-            continue  # the kernel tells them by their paths
-        homes = [] if kind is Kind.UNNAMED else [folder / DATASETS]
-        homes += [] if kind is Kind.NAMED else corners
-        by_path = kind is not Kind.SERIES
-        gone = by_path and not any((home / f"{name}.arrow").exists() for home in homes)
-        yield MappedFile(name, int(record["nbytes"]), int(record["since_ns"]), gone)
 
 
 def _known_to_kernel(folder: Path) -> Iterator[tuple[int, MappedFile]]:

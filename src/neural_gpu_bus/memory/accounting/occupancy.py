@@ -13,7 +13,7 @@ import numpy as np
 
 from neural_gpu_bus.descriptors import BlockDescriptor, Region
 from neural_gpu_bus.memory.accounting.holders import describe_holders
-from neural_gpu_bus.memory.accounting.maps import Kind, read_maps
+from neural_gpu_bus.memory.accounting.maps import LivingMaps
 from neural_gpu_bus.memory.catalog.block_table import REGION_CODES
 from neural_gpu_bus.memory.catalog.eviction import choose
 from neural_gpu_bus.memory.files.folder import living_sessions, memory_full, uuid_head
@@ -161,7 +161,9 @@ class Occupancy:
         session.counters.write_down()
         if used + session.processes.mapped_bytes() <= self.budgets[region]:
             return 0
-        return sum(nbytes for _, nbytes in gone_mappings(self._folder, self._index))
+        maps = LivingMaps(self._folder)
+        gone = {entry.uuid: entry.nbytes for entry in maps.entries if maps.is_gone(entry)}
+        return sum(gone.values())
 
     def _candidates(self, region: Region) -> npt.NDArray[np.bool_]:
         records = self._index.ledger.records
@@ -170,7 +172,8 @@ class Occupancy:
             & (records["region"] == REGION_CODES[region])
             & (records["pinned"] == 0)
         )
-        mapped = np.array(sorted(mapped_heads(self._folder)), np.uint64)
+        entries = LivingMaps(self._folder).entries
+        mapped = np.array(sorted({uuid_head(entry.uuid) for entry in entries}), np.uint64)
         if len(mapped):
             places = np.searchsorted(mapped, records["uuid"])
             found &= mapped[np.minimum(places, len(mapped) - 1)] != records["uuid"]
@@ -184,45 +187,27 @@ class Occupancy:
         holders = describe_holders(
             self._folder,
             self._index,
-            session.processes,
+            session,
             region,
+            claimed_bytes=needed,
             series_bytes=self._series_of(region),
             now_ns=self._clock_ns(),
         )
-        why = (
-            f"{used:,} of the budget of {self.budgets[region]:,} are in use in region {region!r}, "
-            "and "
-            f"{short:,} more would have to go. Held by: "
-            + ("; ".join(holders) or "blocks that are just being evicted or published")
+        budget = self.budgets[region]
+        held = "; ".join(holders)
+        if needed > budget:
+            why = f"the whole budget of region {region!r} is {budget:,}"
+        else:
+            why = (
+                f"{max(used, 0):,} of the budget of {budget:,} are in use in region {region!r}, and "
+                f"{short:,} bytes more would have to go. Held by: "
+                + (held or "views of what was dropped, or blocks that are just leaving")
+            )
+        percent = f"NGB_MEMORY_{region.upper()}_PERCENT"
+        return memory_full(
+            self._folder,
+            needed,
+            why,
+            hint=f"raise NGB_MEMORY_BYTES_MAX or {percent}, or drop datasets and let go of views: "
+            "`ngb memory` shows who holds what",
         )
-        return memory_full(self._folder, needed, why)
-
-
-def mapped_heads(folder: Path) -> set[int]:
-    """First halves of the uuids of all blocks that living processes have mapped."""
-    found: set[int] = set()
-    for corner in living_sessions(folder):
-        uuids = read_maps(corner)["uuid"]
-        found.update(uuid_head(uuid.tobytes().hex()) for uuid in uuids)
-    return found
-
-
-def gone_mappings(folder: Path, index: Index) -> Iterator[tuple[str, int]]:
-    """Uuid and bytes of each block that somebody has mapped and that nobody can find any more."""
-    corners = living_sessions(folder)
-    seen: set[bytes] = set()
-    for record in (record for corner in corners for record in read_maps(corner)):
-        uuid = record["uuid"].tobytes()
-        if uuid not in seen and _is_gone(uuid, int(record["kind"]), corners, index):
-            yield uuid.hex(), int(record["nbytes"])
-        seen.add(uuid)
-
-
-def _is_gone(uuid: bytes, kind: int, corners: list[Path], index: Index) -> bool:
-    if kind == Kind.SERIES:
-        return False  # growing columns count by their files
-    if kind != Kind.UNNAMED and index.has_block(uuid):
-        return False
-    if kind == Kind.NAMED:
-        return True
-    return not any((corner / f"{uuid.hex()}.arrow").exists() for corner in corners)

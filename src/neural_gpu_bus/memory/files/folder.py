@@ -220,13 +220,17 @@ def no_room_told(folder: Path, needed_bytes: int) -> Iterator[None]:
         raise memory_full(folder, needed_bytes, str(error.strerror)) from None
 
 
-def memory_full(folder: Path, needed_bytes: int, why: str) -> SharedMemoryFullError:
+def memory_full(
+    folder: Path, needed_bytes: int, why: str, *, hint: str = ""
+) -> SharedMemoryFullError:
     """The error for a block, or with 0 bytes the index, that does not fit."""
     free = free_bytes(folder)
     what = f"a block of {needed_bytes:,} bytes" if needed_bytes else "the index"
+    room = "" if hint else f", which has {free:,} bytes free"  # a budget has its own words
     return SharedMemoryFullError(
-        f"{what} does not fit into {str(folder)!r}, which has {free:,} bytes free: {why}",
-        hint="drop datasets (`ngb memory` lists them), raise NGB_MEMORY_BYTES_MAX, or give the "
+        f"{what} does not fit into {str(folder)!r}{room}: {why}",
+        hint=hint
+        or "drop datasets (`ngb memory` lists them), raise NGB_MEMORY_BYTES_MAX, or give the "
         "file system more room (Docker: --shm-size)",
         needed_bytes=needed_bytes,
         free_bytes=free,
