@@ -79,6 +79,8 @@ def _from_stream(columns: Any) -> pa.Table:
     raise UnsupportedTypeError(
         f"Arrow cannot take these columns: {failed}",
         hint="give a mapping of column name to array, which tells the column",
+        column="",
+        type=type(columns).__name__,
     ) from None
 
 

@@ -56,8 +56,9 @@ class BlockDescriptor(msgspec.Struct, frozen=True):
     #: by name.
     host: str
     #: Where the columns' buffers lie in the file, packed by ``memory.layout.arrow_layout``:
-    #: attaching needs no look into the file's metadata.
-    spans: bytes = b""
+    #: attaching needs no look into the file's metadata. Base64, because Redis's own msgpack, by
+    #: which scripts look into answers, knows no bytes.
+    spans: str = ""
     #: Where the block's uuid stands in the file; attaching looks there.
     uuid_at: int = 0
     region: Region = "shared"

@@ -199,8 +199,8 @@ class Occupancy:
             why = f"the whole budget of region {region!r} is {budget:,}"
         else:
             why = (
-                f"{max(used, 0):,} of the budget of {budget:,} are in use in region {region!r}, and "
-                f"{short:,} bytes more would have to go. Held by: "
+                f"{max(used, 0):,} of the budget of {budget:,} are in use in region {region!r}, "
+                f"and {short:,} bytes more would have to go. Held by: "
                 + (held or "views of what was dropped, or blocks that are just leaving")
             )
         percent = f"NGB_MEMORY_{region.upper()}_PERCENT"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from binascii import a2b_base64
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -126,8 +127,10 @@ class BlockSource:
             self._places = {item.name: at for at, item in enumerate(block.columns)}
         place = self._places[name]
         try:
-            return column_spans(block.spans, place, name, block.columns[place].type)
-        except struct.error as error:
+            if not self._packed:
+                self._packed = a2b_base64(block.spans)
+            return column_spans(self._packed, place, name, block.columns[place].type)
+        except (struct.error, ValueError) as error:
             raise _outside(f"column {name!r} is not told of: {error}", block) from None
 
     def arrow(self) -> pa.Table:

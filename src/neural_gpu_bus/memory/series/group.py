@@ -318,7 +318,8 @@ def series_bytes(folder: Path) -> int:
         clocks = _clocks(folder, {} if known is None else known[1])
         # The kernel's times go in ticks of up to 10 ms; a change in this one shows no new time.
         is_settled = time.time_ns() - changed_ns > _TICKS_NS
-        for gone in [path for path in list(_known) if not path.exists()]:
+        # Not Path's: that raises for a folder which this process, its user changed, may not enter.
+        for gone in [path for path in list(_known) if not os.path.exists(path)]:  # noqa: PTH110
             _known.pop(gone, None)
         known = _known[folder] = (changed_ns if is_settled else 0, clocks)
     return sum([clock.words[BYTES] for clock in known[1].values()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
+from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -157,7 +158,7 @@ class BlockWriter:
             columns=tuple(ColumnDescriptor(c.name, c.type, c.nulls) for c in layout.columns),
             created_ns=self._use.clock_ns(),
             host=folders.host_identity(),
-            spans=pack_spans(layout.columns),
+            spans=b2a_base64(pack_spans(layout.columns), newline=False).decode(),
             uuid_at=layout.uuid_at,
             region=file.region,
             reload_ns=reload_ns,

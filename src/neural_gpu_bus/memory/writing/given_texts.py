@@ -36,12 +36,14 @@ def _no_text(column: Column, chunk: Any, row: int, said: str) -> BadValueError:
     import pyarrow as pa
 
     found = re.search(r"UTF8 sequence at string index (\d+)", said)
-    at, what = "", said
+    at, what, number = "", said, 0
     if found and column.kind.form != "indices":
         value = chunk.slice(int(found[1]), 1).cast(pa.large_binary())[0].as_py()
-        at, what = f" row {row + int(found[1]):,}", repr(value[:40])
+        number = row + int(found[1])
+        at, what = f" row {number:,}", repr(value[:40])
     return BadValueError(
         f"column {column.path!r}{at} ({column.type}) is no UTF-8: {what}",
         hint="give it the type binary: column.cast(pa.binary()), or decode it from its encoding",
         column=column.path,
+        row=number,
     )
