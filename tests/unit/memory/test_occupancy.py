@@ -116,8 +116,6 @@ def test_alone_a_full_region_is_told_at_once(
     monkeypatch.setattr(occupancy.time, "sleep", waited.append)
     whole = "whole budget of region 'shared' is 67,108,864"
     with pytest.raises(SharedMemoryFullError, match=whole):
-        SharedMemoryFullError, match="whole budget of region 'shared' is 67,108,864"
-    ):
         memory.reserve(pa.schema([("x", pa.int64())]), 1 << 24)
 
     assert waited == []
