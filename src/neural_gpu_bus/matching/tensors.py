@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError, DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.matching.tensor_columns import fill, number_columns
-from neural_gpu_bus.ports import TENSOR_NAMES
+from neural_gpu_bus.memory.catalog.names import tensor_names
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -112,11 +112,6 @@ def as_matrix(block: Frame) -> Array:
         )
     shape: list[int] = json.loads(metadata[TENSOR_KEY])["shape"]
     return block[VALUES].reshape(shape)
-
-
-def tensor_names(uuid: str) -> str:
-    """How the names of all tensors of a block begin: they go when it goes."""
-    return f"{TENSOR_NAMES}{uuid}/"
 
 
 def _check(dtype: str, layout: str) -> None:

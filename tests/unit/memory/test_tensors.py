@@ -22,8 +22,9 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.matching import tensor_columns
 from neural_gpu_bus.matching.tensor_columns import fill
-from neural_gpu_bus.matching.tensors import as_matrix, tensor, tensor_names
+from neural_gpu_bus.matching.tensors import as_matrix, tensor
 from neural_gpu_bus.memory import UnifiedMemory
+from neural_gpu_bus.memory.catalog.names import tensor_names
 from plain_columns import PlainColumns
 
 BARS = {

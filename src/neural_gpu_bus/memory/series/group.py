@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, ProtocolError
-from neural_gpu_bus.memory.files.folder import make_directory, make_file, no_room_told
+from neural_gpu_bus.memory.files.folder import (
+    folder_locked,
+    make_directory,
+    make_file,
+    no_room_told,
+)
 from neural_gpu_bus.memory.series.arenas import ARENAS, arena_bytes
 from neural_gpu_bus.memory.series.attaching import META, SeriesPlace, arena_maps, read_meta
 from neural_gpu_bus.memory.series.budget import Budget, MapFile, NoBudget, map_file
@@ -28,7 +33,7 @@ from neural_gpu_bus.memory.series.clock import (
     was_dropped,
 )
 from neural_gpu_bus.memory.series.directory import make_directory_files
-from neural_gpu_bus.memory.series.locking import NOBODY, WRITER, WriterLock, folder_locked
+from neural_gpu_bus.memory.series.locking import NOBODY, WRITER, WriterLock
 from neural_gpu_bus.memory.series.records import FORMAT, GroupMeta, SeriesMeta
 from neural_gpu_bus.memory.series.series import Series, SeriesSnapshot, snapshots
 from neural_gpu_bus.memory.series.shape import Shape

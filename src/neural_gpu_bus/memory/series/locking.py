@@ -11,9 +11,6 @@ from pathlib import Path
 import psutil
 
 from neural_gpu_bus.errors import DatasetEvictedError, SeriesBusyError
-from neural_gpu_bus.memory.files.folder import folder_locked
-
-__all__ = ["NOBODY", "WRITER", "WriterLock", "folder_locked"]
 
 WRITER = "writer"
 #: What the file of a group that nobody writes holds: room for a pid in decimal digits.

@@ -127,10 +127,6 @@ class Shape:
             at += aligned(column.value_bytes(capacity))
         return found, at
 
-    def extent_bytes(self, capacity: int, text_bytes: Sequence[int]) -> int:
-        """Size of an extent for that many rows and bytes of each text column."""
-        return self.places(capacity)[1] + sum(aligned(nbytes) for nbytes in text_bytes)
-
     def row_bytes(self) -> int:
         """Of one row without its texts, rounded up."""
         return sum(max(1, column.value_bytes(1)) + column.nullable for column in self.stored)
