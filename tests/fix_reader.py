@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from neural_gpu_bus.addresses import postgres_address
-from neural_gpu_bus.stores.postgres.connection import connect
-from neural_gpu_bus.stores.postgres.pool import Pool
-from neural_gpu_bus.stores.postgres.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 from plain_reservation import reserve
 
 

@@ -13,10 +13,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from neural_gpu_bus.addresses import postgres_address
-from neural_gpu_bus.stores.postgres.connection import connect
-from neural_gpu_bus.stores.postgres.loads import FileLoader
-from neural_gpu_bus.stores.postgres.pool import Pool
-from neural_gpu_bus.stores.postgres.writer import PostgresWriter
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.loading.loads import FileLoader
+from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
 
 
 @dataclass(frozen=True)

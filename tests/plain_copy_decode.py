@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from neural_gpu_bus.stores.postgres.column_types import SourceColumn
+from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 DAYS = 10_957

@@ -35,7 +35,7 @@ WRITERS: dict[str, Callable[[Any], bytes]] = {
 
 
 def encode_plainly(batch: pa.RecordBatch, kinds: list[str]) -> bytes:
-    """The whole stream for one batch; ``kinds`` as in ``wire_types.KINDS``."""
+    """The whole stream for one batch; ``kinds`` as in ``wire.types.KINDS``."""
     out = [b"PGCOPY\n\xff\r\n\x00", struct.pack(">ii", 0, 0)]
     for row in batch.to_pylist():
         out.append(struct.pack(">h", len(kinds)))

@@ -22,9 +22,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.stores.postgres.connection import connect
-from neural_gpu_bus.stores.postgres.pool import Pool
-from neural_gpu_bus.stores.postgres.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 
 Query = Callable[[str], Any]
 

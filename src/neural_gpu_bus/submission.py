@@ -86,7 +86,7 @@ def _check_call(workload: Any, params: Any, engine: Any, job_id: Any) -> None:
 
 def _check_target(target: StoreTarget) -> None:
     if target.table is not None:
-        from neural_gpu_bus.stores.postgres.table_name import parse_table_name
+        from neural_gpu_bus.stores.postgres.tables.table_name import parse_table_name
 
         check_text("table", target.table, "'risk_metrics'")
         check_encodable("table", target.table)

@@ -6,9 +6,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_gpu_bus.stores.postgres.copy_encode import encode
-from neural_gpu_bus.stores.postgres.wire_columns import plan_column
-from neural_gpu_bus.stores.postgres.wire_types import PostgresType, TargetColumn
+from neural_gpu_bus.stores.postgres.encoding.copy_encode import encode
+from neural_gpu_bus.stores.postgres.encoding.wire_columns import plan_column
+from neural_gpu_bus.stores.postgres.wire.types import PostgresType, TargetColumn
 from plain_copy_encode import encode_plainly
 from random_tables import tables
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from fix_reader import open_reader
-from neural_gpu_bus.stores.postgres.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 
 UTC = dt.UTC
 #: Column's type in PostgreSQL -> values at its edges and between them. Without xml: private

@@ -371,9 +371,9 @@ def test_progress_tells_rows_and_their_total(playground: Playground, tmp_path: P
 LOADING_PROGRAM = """
 import sys
 from neural_gpu_bus.addresses import postgres_address
-from neural_gpu_bus.stores.postgres.connection import connect
-from neural_gpu_bus.stores.postgres.loads import FileLoader
-from neural_gpu_bus.stores.postgres.pool import Pool
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.loading.loads import FileLoader
+from neural_gpu_bus.stores.postgres.connections.pool import Pool
 
 dsn, table, *files = sys.argv[1:]
 pool = Pool(lambda: connect(dsn, timeout_s=5), connections_max=1, wait_timeout_s=5)

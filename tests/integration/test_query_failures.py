@@ -22,7 +22,7 @@ from neural_gpu_bus.errors import (
     ServerUnreachableError,
     UnsupportedTypeError,
 )
-from neural_gpu_bus.stores.postgres.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 
 #: Rows come at once and for minutes: a series in the select list is not stored first.
 LONG = "SELECT generate_series(1, 100000000) AS i, repeat('x', 100) AS t"

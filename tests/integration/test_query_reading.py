@@ -13,15 +13,15 @@ from psycopg.conninfo import make_conninfo
 
 from fix_reader import open_reader
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.stores.postgres.column_types import source_column
-from neural_gpu_bus.stores.postgres.connection import APPLICATION_NAME, connect
-from neural_gpu_bus.stores.postgres.copy_decode import write_columns
-from neural_gpu_bus.stores.postgres.deadline import Deadline
-from neural_gpu_bus.stores.postgres.direct_copy import DirectCopy
-from neural_gpu_bus.stores.postgres.libpq_copy import LibpqCopy
-from neural_gpu_bus.stores.postgres.pool import Pool
-from neural_gpu_bus.stores.postgres.reader import PostgresReader
-from neural_gpu_bus.stores.postgres.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.connections.connection import APPLICATION_NAME, connect
+from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
+from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.decoding.column_types import source_column
+from neural_gpu_bus.stores.postgres.decoding.copy_decode import write_columns
+from neural_gpu_bus.stores.postgres.reading.direct_copy import DirectCopy
+from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
+from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
 from plain_reservation import reserve
 
 

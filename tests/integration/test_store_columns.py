@@ -26,10 +26,10 @@ from neural_gpu_bus.errors import (
     UnsupportedTypeError,
 )
 from neural_gpu_bus.memory import UnifiedMemory
-from neural_gpu_bus.stores.postgres.connection import connect
-from neural_gpu_bus.stores.postgres.ledgers import claim_job, ensure_ledgers, loaded_file
-from neural_gpu_bus.stores.postgres.pool import Pool
-from neural_gpu_bus.stores.postgres.writer import PostgresWriter
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.writing.ledgers import claim_job, ensure_ledgers, loaded_file
+from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
 
 TABLE = pa.table(
     {

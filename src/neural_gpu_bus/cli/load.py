@@ -22,7 +22,7 @@ import neural_gpu_bus as ngb
 from neural_gpu_bus.cli.console import err, out
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.stores.postgres.loads import LoadReport
+    from neural_gpu_bus.stores.postgres.loading.loads import LoadReport
 
 MIB = 1 << 20
 

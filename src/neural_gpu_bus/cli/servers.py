@@ -113,7 +113,7 @@ def _meet_existing(settings: Settings) -> None:
 
 
 def _postgres() -> Callable[..., psycopg.Connection]:
-    from neural_gpu_bus.stores.postgres.connection import connect
+    from neural_gpu_bus.stores.postgres.connections.connection import connect
 
     return connect
 

@@ -65,7 +65,7 @@ def _check(title: str, address: SecretStr | None, settings: Settings) -> Check:
 
 
 def _postgres(dsn: str, timeout_s: float) -> Check:
-    from neural_gpu_bus.stores.postgres.connection import connect
+    from neural_gpu_bus.stores.postgres.connections.connection import connect
 
     with connect(dsn, timeout_s=timeout_s) as connection:
         row = connection.execute(

@@ -20,7 +20,7 @@ from neural_gpu_bus.benchmarks.data import emini_trades, folder, positions, skfo
 from neural_gpu_bus.benchmarks.data.prepare import prepare
 from neural_gpu_bus.benchmarks.tasks import FULL, QUICK, bucket_volume, tasks
 from neural_gpu_bus.errors import BadFileError, BadParameterError, HostError
-from neural_gpu_bus.stores.postgres.known_schemas import KNOWN_SCHEMAS
+from neural_gpu_bus.stores.postgres.loading.known_schemas import KNOWN_SCHEMAS
 
 
 def silent(_text: str) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from documented_failures import is_documented
 from neural_gpu_bus.cli import load as command
 from neural_gpu_bus.errors import BadFileError
-from neural_gpu_bus.stores.postgres.loads import LoadReport
+from neural_gpu_bus.stores.postgres.loading.loads import LoadReport
 
 
 class FakePlane:

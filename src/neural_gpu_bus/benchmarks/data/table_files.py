@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from neural_gpu_bus.stores.files import open_file
-from neural_gpu_bus.stores.postgres.known_schemas import recognise
+from neural_gpu_bus.stores.postgres.loading.known_schemas import recognise
 
 #: Endings by preference; what a file is, its content says.
 ENDINGS = (".parquet", ".arrow", ".feather", ".csv", ".csv.gz")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.ports import Database
-from neural_gpu_bus.stores.postgres.connection import connect
-from neural_gpu_bus.stores.postgres.loads import FileLoader, LoadReport
-from neural_gpu_bus.stores.postgres.pool import Pool
-from neural_gpu_bus.stores.postgres.reader import PostgresReader
-from neural_gpu_bus.stores.postgres.writer import PostgresWriter
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.loading.loads import FileLoader, LoadReport
+from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import StoreReceipt
     from neural_gpu_bus.ports import Columns, Progress, Reserve
-    from neural_gpu_bus.stores.postgres.writing import Mode
+    from neural_gpu_bus.stores.postgres.writing.row_writing import Mode
 
 
 class PostgresStore(Database):

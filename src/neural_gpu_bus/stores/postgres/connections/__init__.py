@@ -1,0 +1,1 @@
+"""Connections to the server, lent clean, with limits on every wait."""

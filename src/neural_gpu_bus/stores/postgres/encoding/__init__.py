@@ -1,0 +1,1 @@
+"""Columns to COPY BINARY bytes: pure, compiled."""

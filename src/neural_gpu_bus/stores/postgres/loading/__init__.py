@@ -1,0 +1,1 @@
+"""Files to tables, safe to repeat."""

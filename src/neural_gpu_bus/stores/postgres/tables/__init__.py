@@ -1,0 +1,1 @@
+"""What tables are called, what they are made of, and how they are made."""

@@ -1,0 +1,1 @@
+"""What both directions share: messages of the protocol, type numbers, numbers at addresses."""

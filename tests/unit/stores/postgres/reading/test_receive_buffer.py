@@ -1,0 +1,56 @@
+"""The receive buffer: bounded, used again, given back above its limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from neural_gpu_bus.errors import BadSettingError, QueryError
+from neural_gpu_bus.stores.postgres.reading import receive_buffer
+from neural_gpu_bus.stores.postgres.reading.receive_buffer import MIB, ReceiveBuffer, ReceiveBuffers
+
+
+def test_a_reply_above_the_limit_is_refused_with_a_way_out() -> None:
+    buffer = ReceiveBuffer(2 * MIB)
+    buffer.stop = 2 * MIB - 10
+    assert len(buffer.free()) == 10
+    buffer.stop += 10
+
+    with pytest.raises(QueryError, match=r"larger than 2 MiB\nhint: read fewer columns or rows"):
+        buffer.free()
+
+
+def test_cutting_out_moves_up_what_follows() -> None:
+    buffer = ReceiveBuffer(MIB)
+    buffer.view[:6] = b"abcdef"
+    buffer.stop = 6
+
+    buffer.cut_out(1, 2)
+
+    assert bytes(buffer.view[: buffer.stop]) == b"adef"
+
+
+def test_the_same_buffer_is_lent_again_and_empty() -> None:
+    buffers = ReceiveBuffers(MIB)
+    with buffers.lend() as first:
+        first.stop = 100
+    with buffers.lend() as second, buffers.lend() as other:
+        assert second is first
+        assert other is not first
+        assert second.stop == 0
+
+
+def test_memory_above_what_is_kept_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive_buffer, "KEPT_BYTES_MAX", 2 * MIB)
+    buffer = ReceiveBuffer(4 * MIB)
+    buffer.bytes[:] = 7
+    buffer.stop = 4 * MIB
+
+    buffer.clear()
+
+    assert set(buffer.bytes[: 2 * MIB]) == {7}
+    assert set(buffer.bytes[2 * MIB :]) == {0}
+
+
+def test_more_addresses_than_there_are_is_a_bad_setting() -> None:
+    with pytest.raises(BadSettingError, match="no room for a receive buffer"):
+        ReceiveBuffer(1 << 62)
