@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import msgspec
-import structlog
 
 from neural_gpu_bus import embedded
-from neural_gpu_bus.arguments import check_seconds, check_text
 from neural_gpu_bus.bus import KEYS_PREFIX, Job, JobRunner, RedisJobQueue, run_worker
 from neural_gpu_bus.datasets import Datasets, open_memory
 from neural_gpu_bus.descriptors import (
@@ -27,11 +25,12 @@ from neural_gpu_bus.descriptors import (
     StoreReceipt,
     StoreTarget,
 )
-from neural_gpu_bus.errors import ClosedError, ServerError
+from neural_gpu_bus.errors import ClosedError
 from neural_gpu_bus.matching import ManyDatasets
-from neural_gpu_bus.memory import Frame, UnifiedMemory, check_given_name
+from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.settings import Settings, load_settings
 from neural_gpu_bus.submission import describe_job
+from neural_gpu_bus.tables import Tables
 from neural_gpu_bus.traditional import EventBus
 
 if TYPE_CHECKING:
@@ -39,16 +38,11 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from redis import Redis
 
-    from neural_gpu_bus.ports import Progress
-    from neural_gpu_bus.stores.postgres import LoadReport, Mode, PostgresStore
+    from neural_gpu_bus.stores.postgres import PostgresStore
     from neural_gpu_bus.stores.redis import RedisColumns
 
 #: Topic on the engine-logic bus that says that a job's result is there.
 RESULTS_TOPIC = "results"
-#: Topic on the market-data bus that says that a table has new rows.
-TABLES_TOPIC = "tables"
-
-_log = structlog.get_logger(__name__)
 
 
 class _Closes(Protocol):
@@ -81,7 +75,7 @@ def let_kernels_be_cached(settings: Settings) -> None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "cache" / "kernels"))
 
 
-class DataPlane(Datasets, ManyDatasets):
+class DataPlane(Tables, Datasets, ManyDatasets):
     """All that one process needs: data as columns in shared memory, jobs, and bulk stores.
 
     Each server is connected when it is first needed. Use it as a context manager, or call
@@ -96,34 +90,6 @@ class DataPlane(Datasets, ManyDatasets):
         self._closed = False
         self._closing = ExitStack()
         self._closing.callback(attachment.close)
-
-    # ---- read and share
-
-    def query(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        timeout_s: float | None = None,
-        name: str | None = None,
-    ) -> Frame:
-        """Read a SELECT's result into a block of shared memory.
-
-        Values are written ``%(name)s`` in the statement and come from ``params``, never pasted.
-        With ``name`` the result also becomes that dataset's newest version. ``timeout_s`` is by
-        default the setting ``query_timeout_s``.
-
-        Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
-        SharedMemoryFullError, and ServerError's kinds.
-        """
-        check_text("sql", sql, "'SELECT * FROM bars'")
-        if timeout_s is not None:
-            check_seconds("timeout_s", timeout_s)
-        if name is not None:
-            check_given_name(name)
-        frame = self.database.query(sql, params, timeout_s=timeout_s, name=name)
-        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
-        return frame
 
     # ---- compute
 
@@ -189,65 +155,6 @@ class DataPlane(Datasets, ManyDatasets):
 
     def _announce_result(self, kind: str, facts: Mapping[str, Any]) -> None:
         self.engine_logic.publish(RESULTS_TOPIC, kind, facts)
-
-    # ---- store
-
-    def store(
-        self,
-        table: str,
-        columns: Any,
-        *,
-        key: Sequence[str] | None = None,
-        mode: Mode = "append",
-        job_id: str | None = None,
-    ) -> StoreReceipt:
-        """Write columns to a PostgreSQL table, all rows or none; makes the table when missing.
-
-        ``columns``: a Frame, a mapping, or any Arrow, Polars or pandas table. ``mode``: ``append``,
-        ``upsert`` by ``key`` (else the primary key), or ``replace`` all rows. A ``job_id`` that
-        was stored to this table before makes the call a no-op. Raises BadParameterError,
-        BadValueError naming column and row, UnsupportedTypeError, and ServerError's kinds.
-        """
-        return self.database.store(table, columns, key=key, mode=mode, job_id=job_id)
-
-    def load(
-        self,
-        files: Sequence[str | os.PathLike[str]],
-        table: str,
-        *,
-        key: Sequence[str] | None = None,
-        text: Sequence[str] = (),
-        again: bool = False,
-        progress: Progress | None = None,
-    ) -> list[LoadReport]:
-        """Bring Parquet, Arrow or CSV files into a table, each in one transaction.
-
-        The same bytes again add nothing; with a key they bring back rows that were deleted or
-        changed since. ``key``: columns that tell rows apart; known market data has its own.
-        ``text``: columns of a CSV that are text whatever they look like. ``again``: append also
-        what was loaded before, where the table has no key. ``progress`` is told rows done and,
-        where known, all rows. The market-data bus hears of each file. Raises BadFileError naming
-        file, row and column.
-        """
-        reports = self.database.load(
-            files, table, key=key, text=text, again=again, progress=progress
-        )
-        for report in reports:
-            if report.rows:
-                self._announce_rows(report)
-        return reports
-
-    def _announce_rows(self, report: LoadReport) -> None:
-        try:
-            self.market_data.publish(TABLES_TOPIC, "TableLoaded", msgspec.structs.asdict(report))
-        except ServerError as error:  # the rows are there: that is the answer
-            _log.warning("new rows were not announced", table=report.table, error=error.what)
-
-    def tables(self) -> Frame:
-        """``name``, estimated ``rows`` and ``bytes`` of each table that this user may read."""
-        from neural_gpu_bus.stores.postgres import TABLES_SQL
-
-        return self.query(TABLES_SQL)
 
     def statistics(self) -> PlaneStatistics:
         """Memory and bus at this moment."""

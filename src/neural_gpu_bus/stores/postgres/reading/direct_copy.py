@@ -14,7 +14,6 @@ lock, in a function where its text does not show it. After an error the connecti
 
 from __future__ import annotations
 
-import math
 import select
 import socket
 import time
@@ -72,8 +71,8 @@ class DirectCopy:
         """Leave the socket to libpq, open."""
         self._socket.detach()
 
-    def describe(self, sql: bytes) -> list[tuple[str, int]] | None:
-        """Names and type OIDs of the statement's columns, None where it returns no rows."""
+    def describe(self, sql: bytes) -> list[wire.Field] | None:
+        """The statement's columns, None where it returns no rows."""
         self._send(wire.parse(sql) + wire.DESCRIBE + wire.FLUSH)
         while True:
             tag, body = self._next_message()
@@ -93,7 +92,7 @@ class DirectCopy:
 
     def copy(self, sql: bytes, columns: Sequence[SourceColumn]) -> CopyScan:
         """Receive the rows into the buffer, which then holds CopyData messages alone."""
-        limit_ms = math.ceil(self._deadline.left_s() * 1000)
+        limit_ms = self._deadline.left_ms()
         prefix = b"SET LOCAL statement_timeout = %d; COPY (" % limit_ms
         self._prefix_characters = len(prefix)
         self._send(wire.query(prefix + sql + _COPY_END))
@@ -218,7 +217,7 @@ class DirectCopy:
 
     def _wait(self, event: int) -> None:
         self._poll.modify(self._socket.fileno(), event)
-        if not self._poll.poll(self._deadline.left_s() * 1000):
+        if not self._poll.poll(self._deadline.poll_ms()):
             self._deadline.left_s()
 
     def _lost(self, text: str) -> NeuralGpuBusError:

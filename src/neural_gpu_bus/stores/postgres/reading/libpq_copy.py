@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import select
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 #: Rows between two looks at the clock.
 ROWS_BETWEEN_LOOKS = 4096
@@ -42,8 +42,8 @@ class LibpqCopy:
     def close(self) -> None:
         """Nothing was taken from the connection."""
 
-    def describe(self, sql: bytes) -> list[tuple[str, int]] | None:
-        """Names and type OIDs of the statement's columns, None where it returns no rows."""
+    def describe(self, sql: bytes) -> list[Field] | None:
+        """The statement's columns, None where it returns no rows."""
         self.finished = False
         with translated(self._address, timeout_s=self._deadline.timeout_s):
             self._connection.execute("BEGIN")
@@ -55,8 +55,10 @@ class LibpqCopy:
             except psycopg.Error:
                 self.leave()
                 raise
-        names = [found.fname(index) or b"" for index in range(found.nfields)]
-        return [(name.decode(), found.ftype(index)) for index, name in enumerate(names)] or None
+        return [
+            Field((found.fname(at) or b"").decode(), found.ftype(at), found.fmod(at))
+            for at in range(found.nfields)
+        ] or None
 
     def leave(self) -> None:
         """End the transaction that ``describe`` opened."""
@@ -66,7 +68,7 @@ class LibpqCopy:
     def copy(self, sql: bytes, columns: Sequence[SourceColumn]) -> CopyScan:
         """Receive the rows into the buffer, as one stream."""
         scan = CopyScan(columns, framed=False)
-        limit_ms = math.ceil(self._deadline.left_s() * 1000)
+        limit_ms = self._deadline.left_ms()
         with translated(
             self._address, timeout_s=self._deadline.timeout_s, prefix_characters=len(_COPY)
         ):
@@ -115,7 +117,7 @@ class LibpqCopy:
     def _wait_readable(self, events: int = select.POLLIN) -> None:
         poll = select.poll()
         poll.register(self._pgconn.socket, events)
-        if not poll.poll(self._deadline.left_s() * 1000):
+        if not poll.poll(self._deadline.poll_ms()):
             self._deadline.left_s()
         self._pgconn.consume_input()
 

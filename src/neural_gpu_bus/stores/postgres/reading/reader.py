@@ -26,6 +26,7 @@ from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer, ReceiveBuffers
 from neural_gpu_bus.stores.postgres.reading.statement import Params, bound
 from neural_gpu_bus.stores.postgres.tables.near_names import with_near_tables
+from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 #: Longest wait for the server to take a cancel request; the connection is closed after it anyway.
 CANCEL_TIMEOUT_S = 2.0
@@ -149,15 +150,15 @@ class PostgresReader:
         self,
         connection: psycopg.Connection,
         exchange: DirectCopy | LibpqCopy,
-        fields: Sequence[tuple[str, int]],
+        fields: Sequence[Field],
     ) -> bool:
         """Ask the server about types that are not built in; True when it was asked, and the
         statement has to be described again.
         """
         unknown = {
-            oid: name
-            for name, oid in fields
-            if not is_built_in(oid) and oid not in self._text_types
+            field.oid: field.name
+            for field in fields
+            if not is_built_in(field.oid) and field.oid not in self._text_types
         }
         if not unknown:
             return False
@@ -172,7 +173,7 @@ class PostgresReader:
             self._text_types[oid] = type_name
         return True
 
-    def _columns(self, fields: Sequence[tuple[str, int]] | None) -> list[SourceColumn]:
+    def _columns(self, fields: Sequence[Field] | None) -> list[SourceColumn]:
         if not fields:
             raise QueryError(
                 "the statement returns no rows to read",
@@ -180,7 +181,7 @@ class PostgresReader:
                 sqlstate=None,
             )
         repeated = [
-            name for name, count in Counter(name for name, _ in fields).items() if count > 1
+            name for name, count in Counter(field.name for field in fields).items() if count > 1
         ]
         if repeated:
             raise QueryError(
@@ -189,7 +190,7 @@ class PostgresReader:
                 hint=f'name them apart, e.g. a."{repeated[0]}" AS "{repeated[0]}_2"',
                 sqlstate=None,
             )
-        return [source_column(name, oid, self._text_types) for name, oid in fields]
+        return [source_column(field.name, field.oid, self._text_types) for field in fields]
 
 
 def _not_copyable(error: QueryError) -> QueryError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from neural_gpu_bus.errors import ProtocolError
 
@@ -31,6 +32,7 @@ UNINTERESTING = frozenset(b"1tASGHcD")
 #: All that may stand between CopyData messages and around them.
 KNOWN = UNINTERESTING | REPORTS | {COMMAND_COMPLETE, READY, ROW_DESCRIPTION, NO_DATA}
 
+#: Table, column in it, type, its length, its modifier, format.
 _FIELD = struct.Struct("!IhIhih")
 
 
@@ -44,6 +46,17 @@ class Refusal:
     hint: str
     #: Character in the statement, 1 = first, as text.
     position: str
+
+
+class Field(NamedTuple):
+    """One column of a result, as the server describes it."""
+
+    name: str
+    #: Object id of its type; of a domain, of what that is made of.
+    oid: int
+    #: Of the type (``pg_attribute.atttypmod``): precision and scale of a numeric, dimensions
+    #: of a vector; -1 for none.
+    modifier: int
 
 
 def parse(sql: bytes) -> bytes:
@@ -65,14 +78,15 @@ def _framed(tag: bytes, body: bytes) -> bytes:
     return tag + struct.pack("!I", len(body) + 4) + body
 
 
-def read_row_description(body: bytes) -> list[tuple[str, int]]:
-    """Name and type OID of each field. Raises ProtocolError."""
+def read_row_description(body: bytes) -> list[Field]:
+    """The fields of a RowDescription. Raises ProtocolError."""
     try:
         (count,) = struct.unpack_from("!h", body)
         fields, at = [], 2
         for _ in range(count):
             end = body.index(b"\x00", at)
-            fields.append((body[at:end].decode(), _FIELD.unpack_from(body, end + 1)[2]))
+            _, _, oid, _, modifier, _ = _FIELD.unpack_from(body, end + 1)
+            fields.append(Field(body[at:end].decode(), oid, modifier))
             at = end + 1 + _FIELD.size
     except (struct.error, ValueError) as error:
         raise ProtocolError(

@@ -28,10 +28,10 @@ def test_a_completed_command_is_framed_as_the_server_does() -> None:
     assert wire.command_complete(b"SET") == b"C\x00\x00\x00\x08SET\0"
 
 
-def test_a_row_description_gives_names_and_types() -> None:
+def test_a_row_description_gives_names_types_and_modifiers() -> None:
     body = description((b"ts", 1184), ("größe".encode(), 701))
 
-    assert wire.read_row_description(body) == [("ts", 1184), ("größe", 701)]
+    assert wire.read_row_description(body) == [("ts", 1184, -1), ("größe", 701, -1)]
 
 
 def test_a_cut_row_description_is_refused() -> None:

@@ -1,0 +1,125 @@
+"""Tables: the part of ``DataPlane`` that reads from PostgreSQL and writes to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import structlog
+
+from neural_gpu_bus.arguments import check_seconds, check_text
+from neural_gpu_bus.errors import ServerError
+from neural_gpu_bus.memory import Frame, check_given_name
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.descriptors import StoreReceipt
+    from neural_gpu_bus.ports import Progress
+    from neural_gpu_bus.stores.postgres import LoadReport, Mode, PostgresStore
+    from neural_gpu_bus.traditional import EventBus
+
+#: Topic on the market-data bus that says that a table has new rows.
+TABLES_TOPIC = "tables"
+
+_log = structlog.get_logger(__name__)
+
+
+class Plane(Protocol):
+    """What a plane has besides."""
+
+    @property
+    def database(self) -> PostgresStore: ...  # noqa: D102
+
+    @property
+    def market_data(self) -> EventBus: ...  # noqa: D102
+
+
+class Tables:
+    """PostgreSQL's tables as columns, and columns as tables."""
+
+    def query(
+        self: Plane,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        name: str | None = None,
+    ) -> Frame:
+        """Read a SELECT's result into a block of shared memory.
+
+        Values are written ``%(name)s`` in the statement and come from ``params``, never pasted.
+        With ``name`` the result also becomes that dataset's newest version. ``timeout_s`` is by
+        default the setting ``query_timeout_s``.
+
+        Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
+        SharedMemoryFullError, and ServerError's kinds.
+        """
+        check_text("sql", sql, "'SELECT * FROM bars'")
+        if timeout_s is not None:
+            check_seconds("timeout_s", timeout_s)
+        if name is not None:
+            check_given_name(name)
+        frame = self.database.query(sql, params, timeout_s=timeout_s, name=name)
+        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
+        return frame
+
+    def store(
+        self: Plane,
+        table: str,
+        columns: Any,
+        *,
+        key: Sequence[str] | None = None,
+        mode: Mode = "append",
+        job_id: str | None = None,
+    ) -> StoreReceipt:
+        """Write columns to a PostgreSQL table, all rows or none; makes the table when missing.
+
+        ``columns``: a Frame, a mapping, or any Arrow, Polars or pandas table. ``mode``: ``append``,
+        ``upsert`` by ``key`` (else the primary key), or ``replace`` all rows. A ``job_id`` that
+        was stored to this table before makes the call a no-op. Raises BadParameterError,
+        BadValueError naming column and row, UnsupportedTypeError, and ServerError's kinds.
+        """
+        return self.database.store(table, columns, key=key, mode=mode, job_id=job_id)
+
+    def load(
+        self: Plane,
+        files: Sequence[str | os.PathLike[str]],
+        table: str,
+        *,
+        key: Sequence[str] | None = None,
+        text: Sequence[str] = (),
+        again: bool = False,
+        progress: Progress | None = None,
+    ) -> list[LoadReport]:
+        """Bring Parquet, Arrow or CSV files into a table, each in one transaction.
+
+        The same bytes again add nothing; with a key they bring back rows that were deleted or
+        changed since. ``key``: columns that tell rows apart; known market data has its own.
+        ``text``: columns of a CSV that are text whatever they look like. ``again``: append also
+        what was loaded before, where the table has no key. ``progress`` is told rows done and,
+        where known, all rows. The market-data bus hears of each file. Raises BadFileError naming
+        file, row and column.
+        """
+        reports = self.database.load(
+            files, table, key=key, text=text, again=again, progress=progress
+        )
+        for report in reports:
+            if report.rows:
+                _announce_rows(self.market_data, report)
+        return reports
+
+    def tables(self: Plane) -> Frame:
+        """``name``, estimated ``rows`` and ``bytes`` of each table that this user may read."""
+        from neural_gpu_bus.stores.postgres import TABLES_SQL
+
+        frame = self.database.query(TABLES_SQL)
+        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
+        return frame
+
+
+def _announce_rows(market_data: EventBus, report: LoadReport) -> None:
+    try:
+        market_data.publish(TABLES_TOPIC, "TableLoaded", msgspec.structs.asdict(report))
+    except ServerError as error:  # the rows are there: that is the answer
+        _log.warning("new rows were not announced", table=report.table, error=error.what)
