@@ -48,7 +48,7 @@ class PlainReservation:
         """Bytes of text."""
         return self._buffers[name][2]
 
-    def seal(self, name: str | None = None, *, reload_ns: int = 0) -> pa.Table:
+    def seal(self, name: str | None = None, *, reload_ns: int = 0, source_ns: int = 0) -> pa.Table:
         """A table over the same memory, checked by Arrow."""
         arrays = []
         for field in self.schema:

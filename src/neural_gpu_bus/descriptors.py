@@ -64,6 +64,8 @@ class BlockDescriptor(msgspec.Struct, frozen=True):
     region: Region = "shared"
     #: What making it again would cost, as measured when it was made; 0 where nobody measured.
     reload_ns: int = 0
+    #: Moment just before the snapshot of its source was taken; 0 where it was made here.
+    source_ns: int = 0
     #: Its place in the memory's table of uses; -1 for a block without a name.
     record: int = -1
 
@@ -281,6 +283,9 @@ class AsOf(msgspec.Struct, frozen=True):
 
     #: When they were published in this memory.
     published_ns: int
+    #: Moment just before the snapshot of their source was taken, by this host's clock: what was
+    #: committed before is in them; None where they were made here, or the source is followed.
+    source_ns: int | None = None
     #: Commit time of the newest change they hold; None where the source told none.
     committed_ns: int | None = None
     #: WAL position they show, in PostgreSQL's own spelling; empty where there is none.

@@ -89,10 +89,11 @@ class Reservation(Protocol):
     def data(self, name: str) -> npt.NDArray[np.uint8]:
         """Writable bytes of a text column."""
 
-    def seal(self, name: str | None = None, *, reload_ns: int = 0) -> Columns:
+    def seal(self, name: str | None = None, *, reload_ns: int = 0, source_ns: int = 0) -> Columns:
         """Make it immutable; with a name also publish it as that dataset's newest version.
 
         ``reload_ns``: what making it again would cost, as measured; 0 where nobody measured.
+        ``source_ns``: moment just before the snapshot of its source was taken; 0 for none.
         """
 
     def abandon(self) -> None:

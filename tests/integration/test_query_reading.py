@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -245,11 +246,15 @@ def test_a_query_lands_in_shared_memory(postgres_dsn: str, memory: UnifiedMemory
         "FROM generate_series(1, 3) AS i"
     )
 
+    before_ns = time.time_ns()
     frame = reader.query(statement, name="numbers")
+    after_ns = time.time_ns()
     again = memory.get("numbers")
     pool.close()
 
     assert frame.descriptor == again.descriptor
+    assert again.as_of.source_ns is not None
+    assert before_ns <= again.as_of.source_ns <= again.as_of.published_ns <= after_ns
     assert again["i"].tolist() == [1, 2, 3]
     np.testing.assert_array_equal(again["half"], [0.5, np.nan, 1.5])
     assert again["even"].tolist() == [False, True, False]

@@ -86,8 +86,9 @@ class BlockSource:
 
     @property
     def as_of(self) -> AsOf:
-        """When it was sealed; a block knows no commit of its source."""
-        return AsOf(published_ns=self.descriptor.created_ns)
+        """When it was sealed, and for what was read, before which moment that began."""
+        block = self.descriptor
+        return AsOf(published_ns=block.created_ns, source_ns=block.source_ns or None)
 
     @property
     def columns(self) -> Sequence[tuple[str, str]]:

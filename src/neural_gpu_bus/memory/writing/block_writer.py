@@ -162,6 +162,7 @@ class BlockWriter:
             uuid_at=layout.uuid_at,
             region=file.region,
             reload_ns=reload_ns,
+            source_ns=reservation.source_ns,
         )
 
     def _opened(

@@ -48,6 +48,8 @@ class BlockReservation:
         self.file = file
         #: What ``seal`` names it where it is given no name.
         self.name = name
+        #: See ``BlockDescriptor.source_ns``; ``seal`` is told it.
+        self.source_ns = 0
         self._seal: Seal | None = seal
         self._bytes: npt.NDArray[np.uint8] | None = file.array()
         self._columns = {column.spans.name: column for column in layout.planned}
@@ -93,20 +95,22 @@ class BlockReservation:
             raise _has_none(column, "bytes of text", "fill `values` instead")
         return self._array(name, "data", column.spans.data, "u1")
 
-    def seal(self, name: str | None = None, *, reload_ns: int = 0) -> Frame:
+    def seal(self, name: str | None = None, *, reload_ns: int = 0, source_ns: int = 0) -> Frame:
         """Make it immutable; with a name also publish it as that dataset's newest version.
 
-        ``reload_ns``: what making it again would cost, as measured; eviction goes by it. The arrays
-        handed out become read-only; keep no slice of them for writing. Raises BadValueError where
-        the NULLs are not those that were reserved, or offsets or indices run outside;
-        BadParameterError for a name that cannot be given.
+        ``reload_ns``: what making it again would cost, as measured; eviction goes by it.
+        ``source_ns``: moment just before the snapshot of its source was taken, for ``as_of``. The
+        arrays handed out become read-only; keep no slice of them for writing. Raises
+        BadValueError where the NULLs are not those that were reserved, or offsets or indices run
+        outside; BadParameterError for a name that cannot be given.
         """
         if name is not None:
             check_given_name(name)
-        return self.seal_reserved(name or self.name, reload_ns=reload_ns)
+        return self.seal_reserved(name or self.name, reload_ns=reload_ns, source_ns=source_ns)
 
-    def seal_reserved(self, name: str | None, *, reload_ns: int = 0) -> Frame:
+    def seal_reserved(self, name: str | None, *, reload_ns: int = 0, source_ns: int = 0) -> Frame:
         """For this package: seal under a name not for callers to give: a job's result, a tensor."""
+        self.source_ns = source_ns
         seal = self.finish()
         try:
             return seal(self, name, reload_ns)

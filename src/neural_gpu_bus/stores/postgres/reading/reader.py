@@ -90,7 +90,7 @@ class PostgresReader:
                 hint=f"give a time above 0, and {TIMEOUT_S_MAX} at most",
                 parameter="timeout_s",
             )
-        started_ns = time.perf_counter_ns()
+        started_ns, source_ns = time.perf_counter_ns(), time.time_ns()
         with self._buffers.lend() as buffer:
             with self._pool.lend() as connection:
                 deadline = Deadline(limit_s, self._address)
@@ -100,7 +100,8 @@ class PostgresReader:
                 except QueryError as error:
                     raise with_near_tables(connection, error) from error.__cause__
             reservation = write_columns(buffer.bytes, scan, self._reserve)
-        return reservation.seal(name, reload_ns=time.perf_counter_ns() - started_ns)
+        reload_ns = time.perf_counter_ns() - started_ns
+        return reservation.seal(name, reload_ns=reload_ns, source_ns=source_ns)
 
     def close(self) -> None:
         """Give the receive buffer back; the pool is its owner's."""
