@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[str, dict[str, str]]] = {
             "arcticdb": "arcticdb",
             "asyncpg": "asyncpg",
             "connectorx": "connectorx",
+            "duckdb-extension-postgres-scanner": "duckdb_extension_postgres_scanner",
             "pandas": "pandas",
             "psycopg2-binary": "psycopg2",
             "pytz": "pytz",
