@@ -45,6 +45,18 @@ def default_home() -> Path:
     )
 
 
+#: Cores are what reads need; one more for a snapshot that is held, one for a write beside it.
+CONNECTIONS_BESIDE_CORES = 2
+CONNECTIONS_DEFAULT_MAX = 32
+
+
+def default_connections() -> int:
+    """From the cores that this process may use: PostgreSQL's share of a read takes one each."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(cores + CONNECTIONS_BESIDE_CORES, CONNECTIONS_DEFAULT_MAX)
+
+
 class Settings(BaseSettings):
     """All settings of one plane. Sizes are in bytes, times in the unit their name ends in."""
 
@@ -147,8 +159,22 @@ class Settings(BaseSettings):
     connect_timeout_s: float = Field(
         default=5.0, gt=0, le=120, description="Longest wait for a server to answer."
     )
+    hot_timeout_ms: float = Field(
+        default=100.0,
+        gt=0,
+        le=86_400_000,
+        description="Longest time of a query of the class hot: the newest rows by an index, which "
+        "an engine waits for.",
+    )
     query_timeout_s: float = Field(
         default=300.0, gt=0, le=86_400, description="Longest time one query may take."
+    )
+    load_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Longest time of a query of the class load, which reads whole tables; by "
+        "default there is no limit.",
     )
     query_bytes_max: int | None = Field(
         default=None,
@@ -157,10 +183,77 @@ class Settings(BaseSettings):
         "shared memory, because a value travels with up to as many bytes around it.",
     )
     postgres_connections_max: int = Field(
-        default=4,
+        default_factory=default_connections,
         ge=1,
         le=64,
-        description="Connections to PostgreSQL that one plane keeps; more than cores is waste.",
+        description="Connections to PostgreSQL that one plane keeps; by default the usable cores "
+        "and two, 32 at most. More read no faster, and each may use its part of the memory.",
+    )
+    postgres_connection_idle_s: float = Field(
+        default=600.0,
+        gt=0,
+        le=86_400,
+        description="Connections that nobody used for that long are closed at the next look.",
+    )
+    postgres_connection_age_s: float = Field(
+        default=3600.0,
+        gt=0,
+        le=604_800,
+        description="Connections older than that are not lent again: a server process keeps what "
+        "it ever cached.",
+    )
+    postgres_memory_bytes: int | None = Field(
+        default=None,
+        ge=64 << 20,
+        description="Memory of the machine that PostgreSQL runs on, for work_mem and "
+        "effective_cache_size; by default this machine's for the private server, and for an "
+        "existing one not known: then its own settings stay.",
+    )
+    postgres_query_memory_percent: float = Field(
+        default=12.5,
+        gt=0,
+        le=50,
+        description="Share of that memory that all queries of one plane together may sort and "
+        "hash in.",
+    )
+    postgres_work_mem_bytes: int | None = Field(
+        default=None,
+        ge=64 << 10,
+        lt=2 << 40,
+        description="work_mem of the class query; by default what that share gives each sort, and "
+        "never above 256 MiB.",
+    )
+    postgres_effective_cache_bytes: int | None = Field(
+        default=None,
+        ge=8 << 10,
+        lt=16 << 40,
+        description="effective_cache_size of queries; by default three eighths of that memory.",
+    )
+    postgres_parallel_workers_max: int = Field(
+        default=2,
+        ge=0,
+        le=64,
+        description="Helpers that the server may give a query of the class query; none for hot "
+        "and load.",
+    )
+    postgres_random_page_cost: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="random_page_cost of queries; by default 1.1 on the private server, and an "
+        "existing one's own.",
+    )
+    postgres_cpu_tuple_cost: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="cpu_tuple_cost of queries; by default the server's own, as the next two.",
+    )
+    postgres_cpu_index_tuple_cost: float | None = Field(
+        default=None, gt=0, le=1000, description="cpu_index_tuple_cost of queries."
+    )
+    postgres_cpu_operator_cost: float | None = Field(
+        default=None, gt=0, le=1000, description="cpu_operator_cost of queries."
     )
 
     gpu_backend: Literal["numpy", "mlx", "torch", "cupy"] | None = Field(
@@ -243,6 +336,13 @@ class Settings(BaseSettings):
     def query_limit_bytes(self) -> int:
         """The largest reply in force: more could hardly fit the shared memory."""
         return self.query_bytes_max or 2 * self.memory_limit_bytes
+
+    @property
+    def postgres_host_bytes(self) -> int | None:
+        """Memory of PostgreSQL's machine; None where nobody said it of an existing server."""
+        if self.postgres_memory_bytes is not None or self.postgres_dsn is not None:
+            return self.postgres_memory_bytes
+        return usable_memory_bytes()
 
     @property
     def compute_redis_limit_bytes(self) -> int:
