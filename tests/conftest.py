@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["fix_memory", "fix_reader", "fix_servers", "fix_stores"]
+pytest_plugins = ["fix_memory", "fix_reader", "fix_servers", "fix_stores", "fix_postgres_extras"]
