@@ -18,7 +18,7 @@ from neural_gpu_bus.stores.postgres.connections.connection import APPLICATION_NA
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
 from neural_gpu_bus.stores.postgres.decoding.column_types import source_column
-from neural_gpu_bus.stores.postgres.decoding.copy_decode import write_columns
+from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart, write_columns
 from neural_gpu_bus.stores.postgres.reading.direct_copy import DirectCopy
 from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
@@ -225,7 +225,7 @@ def test_a_column_cannot_change_its_type_between_describing_and_copying(
             scan = exchange.copy(statement, [source_column("x", 23, {})])
             exchange.close()
 
-            table: Any = write_columns(buffer.bytes, scan, reserve).seal()
+            table: Any = write_columns([ReceivedPart(buffer.bytes, scan)], reserve).seal()
             assert table.to_pydict() == {"x": [7]}
             other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
         finally:

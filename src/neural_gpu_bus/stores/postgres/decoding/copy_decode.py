@@ -7,8 +7,11 @@ writes into a reservation that has exactly these sizes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -94,6 +97,10 @@ class CopyScan:
             if column.is_variable
         }
 
+    def text_bytes_by_place(self) -> npt.NDArray[np.int64]:
+        """The same for all columns in order; 0 where it is no text."""
+        return self._text_bytes
+
     def null_counts(self) -> dict[str, int]:
         """NULLs of each column that has any."""
         return {
@@ -114,8 +121,17 @@ class CopyScan:
         )
 
 
-def write_columns(buffer: Bytes, scan: CopyScan, reserve: Reserve) -> Reservation:
-    """A finished scan's rows into a reservation of the right size, abandoned on any error.
+class ReceivedPart(NamedTuple):
+    """The bytes of some of a result's rows, and their counts."""
+
+    buffer: Bytes
+    #: Finished.
+    scan: CopyScan
+
+
+def write_columns(parts: Sequence[ReceivedPart], reserve: Reserve) -> Reservation:
+    """The rows of all parts, in order, into one reservation of the right size, abandoned on any
+    error. Several parts are written by several threads.
 
     Text is UTF-8: PostgreSQL checks it on the way to a client of that encoding, from a database of
     encoding SQL_ASCII too. It does not check ``"char"``, a single byte.
@@ -123,16 +139,16 @@ def write_columns(buffer: Bytes, scan: CopyScan, reserve: Reserve) -> Reservatio
     """
     import pyarrow as pa
 
-    schema = pa.schema([(column.name, column.arrow_type()) for column in scan.columns])
-    nulls = scan.null_counts()
-    reservation = reserve(schema, scan.rows, text_bytes=scan.text_bytes(), null_counts=nulls)
+    columns = parts[0].scan.columns
+    schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
+    rows = sum(part.scan.rows for part in parts)
+    nulls = _sums([part.scan.null_counts() for part in parts])
+    text_bytes = _sums([part.scan.text_bytes() for part in parts])
+    reservation = reserve(schema, rows, text_bytes=text_bytes, null_counts=nulls)
     try:
-        plan = _plan(scan, reservation, nulls)
-        state = np.zeros(kernels.STATE_SLOTS, np.int64)
-        kernels.write_rows(buffer, scan.start, scan.rows, scan.framed, plan, state)
-        if state[kernels.FAULT]:
-            raise _value_fault(state, scan)
-        for column in scan.columns:
+        plan = _plan(columns, reservation, nulls, text_bytes)
+        _write_parts(parts, plan)
+        for column in columns:
             if column.layout == kernels.CHAR:
                 _check_ascii(column, reservation)
     except BaseException:
@@ -141,33 +157,78 @@ def write_columns(buffer: Bytes, scan: CopyScan, reserve: Reserve) -> Reservatio
     return reservation
 
 
+def _sums(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """One mapping with the sums of several."""
+    sums: Counter[str] = Counter()
+    for count in counts:
+        sums.update(count)
+    return dict(sums)
+
+
+def _write_parts(parts: Sequence[ReceivedPart], plan: npt.NDArray[np.uint64]) -> None:
+    """Each part at its own rows and bytes; of several faults the first part's is raised."""
+    first_row, written = 0, np.zeros(len(plan), np.int64)
+    jobs = []
+    for part in parts:
+        jobs.append((part, first_row, written.copy(), plan))
+        first_row += part.scan.rows
+        written += part.scan.text_bytes_by_place()
+    if len(jobs) == 1:
+        _write_part(*jobs[0])
+        return
+    with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as threads:
+        for future in [threads.submit(_write_part, *job) for job in jobs]:
+            future.result()
+
+
+def _write_part(
+    part: ReceivedPart,
+    first_row: int,
+    written: npt.NDArray[np.int64],
+    plan: npt.NDArray[np.uint64],
+) -> None:
+    scan = part.scan
+    place = np.full(kernels.PART_SLOTS, -1, np.int64)
+    place[kernels.START] = scan.start
+    place[kernels.FIRST_ROW], place[kernels.END_ROW] = first_row, first_row + scan.rows
+    place[kernels.SHARED_FIRST] = first_row >> 3 if first_row % 8 else -1
+    place[kernels.SHARED_LAST] = (first_row + scan.rows - 1) >> 3
+    state = np.zeros(kernels.STATE_SLOTS, np.int64)
+    kernels.write_rows(part.buffer, place, scan.framed, plan, written, state)
+    if state[kernels.FAULT]:
+        raise _value_fault(state, scan)
+
+
 def _plan(
-    scan: CopyScan, reservation: Reservation, nulls: dict[str, int]
+    columns: Sequence[SourceColumn],
+    reservation: Reservation,
+    nulls: Mapping[str, int],
+    text_bytes: Mapping[str, int],
 ) -> npt.NDArray[np.uint64]:
     """Addresses of the reservation's buffers, prepared for ``write_rows``."""
-    plan = np.zeros((len(scan.columns), kernels.PLAN_FIELDS), np.uint64)
-    text_bytes = scan.text_bytes()
-    for fields, column in zip(plan, scan.columns, strict=True):
+    rows = reservation.rows
+    plan = np.zeros((len(columns), kernels.PLAN_FIELDS), np.uint64)
+    for fields, column in zip(plan, columns, strict=True):
         fields[kernels.LAYOUT] = column.layout
         if column.name in nulls:
             bits = reservation.validity(column.name)
             assert bits is not None  # noqa: S101 - the reservation was told of NULLs
-            bits[: scan.rows // 8] = 0xFF
-            bits[scan.rows // 8 :] = (1 << scan.rows % 8) - 1
-            fields[kernels.VALIDITY] = _address(bits, (scan.rows + 7) // 8)
+            bits[: rows // 8] = 0xFF
+            bits[rows // 8 :] = (1 << rows % 8) - 1
+            fields[kernels.VALIDITY] = _address(bits, (rows + 7) // 8)
         if column.is_variable:
             offsets = reservation.offsets(column.name)
             offsets[0] = 0
-            fields[kernels.OFFSETS] = _address(offsets, (scan.rows + 1) * 8)
+            fields[kernels.OFFSETS] = _address(offsets, (rows + 1) * 8)
             data = reservation.data(column.name)
             fields[kernels.DATA] = _address(data, text_bytes[column.name])
             continue
         values = reservation.values(column.name)
         if column.layout == kernels.BOOL:
             values[:] = 0
-            fields[kernels.VALUES] = _address(values, (scan.rows + 7) // 8)
+            fields[kernels.VALUES] = _address(values, (rows + 7) // 8)
         else:
-            fields[kernels.VALUES] = _address(values, scan.rows * column.width)
+            fields[kernels.VALUES] = _address(values, rows * column.width)
     return plan
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from numba import njit
 
 from neural_gpu_bus.stores.postgres.wire.machine_words import (
+    atomic_and_8,
+    atomic_or_8,
     byte,
     copy_bytes,
     i16,
@@ -38,6 +40,10 @@ from neural_gpu_bus.stores.postgres.wire.types import EPOCH_DAYS, EPOCH_US
 #: How the bytes of a value are laid out. These stand here, not in ``column_types``: numba's cache
 #: of compiled loops notices changes of this file alone.
 FLOAT8, INT8, TIMESTAMP, FLOAT4, INT4, DATE, INT2, BOOL, TIME, UUID, TEXT, JSONB, CHAR = range(13)
+
+#: Slots of a part: first byte in its buffer, first row of the reservation and row behind the last,
+#: bytes of a bitmap that its first and last row share with other parts (-1: none).
+START, FIRST_ROW, END_ROW, SHARED_FIRST, SHARED_LAST, PART_SLOTS = range(6)
 
 #: Slots of a loop's state. POSITION: next byte. FAULT: one of the faults below, 0 for none.
 POSITION, ROWS, STAGE, FAULT, FAULT_POSITION, FAULT_COLUMN, STATE_SLOTS = range(7)
@@ -91,7 +97,7 @@ NAN_32 = np.uint32(0x7FC00000)
 NAN_64 = np.uint64(0x7FF8000000000000)
 
 _SCAN = "int64(uint8[::1], int64, int64[::1], int64[::1], int64[::1], int64[::1])"
-_WRITE = "int64(uint8[::1], int64, int64, boolean, uint64[:, ::1], int64[::1])"
+_WRITE = "int64(uint8[::1], int64[::1], boolean, uint64[:, ::1], int64[::1], int64[::1])"
 
 
 @njit(forceinline=True)
@@ -245,10 +251,30 @@ def join_messages(buffer, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def _write_null(layout, values, validity, row):  # type: ignore[no-untyped-def]
-    """Clear the row's validity bit; NaN in floats, zero elsewhere."""
-    bits = validity + np.uint64(row >> 3)
-    store_8(bits, load_8(bits) & ~(np.uint8(1) << np.uint8(row & 7)))
+def _clear_bit(bitmap, row, shared_first, shared_last):  # type: ignore[no-untyped-def]
+    """Clear the row's bit; other threads write the bytes that are shared."""
+    place = row >> 3
+    bits, mask = bitmap + np.uint64(place), ~(np.uint8(1) << np.uint8(row & 7))
+    if place == shared_first or place == shared_last:
+        atomic_and_8(bits, mask)
+    else:
+        store_8(bits, load_8(bits) & mask)
+
+
+@njit(forceinline=True)
+def _set_bit(bitmap, row, value, shared_first, shared_last):  # type: ignore[no-untyped-def]
+    """Or ``value`` into the row's bit."""
+    place = row >> 3
+    bits, mask = bitmap + np.uint64(place), value << np.uint8(row & 7)
+    if place == shared_first or place == shared_last:
+        atomic_or_8(bits, mask)
+    else:
+        store_8(bits, load_8(bits) | mask)
+
+
+@njit(forceinline=True)
+def _write_null(layout, values, row):  # type: ignore[no-untyped-def]
+    """NaN in floats, zero elsewhere."""
     if layout == FLOAT8:
         store_64(values + np.uint64(row * 8), NAN_64)
     elif layout == INT8 or layout == TIMESTAMP or layout == TIME:
@@ -296,17 +322,16 @@ def _write_time(at, values, row):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def _write_bool(at, values, row):  # type: ignore[no-untyped-def]
+def _write_bool(at, values, row, shared_first, shared_last):  # type: ignore[no-untyped-def]
     value = byte(at)
     if value > 1:
         return BAD_BOOL
-    bits = values + np.uint64(row >> 3)
-    store_8(bits, load_8(bits) | (value << np.uint8(row & 7)))
+    _set_bit(values, row, value, shared_first, shared_last)
     return NO_FAULT
 
 
 @njit(forceinline=True)
-def _write_fixed(layout, at, values, row):  # type: ignore[no-untyped-def]
+def _write_fixed(layout, at, values, row, shared_first, shared_last):  # type: ignore[no-untyped-def]
     """One value of fixed width; returns its fault. The most frequent layouts first."""
     address = np.uint64(at)
     fault = NO_FAULT
@@ -321,7 +346,7 @@ def _write_fixed(layout, at, values, row):  # type: ignore[no-untyped-def]
     elif layout == INT2:
         store_16(values + np.uint64(row * 2), load_16(address))
     elif layout == BOOL:
-        fault = _write_bool(at, values, row)
+        fault = _write_bool(at, values, row, shared_first, shared_last)
     elif layout == TIME:
         fault = _write_time(at, values, row)
     else:
@@ -344,20 +369,21 @@ def _write_text(layout, at, length, target):  # type: ignore[no-untyped-def]
 
 
 @njit(_WRITE, nogil=True, cache=True)
-def write_rows(buffer, start, rows, framed, plan, state):  # type: ignore[no-untyped-def]
-    """Write the stream that begins at byte ``start`` and has ``rows`` rows into the plan's columns.
+def write_rows(buffer, part, framed, plan, written, state):  # type: ignore[no-untyped-def]
+    """Write the stream of one part into the plan's columns, at rows and bytes of its own.
 
     The bytes were counted by a scan before. Validity bitmaps are full of ones, bitmaps of values
-    full of zeros, first offsets are zero. ``state`` begins as zeros; a fault's row is left there.
+    full of zeros, first offsets are zero. ``written``: bytes of each text column before this part;
+    changed. ``state`` begins as zeros; a fault's row is left there.
     """
     base = np.int64(buffer.ctypes.data)
-    at = base + start
+    at = base + part[START]
     end = at if framed else INT64_MAX
-    written = np.zeros(plan.shape[0], np.int64)
+    shared_first, shared_last = part[SHARED_FIRST], part[SHARED_LAST]
     if not framed:
         at = _after_header(at, end)
         state[STAGE] = IN_ROWS
-    for row in range(rows):
+    for row in range(part[FIRST_ROW], part[END_ROW]):
         while at >= end:
             end = at + 1 + i32(at + 1)
             at += FRAME_BYTES
@@ -371,7 +397,8 @@ def write_rows(buffer, start, rows, framed, plan, state):  # type: ignore[no-unt
             layout = plan[column, LAYOUT]
             fault = NO_FAULT
             if length < 0:
-                _write_null(layout, plan[column, VALUES], plan[column, VALIDITY], row)
+                _clear_bit(plan[column, VALIDITY], row, shared_first, shared_last)
+                _write_null(layout, plan[column, VALUES], row)
                 length = np.int64(0)
             elif plan[column, OFFSETS]:
                 target = plan[column, DATA] + np.uint64(written[column])
@@ -379,7 +406,8 @@ def write_rows(buffer, start, rows, framed, plan, state):  # type: ignore[no-unt
                 fault = NO_FAULT if count >= 0 else BAD_JSONB
                 written[column] += count
             else:
-                fault = _write_fixed(layout, at, plan[column, VALUES], row)
+                values = plan[column, VALUES]
+                fault = _write_fixed(layout, at, values, row, shared_first, shared_last)
             if fault:
                 state[ROWS] = row
                 return _faulty(state, fault, at - base, column)

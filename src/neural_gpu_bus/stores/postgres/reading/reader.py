@@ -20,7 +20,11 @@ from neural_gpu_bus.stores.postgres.decoding.column_types import (
     source_column,
     unsupported,
 )
-from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan, write_columns
+from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
+    CopyScan,
+    ReceivedPart,
+    write_columns,
+)
 from neural_gpu_bus.stores.postgres.reading.direct_copy import DirectCopy
 from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer, ReceiveBuffers
@@ -99,7 +103,7 @@ class PostgresReader:
                     scan = self._receive(connection, buffer, deadline, statement)
                 except QueryError as error:
                     raise with_near_tables(connection, error) from error.__cause__
-            reservation = write_columns(buffer.bytes, scan, self._reserve)
+            reservation = write_columns([ReceivedPart(buffer.bytes, scan)], self._reserve)
         reload_ns = time.perf_counter_ns() - started_ns
         return reservation.seal(name, reload_ns=reload_ns, source_ns=source_ns)
 

@@ -44,6 +44,20 @@ def _load(bits: int, value_type: Any) -> Any:
     return intrinsic(typed)
 
 
+def _atomic_8(operation: str) -> Any:
+    """Change one byte that another thread may change at the same time."""
+
+    def typed(typing_context: Any, address: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+            builder.atomic_rmw(operation, pointer, arguments[1], "monotonic")
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, types.uint8), generate
+
+    return intrinsic(typed)
+
+
 def _memcpy(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
     """memcpy between two addresses."""
 
@@ -64,6 +78,8 @@ load_8 = _load(8, types.uint8)
 load_16 = _load(16, types.uint16)
 load_32 = _load(32, types.uint32)
 load_64 = _load(64, types.uint64)
+atomic_and_8 = _atomic_8("and")
+atomic_or_8 = _atomic_8("or")
 copy_bytes: Any = intrinsic(_memcpy)
 
 

@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 from neural_gpu_bus.errors import BadValueError, ProtocolError
 from neural_gpu_bus.ports import Reservation, Reserve
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn, source_column
-from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan, write_columns
+from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
+    CopyScan,
+    ReceivedPart,
+    write_columns,
+)
 from plain_copy_decode import NotReadableError, decode, framed, joined
 from plain_reservation import PlainReservation, reserve
 
@@ -25,12 +29,18 @@ def decode_copy(
     stream: bytes | bytearray, columns: Sequence[SourceColumn], reserve: Reserve, *, framed: bool
 ) -> Reservation:
     """One whole stream to a filled reservation."""
+    return write_columns([received(stream, columns, framed=framed)], reserve)
+
+
+def received(
+    stream: bytes | bytearray, columns: Sequence[SourceColumn], *, framed: bool
+) -> ReceivedPart:
     buffer = np.frombuffer(bytearray(stream), np.uint8)
     scan = CopyScan(columns, framed=framed)
     if scan.feed(buffer, buffer.size) or (framed and scan.position != buffer.size):
         raise ProtocolError(f"no CopyData message at byte {scan.position}", position=scan.position)
     scan.finish(buffer, buffer.size)
-    return write_columns(buffer, scan, reserve)
+    return ReceivedPart(buffer, scan)
 
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -123,6 +133,45 @@ def test_every_layout_equals_the_plain_twin(count: int, chance_of_null: float) -
         compiled(in_server_messages(rows), COLUMNS, True),
     ):
         assert same(raw_values(table), expected)
+
+
+@pytest.mark.parametrize("chance_of_null", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("counts", [(0, 0), (1, 1), (3, 4, 9), (8, 16, 0, 1), (500, 3, 501)])
+def test_several_parts_are_written_as_one(counts: tuple[int, ...], chance_of_null: float) -> None:
+    groups = [random_rows(count, chance_of_null, number=at) for at, count in enumerate(counts)]
+    rows = [row for group in groups for row in group]
+    parts = [
+        received(in_server_messages(group), COLUMNS, framed=True)
+        if at % 2
+        else received(HEADER + b"".join(group) + TRAILER, COLUMNS, framed=False)
+        for at, group in enumerate(groups)
+    ]
+
+    table = write_columns(parts, reserve).seal()
+
+    assert same(raw_values(table), decode(HEADER + b"".join(rows) + TRAILER, COLUMNS))
+
+
+def test_threads_share_the_bytes_of_bitmaps_without_losing_a_bit() -> None:
+    """Hundreds of parts of a few rows: nearly every byte of a bitmap has two writers or more."""
+    dice = random.Random(20_261_122)
+    groups = [random_rows(dice.randrange(8), 0.5, number=at) for at in range(400)]
+    rows = [row for group in groups for row in group]
+    expected = decode(HEADER + b"".join(rows) + TRAILER, COLUMNS)
+
+    for _ in range(5):
+        parts = [received(in_server_messages(group), COLUMNS, framed=True) for group in groups]
+        assert same(raw_values(write_columns(parts, reserve).seal()), expected)
+
+
+def test_a_bad_value_in_a_later_part_is_named_by_its_row_of_the_whole() -> None:
+    column = source_column("day", 1082, {})
+    infinite = row([struct.pack("!i", (1 << 31) - 1)])
+    good = HEADER + row([None]) * 5 + TRAILER
+    parts = [received(s, [column], framed=False) for s in (good, HEADER + infinite + TRAILER)]
+
+    with pytest.raises(BadValueError, match="column 'day', row 6 is an infinite date"):
+        write_columns(parts, reserve)
 
 
 def test_rows_that_go_on_in_the_next_message_are_joined() -> None:
