@@ -294,6 +294,33 @@ class AsOf(msgspec.Struct, frozen=True):
     generation: int = 0
 
 
+class PoolStatistics(msgspec.Struct, frozen=True):
+    """One process's connections to PostgreSQL at one moment; counts are since its plane opened."""
+
+    connections_max: int
+    #: In use, and kept open for the next.
+    lent: int
+    idle: int
+    #: Threads that wait for one now.
+    waiting: int = 0
+    #: Waits that are over, however they ended.
+    waits: int = 0
+    wait_total_s: float = 0.0
+    wait_longest_s: float = 0.0
+    opened: int = 0
+    #: Because the server or the network had ended them, or a statement on them failed or was
+    #: left unfinished.
+    closed_broken: int = 0
+    #: Because nobody used them for long.
+    closed_idle: int = 0
+    #: Because they were open for long.
+    closed_old: int = 0
+    #: Reads that were begun again, on a new connection.
+    retried: int = 0
+    #: Statements that were cancelled, by a limit or by a person.
+    cancelled: int = 0
+
+
 class BusStatistics(msgspec.Struct, frozen=True):
     """The compute bus at one moment."""
 
