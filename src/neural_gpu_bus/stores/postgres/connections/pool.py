@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+import structlog
 
-from neural_gpu_bus.errors import ClosedError, QueryTimeoutError
+from neural_gpu_bus.descriptors import PoolStatistics
+from neural_gpu_bus.errors import (
+    ClosedError,
+    QueryTimeoutError,
+    ServerAuthenticationError,
+    ServerError,
+    ServerUnreachableError,
+)
+from neural_gpu_bus.stores.postgres.connections.pool_member import Member, PoolCounts
+
+#: A connection older than this is replaced: a server process never gives back what it cached of
+#: tables and plans.
+AGE_S_MAX = 3600.0
+IDLE_S_MAX = 600.0
+
+_Found = TypeVar("_Found")
+_log = structlog.get_logger(__name__)
 
 
 class Pool:
     """At most ``connections_max`` connections at once, opened when first needed. Thread-safe.
 
-    ``open_connection`` makes one; ``wait_timeout_s`` bounds the wait for a free one.
+    ``open_connection`` makes one; ``wait_timeout_s`` bounds the wait for a free one. Idle ones are
+    closed after ``idle_s_max`` at the next look, and replaced when older than ``age_s_max``.
     """
 
     def __init__(
@@ -26,33 +44,120 @@ class Pool:
         *,
         connections_max: int,
         wait_timeout_s: float,
+        age_s_max: float = AGE_S_MAX,
+        idle_s_max: float = IDLE_S_MAX,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_connection = open_connection
         self._connections_max = connections_max
         self._wait_timeout_s = wait_timeout_s
-        self._of_parent: list[psycopg.Connection] = []
+        self._age_s_max = age_s_max
+        self._idle_s_max = idle_s_max
+        self._clock = clock
+        self._of_parent: list[Member] = []
         self._start()
 
     def _start(self) -> None:
         self._process = os.getpid()
         self._changed = threading.Condition()
-        self._idle: list[psycopg.Connection] = []
+        #: The last one given back is lent next, so that the first ones grow old.
+        self._idle: list[Member] = []
         self._lent = 0
+        self._waiting = 0
         self._closed = False
+        self._counts = PoolCounts()
+
+    # ---- lending
 
     @contextmanager
-    def lend(self) -> Iterator[psycopg.Connection]:
+    def lend(self, *, wait_s: float | None = None) -> Iterator[psycopg.Connection]:
         """One connection for the body; closed afterwards if the body raised or left it busy.
 
-        Raises QueryTimeoutError when none becomes free in time, and what opening one raises.
+        ``wait_s`` bounds the wait for a free one, by default the pool's own limit. Raises
+        QueryTimeoutError when none becomes free in time, and what opening one raises.
         """
-        connection = self._take()
+        with self._lend(self._wait_timeout_s if wait_s is None else wait_s) as member:
+            yield member.connection
+
+    @contextmanager
+    def lend_free(self, most: int) -> Iterator[Sequence[psycopg.Connection]]:
+        """Up to ``most`` connections that nobody needs now, besides one that was lent already.
+
+        Never waits: two reads that each waited for a second one would wait for each other. What
+        cannot be opened is left out.
+        """
+        with ExitStack() as lent:
+            members: list[Member] = []
+            while len(members) < most:
+                try:
+                    members.append(lent.enter_context(self._lend(0.0, counted=False)))
+                except ServerError:
+                    break
+            yield [member.connection for member in members]
+
+    def read(
+        self,
+        work: Callable[[psycopg.Connection, Callable[[], None]], _Found],
+        *,
+        wait_s: float | None = None,
+    ) -> _Found:
+        """Do ``work(connection, sent)``; once more on a new connection where an idle one turns out
+        to be broken before ``sent()`` was called.
+
+        ``work`` calls it before it sends what the server may run: what might have been done is
+        never done twice.
+        """
+        was_sent: list[bool] = []
+        limit_s = self._wait_timeout_s if wait_s is None else wait_s
+        with ExitStack() as lent:
+            member = lent.enter_context(self._lend(limit_s))
+            try:
+                return work(member.connection, lambda: was_sent.append(True))
+            except ServerUnreachableError:
+                if was_sent or not member.reused:
+                    raise
+                member.connection.close()
+        # The others are of the same server, and were idle as long.
+        self._close_idle()
+        self._counts.retried += 1
+        with self._lend(limit_s) as member:
+            return work(member.connection, lambda: None)
+
+    @contextmanager
+    def _lend(self, wait_s: float, *, counted: bool = True) -> Iterator[Member]:
+        member = self._take(wait_s, counted=counted)
         healthy = False
         try:
-            yield connection
+            yield member
             healthy = True
         finally:
-            self._give_back(connection, healthy)
+            self._give_back(member, healthy)
+
+    # ---- looking and closing
+
+    def statistics(self) -> PoolStatistics:
+        """The pool at this moment; of a forked child its own, from zero."""
+        counts = self._counts
+        with self._changed:
+            return PoolStatistics(
+                connections_max=self._connections_max,
+                lent=self._lent,
+                idle=len(self._idle),
+                waiting=self._waiting,
+                waits=counts.waits,
+                wait_total_s=counts.wait_total_s,
+                wait_longest_s=counts.wait_longest_s,
+                opened=counts.opened,
+                closed_broken=counts.closed_broken,
+                closed_idle=counts.closed_idle,
+                closed_old=counts.closed_old,
+                retried=counts.retried,
+                cancelled=counts.cancelled,
+            )
+
+    def count_cancelled(self) -> None:
+        """A statement on one of its connections was cancelled."""
+        self._counts.cancelled += 1
 
     def close(self) -> None:
         """Close idle connections now, and lent ones when they come back."""
@@ -60,77 +165,126 @@ class Pool:
             return
         with self._changed:
             self._closed = True
-            idle, self._idle = self._idle, []
             self._changed.notify_all()
-        for connection in idle:
-            connection.close()
+        self._close_idle()
 
-    def _take(self) -> psycopg.Connection:
+    def _close_idle(self) -> None:
+        with self._changed:
+            idle, self._idle = self._idle, []
+        for member in idle:
+            member.connection.close()
+
+    # ---- taking
+
+    def _take(self, wait_s: float, *, counted: bool) -> Member:
         if self._process != os.getpid():
             # The parent still talks on these sockets: kept, unused, so that nothing closes them.
             self._of_parent += self._idle
             self._start()
-        idle = self._wait_turn()
+        self._wait_turn(wait_s, counted=counted)
         try:
-            while idle and not _is_quiet(idle):
-                idle.close()
-                idle = self._next_idle()
-            return idle or self._open_connection()
+            return self._idle_member() or self._new_member()
         except BaseException:
             self._end_turn(None)
             raise
 
-    def _wait_turn(self) -> psycopg.Connection | None:
+    def _wait_turn(self, wait_s: float, *, counted: bool) -> None:
+        started_s = self._clock()
         with self._changed:
-            free = self._changed.wait_for(
-                lambda: self._closed or self._lent < self._connections_max, self._wait_timeout_s
-            )
+            waits = not self._closed and self._lent >= self._connections_max
+            if waits and wait_s > 0:
+                self._waiting += 1
+                try:
+                    self._changed.wait_for(
+                        lambda: self._closed or self._lent < self._connections_max, wait_s
+                    )
+                finally:
+                    self._waiting -= 1
+                if counted:
+                    self._counts.waited(self._clock() - started_s)
             if self._closed:
                 raise ClosedError("the PostgreSQL store is closed", hint="open a new plane")
-            if not free:
+            if self._lent >= self._connections_max:
                 raise QueryTimeoutError(
                     f"all {self._connections_max} connections to PostgreSQL were in use for "
-                    f"{self._wait_timeout_s:g} s",
+                    f"{wait_s:g} s",
                     hint="run fewer queries at once, or raise NGB_POSTGRES_CONNECTIONS_MAX",
-                    timeout_s=self._wait_timeout_s,
+                    timeout_s=wait_s,
                 )
             self._lent += 1
-            return self._idle.pop() if self._idle else None
 
-    def _next_idle(self) -> psycopg.Connection | None:
-        with self._changed:
-            return self._idle.pop() if self._idle else None
+    def _idle_member(self) -> Member | None:
+        """One that can be used; those that cannot are closed on the way."""
+        while True:
+            with self._changed:
+                member = self._idle.pop() if self._idle else None
+            if member is None:
+                return None
+            if not member.is_quiet():
+                self._counts.closed_broken += 1
+                member.connection.close()
+                continue
+            member.reused = True
+            return self._younger(member)
 
-    def _give_back(self, connection: psycopg.Connection, healthy: bool) -> None:
-        if self._process != os.getpid():
-            self._of_parent.append(connection)
-            return
-        clean = (
-            healthy
-            and not connection.closed
-            and connection.info.transaction_status == TransactionStatus.IDLE
+    def _younger(self, member: Member) -> Member:
+        """A new one for one that is too old. The old one goes on where none can be had: its
+        password may have been changed, or the server be full.
+        """
+        if self._clock() - member.opened_s < self._age_s_max:
+            return member
+        try:
+            newer = self._new_member()
+        except ServerError as error:
+            _log.warning("an old connection is used on", why=error.what)
+            return member
+        self._counts.closed_old += 1
+        member.connection.close()
+        return newer
+
+    def _new_member(self) -> Member:
+        try:
+            connection = self._open_connection()
+        except ServerAuthenticationError as error:
+            raise self._changed_password(error) from error.__cause__
+        self._counts.opened += 1
+        return Member(connection, opened_s=self._clock())
+
+    def _changed_password(self, error: ServerAuthenticationError) -> ServerAuthenticationError:
+        """The same, with what to do where the same address was good before."""
+        if not self._counts.opened:
+            return error
+        return ServerAuthenticationError(
+            error.what,
+            hint="the same address was accepted before: if the password was changed, put the new "
+            "one into NGB_POSTGRES_DSN and open a new plane; connections that are open go on",
+            **error.facts,
         )
-        if not clean:
-            connection.close()
-        self._end_turn(connection if clean else None)
 
-    def _end_turn(self, connection: psycopg.Connection | None) -> None:
+    # ---- giving back
+
+    def _give_back(self, member: Member, healthy: bool) -> None:
+        if self._process != os.getpid():
+            self._of_parent.append(member)
+            return
+        clean = healthy and member.is_clean()
+        if not clean:
+            self._counts.closed_broken += 1
+            member.connection.close()
+        self._end_turn(member if clean else None)
+
+    def _end_turn(self, member: Member | None) -> None:
+        now_s = self._clock()
         with self._changed:
             self._lent -= 1
-            surplus = connection if self._closed else None
-            if connection is not None and surplus is None:
-                self._idle.append(connection)
+            gone = [one for one in self._idle if now_s - one.idle_since_s >= self._idle_s_max]
+            self._counts.closed_idle += len(gone)
+            self._idle = [one for one in self._idle if one not in gone]
+            if member is not None and self._closed:
+                gone.append(member)
+            elif member is not None:
+                member.idle_since_s = now_s
+                self._idle.append(member)
             self._changed.notify()
-        if surplus is not None:
-            surplus.close()
-
-
-def _is_quiet(connection: psycopg.Connection) -> bool:
-    """False when the server closed an idle connection or said something on it: either way the
-    next reply could not be told from it.
-    """
-    if connection.closed:
-        return False
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return not poll.poll(0)
+        for one in gone:
+            one.connection.close()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from neural_gpu_bus.errors import ClosedError, QueryTimeoutError
+from neural_gpu_bus.errors import (
+    ClosedError,
+    QueryTimeoutError,
+    ServerAuthenticationError,
+    ServerUnreachableError,
+)
 from neural_gpu_bus.stores.postgres.connections.connection import connect
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
 
@@ -93,3 +99,210 @@ def test_a_forked_child_opens_its_own_and_leaves_the_parents_alone(pool: Pool) -
     with pool.lend() as connection:
         assert connection.info.backend_pid == pid
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+# ---- statistics, age, reads begun again
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def aging(postgres_dsn: str, clock: Clock) -> Iterator[Pool]:
+    made = Pool(
+        lambda: connect(postgres_dsn, timeout_s=5),
+        connections_max=3,
+        wait_timeout_s=0.05,
+        age_s_max=100,
+        idle_s_max=10,
+        clock=clock,
+    )
+    yield made
+    made.close()
+
+
+def end_backend(dsn: str, pid: int) -> None:
+    with psycopg.connect(dsn, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def test_what_is_lent_idle_and_counted_is_told(pool: Pool) -> None:
+    assert (pool.statistics().lent, pool.statistics().opened) == (0, 0)
+    with pool.lend():
+        assert (pool.statistics().lent, pool.statistics().idle) == (1, 0)
+        with pytest.raises(QueryTimeoutError, match="were in use for"), pool.lend(wait_s=0.02):
+            pass
+    found = pool.statistics()
+
+    assert (found.lent, found.idle, found.opened, found.connections_max) == (0, 1, 1, 1)
+    assert (found.waits, found.waiting, found.closed_broken) == (1, 0, 0)
+    assert found.wait_total_s == found.wait_longest_s >= 0.02
+    pool.count_cancelled()
+    assert pool.statistics().cancelled == 1
+
+
+def test_nobody_waits_without_a_limit_of_time(pool: Pool) -> None:
+    with pool.lend(), pytest.raises(QueryTimeoutError, match="in use for 0 s"), pool.lend(wait_s=0):
+        pass
+
+    assert pool.statistics().waits == 0
+
+
+def test_an_idle_connection_is_closed_after_its_time(aging: Pool, clock: Clock) -> None:
+    with aging.lend() as first, aging.lend() as second:
+        pass
+    clock.now_s += 9
+    with aging.lend() as used:
+        pass
+    clock.now_s += 2
+    with aging.lend() as again:
+        pass
+    unused = second if used is first else first
+
+    assert again is used
+    assert unused.closed
+    assert aging.statistics().closed_idle == 1
+
+
+def test_an_old_connection_is_replaced(aging: Pool, clock: Clock) -> None:
+    with aging.lend() as first:
+        pass
+    clock.now_s += 101
+    with aging.lend() as second:
+        assert first.closed
+        assert second.execute("SELECT 1").fetchone() == (1,)
+
+    assert (aging.statistics().closed_old, aging.statistics().opened) == (1, 2)
+
+
+def refusing_after(count: int, dsn: str) -> Callable[[], psycopg.Connection]:
+    """Opens so many, then says what a server says whose password was changed."""
+    left = [count]
+
+    def open_one() -> psycopg.Connection:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ServerAuthenticationError("refused", hint="check it", server="PostgreSQL")
+        return connect(dsn, timeout_s=5)
+
+    return open_one
+
+
+@pytest.fixture
+def refused(postgres_dsn: str, clock: Clock) -> Iterator[Pool]:
+    """One connection is let in, no other."""
+    made = Pool(
+        refusing_after(1, postgres_dsn),
+        connections_max=2,
+        wait_timeout_s=1,
+        age_s_max=100,
+        idle_s_max=1e9,
+        clock=clock,
+    )
+    yield made
+    made.close()
+
+
+def test_a_changed_password_is_said_with_what_to_do(refused: Pool) -> None:
+    with (
+        refused.lend() as first,
+        pytest.raises(ServerAuthenticationError, match="refused") as caught,
+        refused.lend(),
+    ):
+        pass
+
+    assert "put the new one into NGB_POSTGRES_DSN" in caught.value.hint
+    assert first.closed is False
+
+
+def test_after_a_change_of_password_open_connections_go_on(refused: Pool, clock: Clock) -> None:
+    """However old they are."""
+    with refused.lend() as first:
+        pass
+    clock.now_s += 1000
+    with refused.lend() as still:
+        assert still is first
+        assert still.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_first_password_that_is_wrong_is_told_as_ever(postgres_dsn: str) -> None:
+    pool = Pool(refusing_after(0, postgres_dsn), connections_max=1, wait_timeout_s=1)
+
+    with pytest.raises(ServerAuthenticationError, match="refused") as caught, pool.lend():
+        pass
+    assert caught.value.hint == "check it"
+
+
+def test_free_connections_are_lent_without_waiting(aging: Pool) -> None:
+    with aging.lend(), aging.lend_free(5) as more:
+        assert len(more) == 2
+        assert all(one.execute("SELECT 1").fetchone() == (1,) for one in more)
+        with aging.lend_free(1) as none:
+            assert list(none) == []
+
+    assert (aging.statistics().lent, aging.statistics().idle) == (0, 3)
+
+
+def test_free_connections_that_cannot_be_opened_are_left_out(postgres_dsn: str) -> None:
+    pool = Pool(refusing_after(2, postgres_dsn), connections_max=4, wait_timeout_s=1)
+    with pool.lend(), pool.lend_free(3) as more:
+        assert len(more) == 1
+    assert pool.statistics().lent == 0
+    pool.close()
+
+
+def test_a_read_that_meets_a_broken_idle_connection_is_begun_again(
+    aging: Pool, postgres_dsn: str
+) -> None:
+    """The connection breaks between the look at it and its use."""
+    with aging.lend() as first, aging.lend():
+        pass
+    calls = []
+
+    def work(connection: psycopg.Connection, sent: Callable[[], None]) -> int:
+        calls.append(connection)
+        if len(calls) == 1:
+            end_backend(postgres_dsn, connection.info.backend_pid)
+            raise ServerUnreachableError("gone", server="PostgreSQL", address="here")
+        sent()
+        return connection.info.backend_pid
+
+    found = aging.read(work)
+
+    assert len(calls) == 2
+    assert found == calls[1].info.backend_pid
+    assert calls[0].closed
+    assert (aging.statistics().retried, aging.statistics().idle) == (1, 1)
+    assert first.closed
+
+
+@pytest.mark.parametrize("how", ["sent before", "new connection", "breaks again"])
+def test_what_may_have_been_done_is_never_done_twice(aging: Pool, how: str) -> None:
+    calls = []
+
+    def work(_connection: psycopg.Connection, sent: Callable[[], None]) -> None:
+        calls.append(1)
+        if how == "sent before":
+            sent()
+        raise ServerUnreachableError("gone", server="PostgreSQL", address="here")
+
+    if how != "new connection":
+        with aging.lend():
+            pass
+    with pytest.raises(ServerUnreachableError, match="gone"):
+        aging.read(work)
+
+    assert len(calls) == (2 if how == "breaks again" else 1)
+    assert aging.statistics().lent == 0
