@@ -38,11 +38,21 @@ _STREAM_FAULTS = {
 
 
 class CopyScan:
-    """Counts of one stream, fed as it grows. ``framed``: it comes in CopyData messages."""
+    """Counts of one stream, fed as it grows. ``framed``: it comes in CopyData messages;
+    ``headless``: in DataRow messages, rows alone.
+    """
 
-    def __init__(self, columns: Sequence[SourceColumn], *, framed: bool, start: int = 0) -> None:
+    def __init__(
+        self,
+        columns: Sequence[SourceColumn],
+        *,
+        framed: bool,
+        headless: bool = False,
+        start: int = 0,
+    ) -> None:
         self.columns = tuple(columns)
-        self.framed = framed
+        self.framed = framed or headless
+        self.headless = headless
         self._widths = np.array([column.width for column in columns], np.int64)
         self._restart(start)
 
@@ -50,6 +60,8 @@ class CopyScan:
         self.start = start
         self._state = np.zeros(kernels.STATE_SLOTS, np.int64)
         self._state[kernels.POSITION] = start
+        self._state[kernels.STAGE] = kernels.IN_ROWS if self.headless else kernels.HEADER
+        self._state[kernels.TAG] = kernels.DATA_ROW if self.headless else kernels.COPY_DATA
         self._text_bytes = np.zeros(len(self.columns), np.int64)
         self._nulls = np.zeros(len(self.columns), np.int64)
 
@@ -81,9 +93,13 @@ class CopyScan:
             self._restart(self.start)
             self.feed(buffer, end)
             stop = end
-        if self._state[kernels.STAGE] != kernels.ENDED:
+        whole = self._state[kernels.STAGE] == kernels.ENDED
+        if self.headless:  # what follows the rows says that they are all
+            whole = self.position == stop and not whole
+        if not whole:
+            end = "in the middle of a row" if self.headless else "without its trailer"
             raise ProtocolError(
-                f"the COPY stream ends at byte {stop - self.start} without its trailer, after "
+                f"the stream of rows ends at byte {stop - self.start} {end}, after "
                 f"{self.rows} rows",
                 hint="run the query again; if it happens again, report the statement",
                 position=stop - self.start,
@@ -194,6 +210,7 @@ def _write_part(
     place[kernels.SHARED_FIRST] = first_row >> 3 if first_row % 8 else -1
     place[kernels.SHARED_LAST] = (first_row + scan.rows - 1) >> 3
     state = np.zeros(kernels.STATE_SLOTS, np.int64)
+    state[kernels.STAGE] = kernels.IN_ROWS if scan.headless else kernels.HEADER
     kernels.write_rows(part.buffer, place, scan.framed, plan, written, state)
     if state[kernels.FAULT]:
         raise _value_fault(state, scan)

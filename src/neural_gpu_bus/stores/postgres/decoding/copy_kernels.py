@@ -45,8 +45,9 @@ FLOAT8, INT8, TIMESTAMP, FLOAT4, INT4, DATE, INT2, BOOL, TIME, UUID, TEXT, JSONB
 #: bytes of a bitmap that its first and last row share with other parts (-1: none).
 START, FIRST_ROW, END_ROW, SHARED_FIRST, SHARED_LAST, PART_SLOTS = range(6)
 
-#: Slots of a loop's state. POSITION: next byte. FAULT: one of the faults below, 0 for none.
-POSITION, ROWS, STAGE, FAULT, FAULT_POSITION, FAULT_COLUMN, STATE_SLOTS = range(7)
+#: Slots of a loop's state. POSITION: next byte. FAULT: one of the faults below, 0 for none. TAG: of
+#: the messages that hold rows.
+POSITION, ROWS, STAGE, FAULT, FAULT_POSITION, FAULT_COLUMN, TAG, STATE_SLOTS = range(8)
 
 #: Stages of a stream. SPLIT: a row goes on in the next message, which the fast loop does not read.
 HEADER, IN_ROWS, ENDED, SPLIT = range(4)
@@ -80,6 +81,8 @@ LAYOUT, VALUES, VALIDITY, OFFSETS, DATA, PLAN_FIELDS = range(6)
 #: Tag and length of a message.
 FRAME_BYTES = 5
 COPY_DATA = ord("d")
+#: A row of the extended protocol with binary values: the same bytes, without header and trailer.
+DATA_ROW = ord("D")
 SIGNATURE = np.frombuffer(b"PGCOPY\n\xff\r\n\x00", np.uint8)
 SIGNATURE_BYTES = 11
 #: Signature, flags, length of the extension.
@@ -194,7 +197,7 @@ def scan_messages(buffer, stop, widths, state, text_bytes, nulls):  # type: igno
         length = i32(at + 1)
         if length < 4:
             return _faulty(state, BAD_MESSAGE_LENGTH, at - base, -1)
-        if byte(at) != COPY_DATA:
+        if byte(at) != state[TAG]:
             return OTHER_MESSAGE
         end = at + 1 + length
         if end > limit:
@@ -208,7 +211,7 @@ def scan_messages(buffer, stop, widths, state, text_bytes, nulls):  # type: igno
             state[STAGE] = IN_ROWS
         if state[STAGE] != SPLIT:
             at, fault = _count_rows(at, end, widths, state, text_bytes, nulls)
-            if fault == CUT:
+            if fault == CUT and state[TAG] == COPY_DATA:
                 state[STAGE] = SPLIT
             elif fault:
                 return _faulty(state, fault, at - base, state[FAULT_COLUMN])
@@ -374,7 +377,8 @@ def write_rows(buffer, part, framed, plan, written, state):  # type: ignore[no-u
 
     The bytes were counted by a scan before. Validity bitmaps are full of ones, bitmaps of values
     full of zeros, first offsets are zero. ``written``: bytes of each text column before this part;
-    changed. ``state`` begins as zeros; a fault's row is left there.
+    changed. ``state`` begins as zeros, or in stage IN_ROWS for a stream without a header; a fault's
+    row is left there.
     """
     base = np.int64(buffer.ctypes.data)
     at = base + part[START]
