@@ -75,15 +75,15 @@ class CuttingProxy:
     def arm(
         self,
         direction: Direction,
-        action: Action,
         at: int | bytes = 0,
         *,
+        action: Action = "cut",
         behind: bool = False,
         always: bool = False,
     ) -> Fault:
         """The fault that comes next; it replaces one that did not happen."""
         with self._lock:
-            self._fault = Fault(direction, action, at, behind, always)
+            self._fault = Fault(direction, action, at, behind=behind, always=always)
             return self._fault
 
     def heal(self) -> None:

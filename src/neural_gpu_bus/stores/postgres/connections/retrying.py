@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from neural_gpu_bus.errors import QueryError, ServerUnreachableError
 
-T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 #: Before the second, third and fourth attempt. A private PostgreSQL that was killed is back after
 #: 0.2 s, a promoted standby after 0.1 to 1 s; longer is for the caller to decide.
@@ -25,21 +25,18 @@ TROUBLE_S_MAX = 5.0
 READ_ONLY = "25006"
 
 
-class Attempt(Protocol[T_co]):
-    """One try. ``again``: an earlier one may have been carried out in part or whole. ``left_s``:
-    of the whole time; None for no end.
-    """
-
-    def __call__(self, *, again: bool, left_s: float | None) -> T_co: ...  # noqa: D102
+#: One try: whether an earlier one may have been carried out, in part or whole, and the seconds
+#: left of the whole time (None: no end).
+Attempt = Callable[[bool, float | None], T]
 
 
 def retried(
-    attempt: Attempt[T_co],
+    attempt: Attempt[T],
     *,
     timeout_s: float | None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> T_co:
+) -> T:
     """What ``attempt`` returns, tried again where the connection was lost.
 
     Raises the last ServerUnreachableError, saying how often it was tried, and at once all else. A
@@ -51,7 +48,7 @@ def retried(
     for tries, wait_s in enumerate((*WAITS_S, math.inf), 1):
         try:
             left_s = None if timeout_s is None else end_s - clock()
-            return attempt(again=first is not None, left_s=left_s)
+            return attempt(first is not None, left_s)
         except ServerUnreachableError as error:
             if first is None:
                 first, begin_by_s = error, min(end_s, clock() + TROUBLE_S_MAX)

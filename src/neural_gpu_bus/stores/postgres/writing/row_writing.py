@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -266,9 +266,22 @@ def _copy(
 ) -> int:
     names = identifiers([plan.target.name for plan in plans])
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names)
-    with row_refusals.explained(), connection.cursor() as cursor:
+    with row_refusals.explained(), _lost_in_copy(connection), connection.cursor() as cursor:
         # The pieces are closed at once when sending fails, so that the file is let go.
         with cursor.copy(statement) as copy, closing(encode(rows.batches(), plans)) as pieces:
             for piece in pieces:
                 copy.write(piece)
         return cursor.rowcount
+
+
+@contextmanager
+def _lost_in_copy(connection: psycopg.Connection) -> Iterator[None]:
+    """A server that ends the session during COPY gives two results, of which psycopg 3.3's
+    ``copy_end`` expects one: its ValueError is a lost connection.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError or not connection.broken:
+            raise
+        raise psycopg.OperationalError("the server ended the session during COPY") from error

@@ -13,6 +13,7 @@ from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.descriptors import StoreReceipt
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.stores.postgres.connections.connection import translated
+from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.tables.column_names import first_bad_name
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
 from neural_gpu_bus.stores.postgres.writing.ledgers import claim_job, ensure_ledgers, forget_old
@@ -81,7 +82,8 @@ class PostgresWriter:
         ``schema.name``), all rows or none, and say up to where the log has them.
 
         A missing table is made, with ``key`` as its primary key. Columns are matched by name.
-        With a ``job_id`` that was stored before, nothing is done and ``repeated`` is True.
+        With a ``job_id`` that was stored before, nothing is done and ``repeated`` is True; so it
+        is where the connection broke after the commit, and the store was tried again.
 
         Raises what ``writing.write_rows`` raises, and ServerError's kinds.
         """
@@ -97,6 +99,12 @@ class PostgresWriter:
         if bad is not None:
             raise BadParameterError(bad.why, hint=bad.hint, parameter=bad.column or "columns")
         write = _Write(name, data, tuple(key or ()), mode, job_id)
+        if job_id is None:
+            return self._stored(write)
+        # The job's id tells a second store from the first, so a lost connection is tried again.
+        return retried(lambda _again, _left_s: self._stored(write), timeout_s=None)
+
+    def _stored(self, write: _Write) -> StoreReceipt:
         with translated(self._address), self._lend() as connection:
             count = self._run(connection, write)
             lsn = connection.execute(_LSN).fetchall()[0][0]

@@ -21,7 +21,7 @@ class World:
         self._failures, self._each_takes_s = list(failures), each_takes_s
         self.attempts: list[tuple[bool, float | None]] = []
 
-    def attempt(self, *, again: bool, left_s: float | None) -> str:
+    def attempt(self, again: bool, left_s: float | None) -> str:
         self.attempts.append((again, left_s))
         self.now_s += self._each_takes_s
         if self._failures:
