@@ -154,14 +154,15 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of that size for the servers' account; needs root, skips otherwise."""
+def small_disk(folder: Path, size: str, *, owned: bool = True) -> Iterator[Path]:
+    """A file system of that size, the servers' account's own, or ours; skips where not root."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     folder.mkdir(mode=0o711)
-    options = ["-o", f"size={size},mode=0711"]
+    options = ["-o", f"size={size},mode={'0711' if owned else '0700'}"]
     subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", folder], check=True)
-    os.chown(folder, server_account().uid, server_account().gid)
+    if owned:
+        os.chown(folder, server_account().uid, server_account().gid)
     try:
         yield folder
     finally:

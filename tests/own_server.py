@@ -143,6 +143,16 @@ class OwnServer:
             found = connection.execute(statement.encode(), params or None)
             return found.fetchall() if found.description else []
 
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Nobody else reads or writes that table meanwhile."""
+        holder = psycopg.connect(self.dsn())
+        try:
+            holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+            yield
+        finally:
+            holder.close()
+
     def sessions(self) -> list[tuple[Any, ...]]:
         """Sessions of this package: state and statement of each."""
         return self.run(

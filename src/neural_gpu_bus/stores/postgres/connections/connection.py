@@ -231,6 +231,10 @@ _HINTS = {
     "42501": "ask the table's owner for the right (GRANT ...), or use another user",
     "25006": "the server takes no writes now (a standby, or default_transaction_read_only): "
     "use the primary",
+    "22021": "mend the statement's text; where it is the table's (a database in SQL_ASCII), read "
+    "its bytes with convert_to(column, 'SQL_ASCII')",
+    "22P05": "the database's encoding has no such character: leave it out, or use a database in "
+    "UTF8",
     "40001": "another transaction came in between: run it again",
     "40P01": "two transactions waited for each other: run it again",
     "23505": "the key is there already: use mode='upsert', or remove the row first",
