@@ -51,8 +51,8 @@ class Datasets:
 
         ``columns``: a mapping, a Frame, or any Arrow, Polars or pandas table. ``region``: whose
         budget it counts in. ``reload_s``: what making it again would take, if you know; what is
-        cheap to make again is evicted first. Names that begin with ``jobs/`` or ``tensors/`` are
-        not for callers.
+        cheap to make again is evicted first. Names that begin with ``jobs/``, ``tensors/`` or
+        ``queries/`` are not for callers.
         Raises SharedMemoryFullError, UnsupportedTypeError, BadParameterError.
         """
         return self.memory.put(name, columns, region=region, reload_ns=int(reload_s * 1e9))

@@ -33,6 +33,8 @@ EngineName = Literal["cpu", "gpu", "neural"]
 RESULT_NAMES = "jobs/"
 #: Names of tensors made of datasets begin so, and no others: they go with what they were made of.
 TENSOR_NAMES = "tensors/"
+#: Names of queries' results begin so, and no others: one version of each is kept.
+QUERY_NAMES = "queries/"
 
 
 class Columns(Protocol):

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 from neural_gpu_bus.memory import Frame, UnifiedMemory
-from neural_gpu_bus.memory.catalog.index import VERSIONS_KEPT
+from neural_gpu_bus.memory.catalog.names import VERSIONS_KEPT
 
 NAMES = st.sampled_from(["a", "b", "b/c"])
 USERS = st.integers(0, 1)

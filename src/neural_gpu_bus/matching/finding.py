@@ -11,13 +11,13 @@ from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
 from neural_gpu_bus.memory.accounting.regions import check_region
 from neural_gpu_bus.memory.layout.column_types import TYPES, column_type
-from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
+from neural_gpu_bus.ports import QUERY_NAMES, RESULT_NAMES, TENSOR_NAMES
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import DatasetFacts, Region
 
 #: A pattern finds names with these beginnings only where it spells the beginning out.
-RESERVED_NAMES = (RESULT_NAMES, TENSOR_NAMES)
+RESERVED_NAMES = (RESULT_NAMES, TENSOR_NAMES, QUERY_NAMES)
 
 #: Types by what they are for, as the inputs of workloads have them.
 FAMILIES: dict[str, re.Pattern[str]] = {
@@ -56,7 +56,7 @@ def find(
     ``pattern``: ``*`` stands for any text, ``?`` for one character, ``[a-c]`` and ``[!a]`` for one
     of a set; all others, dots and slashes too, for themselves: ``risk.*`` finds ``risk.eu`` and
     ``risk.eu/1``. Results of jobs and tensors are found only by a pattern that begins with
-    ``jobs/`` or ``tensors/``.
+    ``jobs/``, ``tensors/`` or ``queries/``.
 
     ``columns``: names that all have to be there, or a mapping of name to type; ``types``: every
     column is of one of them. A type is Arrow's spelling (``double``, ``timestamp[us]``, with any

@@ -58,8 +58,8 @@ class ManyDatasets:
 
         In ``pattern`` ``*`` stands for any text, ``?`` for one character, ``[a-c]`` and ``[!a]``
         for one of a set, everything else for itself: ``risk.*`` finds ``risk.eu`` and
-        ``risk.eu/1``. Results of jobs and tensors are found by patterns that begin with ``jobs/``
-        or ``tensors/`` alone.
+        ``risk.eu/1``. Results of jobs, tensors and kept results of queries are found by patterns
+        that begin with ``jobs/``, ``tensors/`` or ``queries/`` alone.
 
         ``columns``: names that all have to be there, or a mapping of name to type. ``types``: every
         column is of one of them. A type is Arrow's spelling or ``float`` (any number),

@@ -39,7 +39,16 @@ def names(found: list[DatasetFacts]) -> list[str]:
 
 NAMED = [
     facts(name)
-    for name in ("risk.us", "risk.eu", "riskier", "risk.eu/1", "bars/A", "jobs/1", "tensors/a/b")
+    for name in (
+        "risk.us",
+        "risk.eu",
+        "riskier",
+        "risk.eu/1",
+        "bars/A",
+        "jobs/1",
+        "tensors/a/b",
+        "queries/1",
+    )
 ]
 
 
@@ -54,6 +63,7 @@ NAMED = [
         ("bars/A", ["bars/A"]),
         ("jobs/*", ["jobs/1"]),
         ("tensors/*", ["tensors/a/b"]),
+        ("queries/*", ["queries/1"]),
         ("BARS/*", []),
     ],
 )

@@ -20,7 +20,18 @@ from neural_gpu_bus.memory.accounting.maps import LivingMaps
 from neural_gpu_bus.memory.series.group import MIB
 
 SCHEMA = pa.schema([("k", pa.string()), ("x", pa.float64())])
-NO_NAMES = [5, "", None, b"bars", "half\ud800", "two\nlines", "x" * 481, "jobs/1", "tensors/1"]
+NO_NAMES = [
+    5,
+    "",
+    None,
+    b"bars",
+    "half\ud800",
+    "two\nlines",
+    "x" * 481,
+    "jobs/1",
+    "tensors/1",
+    "queries/1",
+]
 
 
 def _made(memory: UnifiedMemory, name: Any, group: Any = None) -> Any:

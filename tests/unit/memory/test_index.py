@@ -8,7 +8,8 @@ import pytest
 
 from neural_gpu_bus.descriptors import BlockDescriptor, ColumnDescriptor
 from neural_gpu_bus.errors import BadParameterError, HostError
-from neural_gpu_bus.memory.catalog.index import VERSIONS_KEPT, Index
+from neural_gpu_bus.memory.catalog.index import Index
+from neural_gpu_bus.memory.catalog.names import VERSIONS_KEPT
 from neural_gpu_bus.memory.files.folder import prepare
 
 NOW_NS = 1_000
@@ -58,6 +59,15 @@ def test_versions_count_up_and_the_last_ones_are_kept(index: Index) -> None:
     kept = [version for version in range(7) if index.version("a", version)]
     assert kept == [4, 5][-VERSIONS_KEPT:]
     assert _totals(index) == (1, 2, 200)
+
+
+def test_of_a_query_the_newest_result_alone_is_kept(index: Index) -> None:
+    gone = [_publish(index, _block("queries/1"))[1] for _ in range(3)]
+
+    assert [[block.version for block in blocks] for blocks in gone] == [[], [1], [2]]
+    assert [version for version in range(5) if index.version("queries/1", version)] == [3]
+    assert _totals(index) == (1, 1, 100)
+    assert len(_places(index)) == 1
 
 
 def test_a_dropped_name_is_gone_with_all_its_versions(index: Index) -> None:

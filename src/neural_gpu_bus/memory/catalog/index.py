@@ -20,14 +20,11 @@ import msgspec
 from neural_gpu_bus.descriptors import BlockDescriptor, EvictedDataset, Region
 from neural_gpu_bus.memory.catalog.block_ledger import BlockLedger
 from neural_gpu_bus.memory.catalog.environment import close_environment, open_environment, unusable
-from neural_gpu_bus.memory.catalog.names import checked_name, is_name, tensor_names
+from neural_gpu_bus.memory.catalog.names import checked_name, is_name, tensor_names, versions_kept
 from neural_gpu_bus.memory.catalog.names_clock import NamesClock
 from neural_gpu_bus.memory.files.ballast import Ballast, with_ballast
 from neural_gpu_bus.memory.files.folder import uuid_head
 
-#: Versions of a name that can be had: the newest, and the one before, for whoever looked it up
-#: just now or holds its descriptor in a queue.
-VERSIONS_KEPT = 2
 #: Evicted datasets that are remembered; beyond it all are forgotten, and count as never seen.
 EVICTED_KEPT_MAX = 10_000
 
@@ -190,7 +187,7 @@ class Index:
             last, hits, pinned = old.version, self.ledger.hits(old), self.ledger.is_pinned(old)
             change.unpinned.append(old)
             transaction.put(_versioned(block.name, last), before, db=self._store["older"])
-            oldest = _versioned(block.name, last + 1 - VERSIONS_KEPT)
+            oldest = _versioned(block.name, last + 1 - versions_kept(block.name))
             if (raw := transaction.pop(oldest, db=self._store["older"])) is not None:
                 self._forget(change, _decode(raw))
         elif (raw := transaction.pop(key, db=self._store["evicted"])) is not None:
@@ -272,7 +269,7 @@ class Index:
         newest = _decode(transaction.pop(name.encode(), db=self._store["newest"]) or b"")
         self._count(transaction, _NAMES, newest.region, -1)
         self._forget(change, newest)
-        for version in range(newest.version - VERSIONS_KEPT + 1, newest.version):
+        for version in range(newest.version - versions_kept(name) + 1, newest.version):
             self._remove_older(change, name, version)
 
     def _remove_older(self, change: _Change, name: str, version: int) -> None:

@@ -6,7 +6,7 @@ from operator import index
 from typing import Any
 
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.ports import RESULT_NAMES, TENSOR_NAMES
+from neural_gpu_bus.ports import QUERY_NAMES, RESULT_NAMES, TENSOR_NAMES
 
 #: LMDB's keys end at 511 bytes, and a version goes behind the name.
 NAME_BYTES_MAX = 480
@@ -14,16 +14,26 @@ NAME_BYTES_MAX = 480
 #: Versions count from 1 and stand in 8 bytes behind a name.
 VERSION_MAX = (1 << 64) - 1
 
+#: Versions of a name that can be had: the newest, and the one before, for whoever looked it up
+#: just now or holds its descriptor in a queue.
+VERSIONS_KEPT = 2
+
 #: Beginnings of names that are given here alone, and why.
 _RESERVED = {
     RESULT_NAMES: "for the result of a job: workers drop them",
     TENSOR_NAMES: "for a tensor made of another dataset: they go with it",
+    QUERY_NAMES: "for the result of a query: plane.query keeps it",
 }
 
 
 def tensor_names(uuid: str) -> str:
     """Beginning of the names of all tensors made of the block with that uuid."""
     return f"{TENSOR_NAMES}{uuid}/"
+
+
+def versions_kept(name: str) -> int:
+    """Versions of that name that can be had; nobody asks for a query's result before the newest."""
+    return 1 if name.startswith(QUERY_NAMES) else VERSIONS_KEPT
 
 
 def is_name(name: object) -> bool:
