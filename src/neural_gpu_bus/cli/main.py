@@ -11,7 +11,7 @@ import structlog
 import typer
 from rich.markup import escape
 
-from neural_gpu_bus.cli import bench, datasets, demo, host, load, memory, servers, work
+from neural_gpu_bus.cli import bench, datasets, demo, doctor, host, load, memory, servers, work
 from neural_gpu_bus.cli.console import err
 from neural_gpu_bus.cli.entry import INTERRUPTED_EXIT_CODE
 from neural_gpu_bus.errors import NeuralGpuBusError
@@ -33,7 +33,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "up": servers.up,
     "down": servers.down,
     "status": servers.status,
-    "doctor": host.doctor,
     "config": host.config,
     "load": load.load,
     "query": datasets.query,
@@ -46,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(doctor.app, name="doctor")
 app.add_typer(bench.app, name="bench")
 
 

@@ -1,8 +1,8 @@
-"""Statistics of the unified memory as Prometheus reads them."""
+"""Statistics of the unified memory, and of a process's connections, as Prometheus reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,15 +13,19 @@ from psutil import STATUS_STOPPED
 from neural_gpu_bus.descriptors import (
     DatasetFacts,
     MemoryStatistics,
+    PoolStatistics,
     ProcessStatistics,
     RegionStatistics,
 )
 from neural_gpu_bus.errors import NeuralGpuBusError
 
 Look = Callable[[], tuple[MemoryStatistics, Sequence[DatasetFacts]]]
+#: Connections of this process; None where it has none to PostgreSQL.
+LookAtPool = Callable[[], PoolStatistics | None]
 Family = GaugeMetricFamily | CounterMetricFamily
 
 PREFIX = "ngb_memory_"
+POOL_PREFIX = "ngb_postgres_"
 NS = 1e-9
 
 #: Name, what it is, field, and what turns the field's unit into the name's. Names of counters get
@@ -62,18 +66,56 @@ PROCESS_COUNTERS: tuple[_Row, ...] = (
     ("process_hits", "Finds of a dataset by a process.", "hits", 1),
     ("process_misses", "Looks of a process for a dataset that was not there.", "misses", 1),
 )
+POOL_GAUGES: tuple[_Row, ...] = (
+    ("connections_limit", "Connections that this process may have.", "connections_max", 1),
+    ("connections_lent", "Connections in use.", "lent", 1),
+    ("connections_idle", "Connections kept for the next.", "idle", 1),
+    ("connections_waiting", "Threads that wait for one.", "waiting", 1),
+    ("connections_wait_longest_seconds", "Longest wait for one.", "wait_longest_s", 1),
+)
+POOL_COUNTERS: tuple[_Row, ...] = (
+    ("connections_opened", "Connections opened.", "opened", 1),
+    ("connections_waits", "Waits for a connection.", "waits", 1),
+    ("connections_wait_seconds", "Time spent waiting for one.", "wait_total_s", 1),
+    ("connections_closed_broken", "Closed because they broke or a statement failed.",
+     "closed_broken", 1),
+    ("connections_closed_idle", "Closed because nobody used them.", "closed_idle", 1),
+    ("connections_closed_old", "Closed because they were old.", "closed_old", 1),
+    ("reads_retried", "Reads begun again on a new connection.", "retried", 1),
+    ("statements_cancelled", "Statements that were cancelled.", "cancelled", 1),
+)  # fmt: skip
 
 
-def metrics_registry(look: Look) -> CollectorRegistry:
-    """A registry that looks at the memory whenever it is read."""
+def metrics_registry(look: Look, look_at_pool: LookAtPool | None = None) -> CollectorRegistry:
+    """A registry that looks whenever it is read: at the memory, and where given at this process's
+    connections, as ``plane.database.statistics`` tells them.
+    """
     registry = CollectorRegistry()
     registry.register(_MemoryCollector(look))
+    if look_at_pool is not None:
+        registry.register(_PoolCollector(look_at_pool))
     return registry
 
 
-def metrics_text(look: Look) -> str:
+def metrics_text(look: Look, look_at_pool: LookAtPool | None = None) -> str:
     """All metrics once, in Prometheus' text format."""
-    return generate_latest(metrics_registry(look)).decode()
+    return generate_latest(metrics_registry(look, look_at_pool)).decode()
+
+
+class _PoolCollector(Collector):
+    def __init__(self, look: LookAtPool) -> None:
+        self._look = look
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing beforehand, as of the memory."""
+        return ()
+
+    def collect(self) -> Iterator[Family]:
+        found = self._look()
+        if found is not None:
+            one = {"": found}
+            yield from _families(GaugeMetricFamily, POOL_GAUGES, one, prefix=POOL_PREFIX)
+            yield from _families(CounterMetricFamily, POOL_COUNTERS, one, prefix=POOL_PREFIX)
 
 
 class _MemoryCollector(Collector):
@@ -102,11 +144,15 @@ class _MemoryCollector(Collector):
 
 
 def _families(
-    kind: type[Family], rows: Sequence[_Row], sources: dict[str, Any], label: str = ""
+    kind: type[Family],
+    rows: Sequence[_Row],
+    sources: Mapping[str, Any],
+    label: str = "",
+    prefix: str = PREFIX,
 ) -> Iterator[Family]:
     """One family a row, in it one value a source."""
     for name, text, field, factor in rows:
-        family = kind(PREFIX + name, text, labels=[label] if label else [])
+        family = kind(prefix + name, text, labels=[label] if label else [])
         for value, source in sources.items():
             family.add_metric([value] if label else [], getattr(source, field) * factor)
         yield family

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from neural_gpu_bus.descriptors import PoolStatistics
 from neural_gpu_bus.errors import HostError
 from neural_gpu_bus.status.metrics import metrics_registry, metrics_text
 from sample_memory import GIB, MIB, NOW_NS, empty_memory, sample_datasets, sample_memory
@@ -102,3 +103,15 @@ def test_the_page_names_every_metric() -> None:
     missing = {name for name in samples if not {name, name.removeprefix("process_")} & told}
 
     assert missing == set()
+
+
+def test_connections_of_this_process() -> None:
+    pool = PoolStatistics(4, lent=3, idle=1, waits=2, wait_total_s=0.5, cancelled=7)
+    text = metrics_text(lambda: (empty_memory(), ()), lambda: pool)
+    found = parsed(text)
+
+    assert found["ngb_postgres_connections_limit", ()] == 4
+    assert found["ngb_postgres_connections_lent", ()] == 3
+    assert found["ngb_postgres_connections_wait_seconds_total", ()] == 0.5
+    assert found["ngb_postgres_statements_cancelled_total", ()] == 7
+    assert "ngb_postgres" not in metrics_text(lambda: (empty_memory(), ()), lambda: None)
