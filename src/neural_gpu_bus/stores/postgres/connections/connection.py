@@ -48,6 +48,11 @@ CLEAN_UP = b"; ".join(
     ]
 )
 
+#: A network or a machine that is gone without a word is noticed after a minute of silence instead of
+#: the system's two hours (libpq's parameters, seconds). Not tcp_user_timeout: it also ends a store
+#: whose server takes no more bytes while it waits for a lock.
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
 #: psycopg rounds a shorter limit up to this (psycopg/conninfo.py, timeout_from_conninfo).
 _CONNECT_TIMEOUT_S_MIN = 2
 
@@ -63,6 +68,21 @@ _AUTHENTICATION_TEXTS = (
 )
 _DISK_FULL_TEXT = "no space left on device"
 _DISK_FULL = "53100"
+_REFUSED_PARAMETER_TEXT = "unsupported startup parameter"
+
+#: pgbouncer says all of its own by 08P01, which is PostgreSQL's word for bytes that it cannot read.
+_PROTOCOL_VIOLATION = "08P01"
+_POOLER_TEXTS = (
+    "server conn crashed",
+    "query_wait_timeout",
+    "server_login_retry",
+    "server login",
+    "no more connections allowed",
+    "cannot connect",
+    "timeout",
+    "closing because",
+    "is disabled",
+)
 
 #: What is shown of a server's text; a refused value of megabytes is quoted whole.
 TEXT_CHARACTERS_MAX = 2_000
@@ -74,7 +94,8 @@ def connect(dsn: str, *, timeout_s: float) -> psycopg.Connection:
     Raises BadSettingError, ServerUnreachableError, ServerAuthenticationError, ServerVersionError.
     """
     address = postgres_address(dsn)
-    options = {"application_name": APPLICATION_NAME, "gssencmode": "disable"} | postgres_parts(dsn)
+    options = {"application_name": APPLICATION_NAME, "gssencmode": "disable", **_KEEPALIVES}
+    options |= postgres_parts(dsn)
     options["client_encoding"] = "UTF8"
     options["connect_timeout"] = max(_CONNECT_TIMEOUT_S_MIN, math.ceil(timeout_s))
     try:
@@ -119,6 +140,13 @@ def _connect_failure(error: psycopg.Error, address: str) -> NeuralGpuBusError:
         )
     if _DISK_FULL_TEXT in lowered:
         return failure_from(_DISK_FULL, text, address)
+    if _REFUSED_PARAMETER_TEXT in lowered:
+        return BadSettingError(
+            f"{SERVER} at {address} takes no such option: {text}",
+            hint="a pooler stands in front: leave the option out of NGB_POSTGRES_DSN, or name it "
+            "in pgbouncer's ignore_startup_parameters",
+            setting="postgres_dsn",
+        )
     return _unreachable(text, address)
 
 
@@ -177,6 +205,8 @@ def failure_from(
     if sqlstate is None:
         return _unreachable(message, address)
     text = f"{message} ({detail})" if detail else message
+    if sqlstate == _PROTOCOL_VIOLATION and any(part in message for part in _POOLER_TEXTS):
+        return _unreachable(f"the pooler in front says: {message}", address)
     meaning = next((kind for prefix, kind in _MEANINGS if sqlstate.startswith(prefix)), None)
     if meaning is None:
         return _refused_statement(text, sqlstate, position, hint)

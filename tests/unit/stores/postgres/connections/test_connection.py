@@ -43,6 +43,22 @@ def test_a_sqlstate_means_one_error(
     assert error.hint
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "server conn crashed?",
+        "query_wait_timeout",
+        "server login has been failing, try again later (server_login_retry)",
+        "no more connections allowed (max_client_conn)",
+    ],
+)
+def test_a_pooler_s_own_words_are_a_lost_connection(words: str) -> None:
+    error = failure_from("08P01", words, "db:6432/x")
+
+    assert type(error) is ServerUnreachableError
+    assert f"the pooler in front says: {words}" in error.what
+
+
 def test_a_refused_statement_keeps_position_detail_and_the_servers_hint() -> None:
     error = failure_from("42703", "no", "db", position="8", detail="more", hint="try that")
 
