@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 
@@ -48,10 +49,14 @@ CLEAN_UP = b"; ".join(
     ]
 )
 
-#: A network or a machine that is gone without a word is noticed after a minute of silence instead of
-#: the system's two hours (libpq's parameters, seconds). Not tcp_user_timeout: it also ends a store
-#: whose server takes no more bytes while it waits for a lock.
-_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+#: A network or a machine that is gone without a word is noticed after a minute of silence, not
+#: after the system's two hours (libpq's parameters, seconds). Not tcp_user_timeout: it also ends a
+#: store whose server takes no more bytes while it waits for a lock.
+_KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 
 #: psycopg rounds a shorter limit up to this (psycopg/conninfo.py, timeout_from_conninfo).
 _CONNECT_TIMEOUT_S_MIN = 2
