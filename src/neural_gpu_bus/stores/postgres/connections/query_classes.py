@@ -53,6 +53,10 @@ class QueryClass:
     #: The server's settings for the statement's transaction, by name, as SET takes them.
     server_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    #: Names that the server was found to refuse; one set for all classes of a plane, which fills
+    #: when its first connection opens.
+    refused: set[str] = field(default_factory=set, compare=False, repr=False)
+
     def set_local(self) -> bytes:
         """Statements that put the settings in force until the transaction ends; empty for none.
 
@@ -62,17 +66,16 @@ class QueryClass:
         return b"".join(
             f"SET LOCAL {name} = '{value}'; ".encode()
             for name, value in self.server_settings.items()
+            if name not in self.refused
         )
 
 
 class QueryClasses(Mapping[QueryClassName, QueryClass]):
-    """All classes by name; what a server refuses to set is left out once it was ``fit``.
-
-    Look a class up after a connection was lent: opening the first one fits.
-    """
+    """All classes by name; what a server refuses to set is left out once it was ``fit``."""
 
     def __init__(self, classes: Mapping[QueryClassName, QueryClass]) -> None:
-        self._classes = dict(classes)
+        self._refused: set[str] = set()
+        self._classes = {name: replace(one, refused=self._refused) for name, one in classes.items()}
         self._fitted = False
 
     def __getitem__(self, name: QueryClassName) -> QueryClass:
@@ -92,9 +95,12 @@ class QueryClasses(Mapping[QueryClassName, QueryClass]):
             return
         wanted = {pair for one in self.values() for pair in one.server_settings.items()}
         refused = _refused(connection, sorted(wanted))
+        if "hash_mem_multiplier" in refused:
+            # With a multiplier that nobody knows the arithmetic of work_mem would not hold.
+            refused.add("work_mem")
         if refused:
             _log.warning("the server keeps its own settings", settings=sorted(refused))
-            self._classes = {name: _without(one, refused) for name, one in self.items()}
+        self._refused |= refused
         self._fitted = True
 
 
@@ -111,13 +117,6 @@ def _refused(connection: psycopg.Connection, wanted: list[tuple[str, str]]) -> s
                     raise
                 refused.add(name)
     return refused
-
-
-def _without(one: QueryClass, refused: set[str]) -> QueryClass:
-    # work_mem alone, with an unknown multiplier, would break the arithmetic.
-    gone = refused | ({"work_mem"} if "hash_mem_multiplier" in refused else set())
-    kept = {name: value for name, value in one.server_settings.items() if name not in gone}
-    return replace(one, server_settings=MappingProxyType(kept))
 
 
 def build_query_classes(settings: Settings) -> QueryClasses:

@@ -141,6 +141,7 @@ def test_the_server_takes_every_setting(postgres_dsn: str) -> None:
             assert found is not None
 
     assert dict(classes) == before
+    assert classes["query"].refused == set()
 
 
 def test_what_the_server_refuses_is_left_out(postgres_dsn: str) -> None:
@@ -148,10 +149,11 @@ def test_what_the_server_refuses_is_left_out(postgres_dsn: str) -> None:
     one = QueryClass("hot", 0.1, {"jit": "off", "no_such_setting": "1", "work_mem": "-5kB"})
     other = QueryClass("query", 1.0, {"hash_mem_multiplier": "-1", "work_mem": "64kB"})
     classes = QueryClasses({"hot": one, "query": other})
+    looked_up_before = classes["hot"]
     with connect(postgres_dsn, timeout_s=5) as connection:
         classes.fit(connection)
 
         assert connection.execute("SHOW jit").fetchone() is not None
 
-    assert dict(classes["hot"].server_settings) == {"jit": "off"}
-    assert dict(classes["query"].server_settings) == {}
+    assert looked_up_before.set_local() == b"SET LOCAL jit = 'off'; "
+    assert classes["query"].set_local() == b""
