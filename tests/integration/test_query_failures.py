@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -41,7 +42,7 @@ def assert_answers(reader: PostgresReader) -> None:
         (
             "SELECT $1::int AS a",
             QueryError,
-            r"no parameter \$1 \(at character 8 of .*\nhint: write",
+            r"no parameter \$1.*\nhint: write",
         ),
         ("SELECT ('y' || repeat('x', 3000000))::int AS a", QueryError, r"x \.\.\. \(3000"),
         ("SELECT * FROM no_such_table", QueryError, r'relation "no_such_table" does not exist'),
@@ -202,23 +203,47 @@ def test_ctrl_c_in_the_middle_stops_at_once(reader: PostgresReader, statement: s
     assert_answers(reader)
 
 
-def test_a_lost_server_process_is_said(reader: PostgresReader, postgres_dsn: str) -> None:
-    """Another session ends ours in the middle of a long reply."""
-    reader.query("SELECT 1 AS x")
+@contextmanager
+def ended_again_and_again(postgres_dsn: str, mark: str, times: int) -> Iterator[None]:
+    """Another session ends ours, as often as it finds it at work."""
+    over = threading.Event()
 
-    def end_it() -> None:
+    def end_them() -> None:
         with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'neural_gpu_compute' AND query LIKE '%end_of_me%' "
-                "AND pid <> pg_backend_pid()"
-            )
+            ended = 0
+            while ended < times and not over.wait(0.02):
+                ended += len(
+                    connection.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE application_name = 'neural_gpu_compute' AND state = 'active' "
+                        "AND query LIKE %s AND pid <> pg_backend_pid()",
+                        [f"%{mark}%"],
+                    ).fetchall()
+                )
 
-    timer = threading.Timer(0.3, end_it)
-    timer.start()
+    thread = threading.Thread(target=end_them)
+    thread.start()
     try:
-        with pytest.raises(ServerUnreachableError, match="cannot talk to PostgreSQL at"):
-            reader.query(LONG.replace("AS t", "AS end_of_me"), timeout_s=20)
+        yield
     finally:
-        timer.join()
+        over.set()
+        thread.join()
+
+
+def test_a_server_process_that_is_lost_again_and_again_is_said(
+    reader: PostgresReader, postgres_dsn: str
+) -> None:
+    with (
+        ended_again_and_again(postgres_dsn, "end_of_me", 100),
+        pytest.raises(ServerUnreachableError, match=r"cannot talk to PostgreSQL at .* 4 times"),
+    ):
+        reader.query("SELECT pg_sleep(5)::text AS end_of_me", timeout_s=20)
     assert_answers(reader)
+
+
+def test_a_read_whose_server_process_was_lost_is_run_again(
+    reader: PostgresReader, postgres_dsn: str
+) -> None:
+    with ended_again_and_again(postgres_dsn, "end_of_once", 1):
+        found: Any = reader.query("SELECT pg_sleep(0.3)::text AS end_of_once, 5 AS x")
+    assert found.to_pydict() == {"end_of_once": [""], "x": [5]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
 from neural_gpu_bus.stores.postgres.decoding.column_types import source_column
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart, write_columns
-from neural_gpu_bus.stores.postgres.reading.direct_copy import DirectCopy
 from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
@@ -198,39 +198,69 @@ def test_an_existing_older_server_is_read_the_same(existing_postgres_dsn: str) -
     assert found[0]["t"][4].as_py() == "größer5"
 
 
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "libpq"])
+@pytest.fixture
+def altered(postgres_dsn: str) -> Iterator[psycopg.Connection]:
+    """A connection to alter ``ngb_test_altered (x int4)`` with, which waits for no lock."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as other:
+        other.execute("DROP TABLE IF EXISTS ngb_test_altered")
+        other.execute("CREATE TABLE ngb_test_altered AS SELECT 7::int4 AS x")
+        other.execute("SET lock_timeout = '100ms'")
+        yield other
+        other.execute("RESET lock_timeout")
+        other.execute("DROP TABLE ngb_test_altered")
+
+
+def test_an_altered_column_is_read_by_its_new_type(
+    reader: PostgresReader, altered: psycopg.Connection
+) -> None:
+    statement = "SELECT x FROM ngb_test_altered"
+    assert rows(reader, statement) == [{"x": 7}]
+    altered.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float8 USING x + 0.5")
+    assert rows(reader, statement) == [{"x": 7.5}]
+    altered.execute("ALTER TABLE ngb_test_altered ALTER x TYPE text USING 'x' || x")
+    assert rows(reader, statement) == [{"x": "x7.5"}]
+
+
 def test_a_column_cannot_change_its_type_between_describing_and_copying(
-    postgres_dsn: str, direct: bool
+    postgres_dsn: str, altered: psycopg.Connection
 ) -> None:
     """COPY's bytes carry no types, so the description has to hold until they are read."""
     buffer, statement = ReceiveBuffer(1 << 20), b"SELECT x FROM ngb_test_altered"
-    with (
-        psycopg.connect(postgres_dsn, autocommit=True) as other,
-        connect(postgres_dsn, timeout_s=5) as connection,
-    ):
-        other.execute("DROP TABLE IF EXISTS ngb_test_altered")
-        other.execute("CREATE TABLE ngb_test_altered AS SELECT 7::int4 AS x")
-        try:
-            deadline = Deadline(20, "here")
-            exchange = (
-                DirectCopy(connection.fileno(), buffer, "here", deadline)
-                if direct
-                else LibpqCopy(connection, buffer, "here", deadline)
-            )
-            fields = exchange.describe(statement)
-            assert fields == [("x", 23, -1)]
-            other.execute("SET lock_timeout = '100ms'")
-            with pytest.raises(psycopg.errors.LockNotAvailable, match="lock timeout"):
-                other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
-            scan = exchange.copy(statement, [source_column("x", 23, {})])
-            exchange.close()
+    with connect(postgres_dsn, timeout_s=5) as connection:
+        exchange = LibpqCopy(connection, buffer, "here", Deadline(20, "here"))
+        fields = exchange.open(b"BEGIN", statement, b"COMMIT")
+        assert fields == [("x", 23, -1)]
+        with pytest.raises(psycopg.errors.LockNotAvailable, match="lock timeout"):
+            altered.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
+        scan = exchange.receive([source_column("x", 23, {})])
 
-            table: Any = write_columns([ReceivedPart(buffer.bytes, scan)], reserve).seal()
-            assert table.to_pydict() == {"x": [7]}
-            other.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
+        table: Any = write_columns([ReceivedPart(buffer.bytes, scan)], reserve).seal()
+        assert table.to_pydict() == {"x": [7]}
+        altered.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
+
+
+def test_rows_wait_while_their_types_are_asked_for(
+    reader: PostgresReader, postgres_dsn: str
+) -> None:
+    """The statement runs once: what it counts goes up by one, whatever was learned in between."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as other:
+        for once in ("DROP TYPE IF EXISTS ngb_test_mood", "DROP SEQUENCE IF EXISTS ngb_test_runs"):
+            other.execute(once.encode())
+        other.execute("CREATE TYPE ngb_test_mood AS ENUM ('calm', 'wild')")
+        other.execute("CREATE SEQUENCE ngb_test_runs")
+        try:
+            found = rows(
+                reader,
+                "SELECT nextval('ngb_test_runs') AS run, 'wild'::ngb_test_mood AS mood, "
+                "repeat('x', 70000) AS t FROM generate_series(1, 3)",
+            )
         finally:
-            other.execute("SET lock_timeout = 0")
-            other.execute("DROP TABLE ngb_test_altered")
+            other.execute("DROP TYPE ngb_test_mood")
+            other.execute("DROP SEQUENCE ngb_test_runs")
+
+    assert [row["run"] for row in found] == [1, 2, 3]
+    assert {row["mood"] for row in found} == {"wild"}
+    assert {len(row["t"]) for row in found} == {70000}
 
 
 def test_a_query_lands_in_shared_memory(postgres_dsn: str, memory: UnifiedMemory) -> None:

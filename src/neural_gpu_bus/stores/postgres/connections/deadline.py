@@ -44,7 +44,9 @@ class Deadline:
         left_s = self.left_s()
         return 0 if math.isinf(left_s) else math.ceil(left_s * 1000)
 
-    def poll_ms(self) -> float | None:
-        """The same as ``select.poll`` takes it; None where there is no end."""
+    def poll_ms(self, limit_ms: float | None = None) -> float | None:
+        """The same as ``select.poll`` takes it, and no more than ``limit_ms``; None for no end."""
         left_s = self.left_s()
-        return None if math.isinf(left_s) else left_s * 1000
+        if math.isinf(left_s):
+            return limit_ms
+        return left_s * 1000 if limit_ms is None else min(left_s * 1000, limit_ms)

@@ -1,29 +1,35 @@
-"""The same reply through libpq, row by row: over TLS and GSS only libpq can read the socket."""
+"""The same rows through libpq, by COPY and one at a time: over TLS and GSS only libpq can read the
+socket, and what is no plain SELECT is described before it runs.
+"""
 
 from __future__ import annotations
 
-import select
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import psycopg
-from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGresult
 
-from neural_gpu_bus.stores.postgres.connections.connection import CLEAN_UP, translated
+from neural_gpu_bus.errors import NeuralGpuBusError, QueryError
+from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
+from neural_gpu_bus.stores.postgres.decoding.copy_kernels import HEADER_BYTES, SIGNATURE_BYTES
+from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
-from neural_gpu_bus.stores.postgres.wire.messages import Field
+from neural_gpu_bus.stores.postgres.wire.messages import Field, data_row
 
 #: Rows between two looks at the clock.
 ROWS_BETWEEN_LOOKS = 4096
 
+SYNTAX_ERROR = "42601"
+
 _COPY = b"COPY ("
+_TRAILER = b"\xff\xff"
 
 
 class LibpqCopy:
-    """One query on a borrowed connection; the twin of ``DirectCopy``."""
+    """Queries on a borrowed connection; the twin of ``DirectRows``."""
 
     def __init__(
         self,
@@ -31,121 +37,163 @@ class LibpqCopy:
         buffer: ReceiveBuffer,
         address: str,
         deadline: Deadline,
+        told: Callable[[int], None] | None = None,
     ) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._buffer = buffer
         self._address = address
         self._deadline = deadline
+        self._told = told
+        self._rows = 0
+        tell = None if told is None else lambda: told(self._rows)
+        self._session = LibpqSession(connection, address, deadline, tell)
+        self._before = self._sql = self._after = b""
+        self._fields: list[Field] | None = None
+        self._payloads: Iterator[memoryview] | None = None
+        self._paused = False
         self.finished = True
 
     def close(self) -> None:
         """Nothing was taken from the connection."""
 
-    def describe(self, sql: bytes) -> list[Field] | None:
-        """The statement's columns, None where it returns no rows."""
-        self.finished = False
-        with translated(self._address, timeout_s=self._deadline.timeout_s):
-            self._connection.execute("BEGIN")
-            try:
-                self._pgconn.send_prepare(b"", sql)
-                self._results()
-                self._pgconn.send_describe_prepared(b"")
-                found = self._results()
-            except psycopg.Error:
-                self.leave()
-                raise
-        return [
-            Field((found.fname(at) or b"").decode(), found.ftype(at), found.fmod(at))
-            for at in range(found.nfields)
-        ] or None
+    def open(self, before: bytes, sql: bytes, after: bytes) -> list[Field]:
+        """See ``DirectRows.open``; here the statement does not run before its rows are received."""
+        self._before, self._sql, self._after = before, sql, after
+        self._rows = 0
+        self._fields = self._describe()
+        if not self._fields:
+            self._leave()
+        return self._fields
 
-    def leave(self) -> None:
-        """End the transaction that ``describe`` opened."""
-        with translated(self._address):
-            self._end(b"ROLLBACK")
+    def pause(self) -> None:
+        """End the transaction, so that the connection is free for something else."""
+        self._leave()
+        self._paused = True
 
-    def copy(self, sql: bytes, columns: Sequence[SourceColumn]) -> CopyScan:
-        """Receive the rows into the buffer, as one stream."""
-        scan = CopyScan(columns, framed=False)
-        limit_ms = self._deadline.left_ms()
-        with translated(
-            self._address, timeout_s=self._deadline.timeout_s, prefix_characters=len(_COPY)
-        ):
-            self._connection.execute(f"SET LOCAL statement_timeout = {limit_ms}")
-            try:
-                self._receive(_COPY + sql + b"\n) TO STDOUT (FORMAT BINARY)")
-            except psycopg.Error:
-                if not self._connection.broken:
-                    self.leave()
-                raise
-            self._end(b"COMMIT")
+    def receive(self, columns: Sequence[SourceColumn]) -> CopyScan:
+        """Receive all rows into the buffer, as one stream."""
+        start = self._buffer.stop
+        for payload in self._received():
+            self._append(payload)
+        scan = CopyScan(columns, framed=False, start=start)
         scan.feed(self._buffer.bytes, self._buffer.stop)
         scan.finish(self._buffer.bytes, self._buffer.stop)
         return scan
 
-    def _end(self, command: bytes) -> None:
-        """End the transaction and clean the session up, in one round trip."""
-        self._connection.execute(command + b"; " + CLEAN_UP)
-        self.finished = True
+    def next_batch(
+        self, columns: Sequence[SourceColumn], rows_max: int, bytes_max: int
+    ) -> CopyScan | None:
+        """See ``DirectRows.next_batch``."""
+        if self._payloads is None:
+            self._payloads = _rows_alone(self._received())
+        self._buffer.stop = rows = 0
+        for payload in self._payloads:
+            self._append(data_row(payload))
+            rows += 1
+            if rows == rows_max or self._buffer.stop >= bytes_max:
+                break
+        if not rows:
+            return None
+        scan = CopyScan(columns, framed=True, headless=True)
+        scan.feed(self._buffer.bytes, self._buffer.stop)
+        scan.finish(self._buffer.bytes, self._buffer.stop)
+        return scan
 
-    def _receive(self, command: bytes) -> None:
-        self._pgconn.send_query(command)
-        self._wait_result()
-        rows = 0
+    def _describe(self) -> list[Field]:
+        self.finished = False
+        try:
+            if self._before:
+                self._session.run(self._before)
+            return self._session.describe(self._sql)
+        except NeuralGpuBusError:
+            self._give_up()
+            raise
+
+    def _received(self) -> Iterator[memoryview]:
+        """Run the statement; what libpq hands out, to the end."""
+        if self._paused:
+            self._paused = False
+            if self._describe() != self._fields:
+                raise _changed_meanwhile()
+        try:
+            with translated(
+                self._address, timeout_s=self._deadline.timeout_s, prefix_characters=len(_COPY)
+            ):
+                self._pgconn.send_query(_COPY + self._sql + b"\n) TO STDOUT (FORMAT BINARY)")
+                self._session.wait_result()
+                yield from self._copied()
+                self._session.results()
+        except NeuralGpuBusError as error:
+            self._give_up()
+            if isinstance(error, QueryError):
+                raise _not_copyable(error) from error.__cause__
+            raise
+        self._leave()
+
+    def _copied(self) -> Iterator[memoryview]:
         while True:
             size, row = self._pgconn.get_copy_data(1)
             if size == 0:
-                self._wait_readable()
+                self._session.wait_readable()
                 continue
             if size < 0:
-                break
-            self._append(row)
-            rows += 1
-            if rows % ROWS_BETWEEN_LOOKS == 0:
+                return
+            yield row
+            self._rows += 1
+            if self._rows % ROWS_BETWEEN_LOOKS == 0:
                 self._deadline.left_s()
-        self._results()
+                if self._told is not None:
+                    self._told(self._rows)
 
-    def _append(self, row: memoryview) -> None:
-        while row:
+    def _append(self, row: memoryview | bytes) -> None:
+        view = memoryview(row)
+        while view:
             free = self._buffer.free()
-            part = row[: len(free)]
+            part = view[: len(free)]
             free[: len(part)] = part
             self._buffer.stop += len(part)
-            row = row[len(part) :]
+            view = view[len(part) :]
 
-    def _wait_readable(self, events: int = select.POLLIN) -> None:
-        poll = select.poll()
-        poll.register(self._pgconn.socket, events)
-        if not poll.poll(self._deadline.poll_ms()):
-            self._deadline.left_s()
-        self._pgconn.consume_input()
+    def _leave(self) -> None:
+        """End the transaction and clean the session up, in one round trip."""
+        if self._after:
+            self._session.run(self._after)
+        self.finished = True
 
-    def _wait_result(self) -> PGresult:
-        """The next result, waited for with the deadline: libpq's own wait knows none, and no
-        Ctrl-C either.
-        """
-        while self._pgconn.flush():
-            self._wait_readable(select.POLLIN | select.POLLOUT)
-        while self._pgconn.is_busy():
-            self._wait_readable()
-        result = self._pgconn.get_result()
-        if result is None:
-            raise psycopg.OperationalError("the server gave no result")
-        if result.status == ExecStatus.FATAL_ERROR:
-            self._drain()
-            raise psycopg.errors.error_from_result(result, encoding="utf-8")
-        return result
+    def _give_up(self) -> None:
+        """The same after a refusal, where the connection is still there."""
+        if not self._connection.broken and self._after:
+            try:
+                self._leave()
+            except NeuralGpuBusError:
+                self.finished = False
 
-    def _results(self) -> PGresult:
-        """The one result of a command, after which the next may be sent."""
-        result = self._wait_result()
-        self._drain()
-        return result
 
-    def _drain(self) -> None:
-        while True:
-            while self._pgconn.is_busy():
-                self._wait_readable()
-            if self._pgconn.get_result() is None:
-                return
+def _rows_alone(payloads: Iterator[memoryview]) -> Iterator[memoryview]:
+    """Rows of a COPY stream without its header and trailer; the server sends a row a message."""
+    header = next(payloads, memoryview(b""))
+    extension = int.from_bytes(header[SIGNATURE_BYTES + 4 : HEADER_BYTES])
+    for payload in chain((header[HEADER_BYTES + extension :],), payloads):
+        if payload and payload != _TRAILER:
+            yield payload
+
+
+def _changed_meanwhile() -> QueryError:
+    return QueryError(
+        "the statement's columns were altered while their types were asked for",
+        hint="run it again",
+        sqlstate=None,
+    )
+
+
+def _not_copyable(error: QueryError) -> QueryError:
+    """What was described and yet is no syntax for COPY (SHOW, EXPLAIN, CALL), said so."""
+    if error.facts.get("sqlstate") != SYNTAX_ERROR:
+        return error
+    return QueryError(
+        "the statement cannot be read in bulk: only SELECT, VALUES, TABLE, WITH and a change "
+        "with RETURNING can",
+        hint="for SHOW name select current_setting('name'); for EXPLAIN use psql",
+        **error.facts,
+    )

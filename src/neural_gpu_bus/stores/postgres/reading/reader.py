@@ -1,51 +1,45 @@
-"""Queries to columns: describe, receive by COPY BINARY, decode into a reservation, seal."""
+"""Queries to columns: run, receive, decode into a reservation, seal."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 
-import psycopg
-
-from neural_gpu_bus.errors import BadParameterError, QueryError
+from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.ports import Columns, Reserve
-from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
-from neural_gpu_bus.stores.postgres.decoding.column_types import (
-    SourceColumn,
-    is_built_in,
-    source_column,
-    unsupported,
-)
+from neural_gpu_bus.stores.postgres.connections.query_classes import QueryClass, QueryClassName
+from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
     CopyScan,
     ReceivedPart,
     write_columns,
 )
-from neural_gpu_bus.stores.postgres.reading.direct_copy import DirectCopy
-from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
+from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
+from neural_gpu_bus.stores.postgres.reading import transactions
+from neural_gpu_bus.stores.postgres.reading.exchanges import exchange_on
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer, ReceiveBuffers
-from neural_gpu_bus.stores.postgres.reading.statement import Params, bound
+from neural_gpu_bus.stores.postgres.reading.result_columns import ResultColumns
+from neural_gpu_bus.stores.postgres.reading.statement import Params, bound, only_reads
+from neural_gpu_bus.stores.postgres.reading.time_limits import TimeLimit, time_limit
 from neural_gpu_bus.stores.postgres.tables.near_names import with_near_tables
-from neural_gpu_bus.stores.postgres.wire.messages import Field
 
-#: Longest wait for the server to take a cancel request; the connection is closed after it anyway.
-CANCEL_TIMEOUT_S = 2.0
+#: As of the settings.
+HOT_TIMEOUT_S = 0.1
+AS_THEY_COME = ReadOptions()
 
-#: As of the setting ``query_timeout_s``; PostgreSQL's own limit is 24 days.
-TIMEOUT_S_MAX = 86_400
 
-SYNTAX_ERROR = "42601"
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and how long for."""
 
-#: Types that are sent as their plain text: enums, and those with the send function of a built-in
-#: text type (citext, domains come as their base type anyway).
-_TYPES_SQL = """
-SELECT t.oid, format_type(t.oid, NULL), t.typtype = 'e' OR p.prosrc IN ('textsend', 'citextsend')
-FROM pg_type t JOIN pg_proc p ON p.oid = t.typsend WHERE t.oid = ANY(%s)
-"""
+    sql: str
+    params: Params
+    limit: TimeLimit
+    options: ReadOptions
 
 
 class PostgresReader:
@@ -63,23 +57,29 @@ class PostgresReader:
         timeout_s: float,
         received_bytes_max: int,
         direct: bool = True,
+        query_classes: Mapping[QueryClassName, QueryClass] | None = None,
     ) -> None:
         self._pool = pool
         self._reserve = reserve
         self._address = address
-        self._timeout_s = timeout_s
+        self._classes = query_classes or {
+            "hot": QueryClass("hot", HOT_TIMEOUT_S),
+            "query": QueryClass("query", timeout_s),
+            "load": QueryClass("load", None),
+        }
         self._buffers = ReceiveBuffers(received_bytes_max)
         self._direct = direct
-        #: OID -> name; an OID is given again only after four billion others.
-        self._text_types: dict[int, str] = {}
+        self._types = ResultColumns(address)
 
     def query(
         self,
         sql: str,
         params: Params = None,
         *,
+        query_class: QueryClassName = "query",
         timeout_s: float | None = None,
         name: str | None = None,
+        options: ReadOptions = AS_THEY_COME,
     ) -> Columns:
         """The statement's rows as sealed columns, named ``name`` where given.
 
@@ -87,22 +87,13 @@ class PostgresReader:
         Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
         ServerUnreachableError and what reserving memory raises; nothing is left behind then.
         """
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
-        if not 0 < limit_s <= TIMEOUT_S_MAX:
-            raise BadParameterError(
-                f"timeout_s is {limit_s:g}",
-                hint=f"give a time above 0, and {TIMEOUT_S_MAX} at most",
-                parameter="timeout_s",
-            )
+        limit = time_limit(self._classes[query_class], timeout_s)
         started_ns, source_ns = time.perf_counter_ns(), time.time_ns()
-        with self._buffers.lend() as buffer:
-            with self._pool.lend() as connection:
-                deadline = Deadline(limit_s, self._address)
-                statement = bound(connection, sql, params)
-                try:
-                    scan = self._receive(connection, buffer, deadline, statement)
-                except QueryError as error:
-                    raise with_near_tables(connection, error) from error.__cause__
+        with self._buffers.lend() as buffer, limit.named():
+            scan = retried(
+                partial(self._receive, buffer, Question(sql, params, limit, options)),
+                timeout_s=limit.timeout_s,
+            )
             reservation = write_columns([ReceivedPart(buffer.bytes, scan)], self._reserve)
         reload_ns = time.perf_counter_ns() - started_ns
         return reservation.seal(name, reload_ns=reload_ns, source_ns=source_ns)
@@ -112,107 +103,27 @@ class PostgresReader:
         self._buffers.close()
 
     def _receive(
-        self,
-        connection: psycopg.Connection,
-        buffer: ReceiveBuffer,
-        deadline: Deadline,
-        statement: bytes,
+        self, buffer: ReceiveBuffer, asked: Question, again: bool, left_s: float | None
     ) -> CopyScan:
-        with self._exchange(connection, buffer, deadline) as exchange:
-            fields = exchange.describe(statement)
-            while fields and self._learn_types(connection, exchange, fields):
-                fields = exchange.describe(statement)
+        """One attempt; ``again``: an earlier one broke, and may have been carried out."""
+        buffer.stop, limit = 0, asked.limit
+        with self._pool.lend() as connection:
+            statement = bound(connection, asked.sql, asked.params)
+            deadline = Deadline(left_s if again else limit.timeout_s, self._address)
+            before = transactions.begin(
+                limit_ms=deadline.left_ms(),
+                settings=limit.query_class.set_local(),
+                read_only=again,
+            )
+            direct = self._direct and only_reads(statement)
             try:
-                columns = self._columns(fields)
-            except QueryError:
-                exchange.leave()
-                raise
-            try:
-                return exchange.copy(statement, columns)
+                with exchange_on(
+                    connection, buffer, self._address, deadline, direct=direct
+                ) as exchange:
+                    fields = exchange.open(before, statement, transactions.END)
+                    if not self._types.are_known(fields):
+                        exchange.pause()
+                        self._types.learn(connection, fields)
+                    return exchange.receive(self._types.columns(fields, asked.options))
             except QueryError as error:
-                raise _not_copyable(error) from error.__cause__
-
-    @contextmanager
-    def _exchange(
-        self, connection: psycopg.Connection, buffer: ReceiveBuffer, deadline: Deadline
-    ) -> Iterator[DirectCopy | LibpqCopy]:
-        """The way to read on this connection, which is closed where a reply may still come."""
-        exchange: DirectCopy | LibpqCopy
-        if self._direct and _is_plain(connection):
-            exchange = DirectCopy(connection.fileno(), buffer, self._address, deadline)
-        else:
-            exchange = LibpqCopy(connection, buffer, self._address, deadline)
-        try:
-            yield exchange
-        finally:
-            exchange.close()
-            if not exchange.finished:
-                with suppress(psycopg.Error):
-                    connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
-                connection.close()
-
-    def _learn_types(
-        self,
-        connection: psycopg.Connection,
-        exchange: DirectCopy | LibpqCopy,
-        fields: Sequence[Field],
-    ) -> bool:
-        """Ask the server about types that are not built in; True when it was asked, and the
-        statement has to be described again.
-        """
-        unknown = {
-            field.oid: field.name
-            for field in fields
-            if not is_built_in(field.oid) and field.oid not in self._text_types
-        }
-        if not unknown:
-            return False
-        exchange.leave()
-        with translated(self._address):
-            found = connection.execute(_TYPES_SQL, [list(unknown)]).fetchall()
-        types = {oid: (type_name, is_text) for oid, type_name, is_text in found}
-        for oid, name in unknown.items():
-            type_name, is_text = types.get(oid, ("a type that was just dropped", False))
-            if not is_text:
-                raise unsupported(name, type_name)
-            self._text_types[oid] = type_name
-        return True
-
-    def _columns(self, fields: Sequence[Field] | None) -> list[SourceColumn]:
-        if not fields:
-            raise QueryError(
-                "the statement returns no rows to read",
-                hint="query a SELECT, or add RETURNING; write with plane.store",
-                sqlstate=None,
-            )
-        repeated = [
-            name for name, count in Counter(field.name for field in fields).items() if count > 1
-        ]
-        if repeated:
-            raise QueryError(
-                f"the statement returns {len(repeated)} column name(s) more than once: "
-                + ", ".join(repr(name) for name in repeated),
-                hint=f'name them apart, e.g. a."{repeated[0]}" AS "{repeated[0]}_2"',
-                sqlstate=None,
-            )
-        return [source_column(field.name, field.oid, self._text_types) for field in fields]
-
-
-def _not_copyable(error: QueryError) -> QueryError:
-    """What was described and yet is no syntax for COPY (SHOW, EXPLAIN, CALL), said so."""
-    if error.facts.get("sqlstate") != SYNTAX_ERROR:
-        return error
-    return QueryError(
-        "the statement cannot be read in bulk: only SELECT, VALUES, TABLE, WITH and a change "
-        "with RETURNING can",
-        hint="for SHOW name select current_setting('name'); for EXPLAIN use psql",
-        **error.facts,
-    )
-
-
-def _is_plain(connection: psycopg.Connection) -> bool:
-    """Whether the socket carries PostgreSQL's own bytes, neither TLS nor GSS."""
-    pgconn = connection.pgconn
-    if pgconn.ssl_in_use:
-        return False
-    return all(o.val == b"disable" for o in pgconn.info if o.keyword == b"gssencmode")
+                raise with_near_tables(connection, error) from error.__cause__

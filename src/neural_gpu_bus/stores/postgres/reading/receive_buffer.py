@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,26 @@ KEPT_BYTES_MAX = 128 << 20
 RECEIVE_BYTES = 1 << 20
 
 MIB = 1 << 20
+
+
+#: Several buffers of one read take from its limit in pieces of this size.
+GRANT_BYTES = 8 << 20
+
+
+class Allowance:
+    """Bytes that all buffers of one read may still receive; thread-safe."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self._left = bytes_max
+        self._lock = threading.Lock()
+
+    def take(self, most: int) -> int:
+        """Some of it; 0 where nothing is left."""
+        with self._lock:
+            taken = min(most, self._left)
+            self._left -= taken
+        return taken
 
 
 class ReceiveBuffer:
@@ -48,56 +68,93 @@ class ReceiveBuffer:
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(self._mapping, np.uint8)
         self.view = memoryview(self._mapping)
         self.stop = 0
+        #: Bytes whose pages may be in memory.
+        self.touched_bytes = 0
+        self._granted = bytes_max
+        self._allowance: Allowance | None = None
+
+    def share(self, allowance: Allowance) -> None:
+        """Take room from what several buffers may receive together."""
+        self._granted, self._allowance = 0, allowance
 
     def free(self) -> memoryview:
         """Where the next bytes go. Raises QueryError when the limit is reached."""
-        if self.stop == self.bytes_max:
+        if self.stop >= self._granted:
+            self._grow()
+        return self.view[self.stop : min(self.stop + RECEIVE_BYTES, self._granted)]
+
+    def _grow(self) -> None:
+        bytes_max, more = self.bytes_max, 0
+        if self._allowance is not None:
+            bytes_max, more = self._allowance.bytes_max, self._allowance.take(GRANT_BYTES)
+        if not more:
             raise QueryError(
-                f"the reply is larger than {self.bytes_max // MIB} MiB",
-                hint="read fewer columns or rows (WHERE, LIMIT), aggregate in the statement, or "
-                "raise NGB_QUERY_BYTES_MAX",
+                f"the reply is larger than {bytes_max // MIB} MiB",
+                hint="read fewer columns or rows (WHERE, LIMIT), aggregate in the statement, "
+                "read it in batches (plane.stream), or raise NGB_QUERY_BYTES_MAX",
                 sqlstate=None,
-                received_bytes=self.stop,
+                received_bytes=bytes_max,
             )
-        return self.view[self.stop : self.stop + RECEIVE_BYTES]
+        self._granted = min(self._granted + more, self.bytes_max)
 
     def cut_out(self, start: int, size: int) -> None:
         """Remove bytes; what follows moves up."""
         self.view[start : self.stop - size] = self.view[start + size : self.stop]
+        self.touched_bytes = max(self.touched_bytes, self.stop)
         self.stop -= size
 
-    def clear(self) -> None:
-        """Forget the reply; memory above ``KEPT_BYTES_MAX`` goes back to the system."""
-        if self.stop > KEPT_BYTES_MAX and hasattr(mmap, "MADV_DONTNEED"):
-            self._mapping.madvise(
-                mmap.MADV_DONTNEED, KEPT_BYTES_MAX, self.bytes_max - KEPT_BYTES_MAX
-            )
+    def clear(self, kept_bytes_max: int) -> None:
+        """Forget the reply; memory above ``kept_bytes_max`` goes back to the system."""
+        self.touched_bytes = max(self.touched_bytes, self.stop)
+        kept_bytes = -(-kept_bytes_max // mmap.PAGESIZE) * mmap.PAGESIZE
+        if self.touched_bytes > kept_bytes and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED, kept_bytes, self.bytes_max - kept_bytes)
+            self.touched_bytes = kept_bytes
         self.stop = 0
+        self._granted, self._allowance = self.bytes_max, None
 
 
 class ReceiveBuffers:
-    """Lends buffers to queries that run at once; one is kept for the next."""
+    """Lends buffers to queries that run at once; those with most in memory are lent first."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = -(-bytes_max // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.bytes_max = -(-bytes_max // mmap.PAGESIZE) * mmap.PAGESIZE
         self._lock = threading.Lock()
-        self._kept: ReceiveBuffer | None = None
+        self._kept: list[ReceiveBuffer] = []
 
     @contextmanager
     def lend(self) -> Iterator[ReceiveBuffer]:
         """An empty buffer for the body."""
         with self._lock:
-            buffer, self._kept = self._kept, None
+            buffer = self._kept.pop() if self._kept else None
         if buffer is None:
-            buffer = ReceiveBuffer(self._bytes_max)
+            buffer = ReceiveBuffer(self.bytes_max)
         try:
             yield buffer
         finally:
-            buffer.clear()
-            with self._lock:
-                self._kept = buffer
+            self._keep(buffer)
+
+    @contextmanager
+    def lend_several(self, count: int) -> Iterator[list[ReceiveBuffer]]:
+        """Empty buffers for the body, which together receive no more than one may."""
+        with ExitStack() as lent:
+            buffers = [lent.enter_context(self.lend()) for _ in range(count)]
+            if count > 1:
+                allowance = Allowance(self.bytes_max)
+                for buffer in buffers:
+                    buffer.share(allowance)
+            yield buffers
 
     def close(self) -> None:
         """Give the kept memory back."""
         with self._lock:
-            self._kept = None
+            self._kept.clear()
+
+    def _keep(self, buffer: ReceiveBuffer) -> None:
+        """For the next one, as far as all that are kept stay within ``KEPT_BYTES_MAX``."""
+        with self._lock:
+            room = KEPT_BYTES_MAX - sum(kept.touched_bytes for kept in self._kept)
+            buffer.clear(max(room, 0))
+            if room > 0:
+                self._kept.append(buffer)
+                self._kept.sort(key=lambda kept: kept.touched_bytes)

@@ -106,3 +106,15 @@ _PIECE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+def only_reads(sql: bytes) -> bool:
+    """Whether the statement is a plain SELECT for certain: it may run before its columns are
+    looked at. No word of change stands in it, not even in a text; what cannot be told is False.
+    """
+    return _READ.match(sql) is not None and _CHANGE.search(sql) is None
+
+
+_READ = re.compile(rb"(?:\s|\(|--[^\n\r]*[\n\r])*(?:select|values|table|with)\b", re.IGNORECASE)
+#: INTO makes a table; FOR UPDATE takes locks, and is found as the change it is for.
+_CHANGE = re.compile(rb"\b(?:insert|update|delete|merge|into)\b", re.IGNORECASE)

@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 from neural_gpu_bus.errors import ProtocolError
 
-FLUSH = b"H\x00\x00\x00\x04"
 SYNC = b"S\x00\x00\x00\x04"
-#: Describe the statement without a name.
-DESCRIBE = b"D\x00\x00\x00\x06S\x00"
+#: Bind the statement without a name and without parameters, every result column binary; describe
+#: what that gives; run it to its end.
+BIND_BINARY = b"B\x00\x00\x00\x0e\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"
+DESCRIBE_PORTAL = b"D\x00\x00\x00\x06P\x00"
+EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
 
 #: Tags of the server's messages.
 COMMAND_COMPLETE = ord("C")
@@ -22,14 +24,15 @@ ERROR = ord("E")
 READY = ord("Z")
 READY_IDLE = b"Z\x00\x00\x00\x05I"
 ROW_DESCRIPTION = ord("T")
+DATA_ROW = ord("D")
 NO_DATA = ord("n")
 NOTICE = ord("N")
 #: Quote values, of any length.
 REPORTS = frozenset({ERROR, NOTICE})
-#: Say nothing that reading needs: ParseComplete, ParameterDescription, notifications, the
-#: session's parameters, where COPY begins and ends, and what cleaning up returns.
-UNINTERESTING = frozenset(b"1tASGHcD")
-#: All that may stand between CopyData messages and around them.
+#: Say nothing that reading needs: ParseComplete, BindComplete, notifications, the session's
+#: parameters, and what cleaning up returns.
+UNINTERESTING = frozenset(b"12ASD")
+#: All that may stand around rows.
 KNOWN = UNINTERESTING | REPORTS | {COMMAND_COMPLETE, READY, ROW_DESCRIPTION, NO_DATA}
 
 #: Table, column in it, type, its length, its modifier, format.
@@ -67,6 +70,11 @@ def parse(sql: bytes) -> bytes:
 def query(sql: bytes) -> bytes:
     """A simple query."""
     return _framed(b"Q", sql + b"\x00")
+
+
+def data_row(fields: bytes | memoryview) -> bytes:
+    """A row, its fields counted and each with its length."""
+    return _framed(b"D", bytes(fields))
 
 
 def command_complete(words: bytes) -> bytes:
@@ -108,6 +116,6 @@ def read_refusal(body: bytes) -> Refusal:
 
 
 def read_row_count(body: bytes) -> int | None:
-    """Rows that a CommandComplete of COPY names; None for another command's."""
+    """Rows that a CommandComplete names; None where its command returns none."""
     words = body.rstrip(b"\x00").split()
-    return int(words[1]) if len(words) == 2 and words[0] == b"COPY" else None
+    return int(words[-1]) if len(words) > 1 and words[-1].isdigit() else None

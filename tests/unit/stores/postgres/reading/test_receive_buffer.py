@@ -45,7 +45,7 @@ def test_memory_above_what_is_kept_goes_back(monkeypatch: pytest.MonkeyPatch) ->
     buffer.bytes[:] = 7
     buffer.stop = 4 * MIB
 
-    buffer.clear()
+    buffer.clear(2 * MIB)
 
     assert set(buffer.bytes[: 2 * MIB]) == {7}
     assert set(buffer.bytes[2 * MIB :]) == {0}

@@ -1,0 +1,63 @@
+"""Which way a statement is read on a connection, and what becomes of the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+
+from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
+from neural_gpu_bus.stores.postgres.reading.direct_rows import DirectRows
+from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
+from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
+
+#: Longest wait for the server to take a cancel request; the connection is closed after it anyway.
+CANCEL_TIMEOUT_S = 2.0
+
+Exchange = DirectRows | LibpqCopy
+
+
+@contextmanager
+def exchange_on(
+    connection: psycopg.Connection,
+    buffer: ReceiveBuffer,
+    address: str,
+    deadline: Deadline,
+    *,
+    direct: bool,
+    told: Callable[[int], None] | None = None,
+) -> Iterator[Exchange]:
+    """The way to read on this connection for the body; where a reply may still come afterwards,
+    the statement is cancelled and the connection closed.
+
+    ``direct``: past libpq where the socket is plain.
+    """
+    exchange: Exchange
+    if direct and is_plain(connection):
+        exchange = DirectRows(connection.fileno(), buffer, address, deadline, told)
+    else:
+        exchange = LibpqCopy(connection, buffer, address, deadline, told)
+    try:
+        yield exchange
+    finally:
+        exchange.close()
+        if not exchange.finished:
+            give_up(connection)
+
+
+def give_up(connection: psycopg.Connection) -> None:
+    """Cancel what runs on it and close it."""
+    try:
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+    finally:
+        connection.close()
+
+
+def is_plain(connection: psycopg.Connection) -> bool:
+    """Whether the socket carries PostgreSQL's own bytes, neither TLS nor GSS."""
+    pgconn = connection.pgconn
+    if pgconn.ssl_in_use:
+        return False
+    return all(o.val == b"disable" for o in pgconn.info if o.keyword == b"gssencmode")
