@@ -7,20 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_gpu_bus.stores.postgres.encoding.copy_encode import encode
+from neural_gpu_bus.stores.postgres.encoding.type_names import named_type
 from neural_gpu_bus.stores.postgres.encoding.wire_columns import plan_column
 from neural_gpu_bus.stores.postgres.wire.types import PostgresType, TargetColumn
 from plain_copy_encode import encode_plainly
-from random_tables import tables
+from random_tables import COLUMNS, ENCODED, tables
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(table=tables(), piece_bytes_max=st.sampled_from([1, 64, 1 << 18]))
+@given(table=tables([*COLUMNS, *ENCODED]), piece_bytes_max=st.sampled_from([1, 64, 1 << 18]))
 def test_compiled_encoder_equals_plain_one(
     table: tuple[pa.RecordBatch, list[str]], piece_bytes_max: int
 ) -> None:
     batch, kinds = table
     plans = [
-        plan_column(field.type, TargetColumn(field.name, PostgresType(kind, kind)))
+        plan_column(field.type, TargetColumn(field.name, named_type(kind)))
         for field, kind in zip(batch.schema, kinds, strict=True)
     ]
 

@@ -53,4 +53,9 @@ def test_stored_rows_equal_inserted_rows(
 def _plain(value: object, kind: str) -> object:
     if kind == "uuid" and isinstance(value, bytes):
         return value.hex()
+    if kind == "pg_lsn" and isinstance(value, int):
+        return f"{value >> 32:X}/{value & 0xFFFFFFFF:X}"
+    if kind == "interval" and isinstance(value, pa.MonthDayNano):
+        months, days, nanoseconds = value
+        return f"{months} months {days} days {nanoseconds // 1000} microseconds"
     return value

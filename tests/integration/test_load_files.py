@@ -321,7 +321,7 @@ def test_a_column_that_the_table_has_not_is_named(playground: Playground, tmp_pa
 
 
 def test_a_type_without_a_column_names_the_file(playground: Playground, tmp_path: Path) -> None:
-    file = parquet(tmp_path, pa.table({"a": [[1, 2]]}))
+    file = parquet(tmp_path, pa.table({"a": [{"x": 1}]}))
 
     with pytest.raises(BadFileError, match=r"data.parquet: column 'a': no PostgreSQL column"):
         playground.loader.load([file], playground.table("t"))

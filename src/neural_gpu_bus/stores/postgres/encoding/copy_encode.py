@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from neural_gpu_bus.stores.postgres.encoding.copy_kernels import put_column, put_counts
 from neural_gpu_bus.stores.postgres.encoding.wire_columns import ColumnPlan, wire_columns
 from neural_gpu_bus.stores.postgres.encoding.wire_source import WireColumn
 
@@ -70,9 +70,9 @@ def _pieces(columns: Sequence[WireColumn], rows: int, piece_bytes_max: int) -> I
         cursor[0] = 0
         cursor[1:] = ends[start : stop - 1] - sent
         out = np.empty(int(ends[stop - 1]) - sent, np.uint8)
-        _put_counts(out, cursor, len(columns))
+        put_counts(out, cursor, len(columns))
         for column in columns:
-            _put_column(out, cursor, column, start, stop)
+            put_column(out, cursor, column, start, stop)
         yield out.data  # type: ignore[misc]  # psycopg takes any buffer
         start, sent = stop, int(ends[stop - 1])
 
@@ -88,101 +88,3 @@ def row_bytes(columns: Sequence[WireColumn], rows: int) -> npt.NDArray[np.int64]
         elif column.valid is not None:
             sizes -= column.width * ~column.valid
     return sizes
-
-
-_ALL_VALID = np.empty(0, np.bool_)
-
-
-def _put_column(
-    out: npt.NDArray[np.uint8],
-    cursor: npt.NDArray[np.int64],
-    column: WireColumn,
-    start: int,
-    stop: int,
-) -> None:
-    valid = _ALL_VALID if column.valid is None else column.valid[start:stop]
-    if column.offsets is not None:
-        lead = column.lead[0] if column.lead else -1
-        _put_variable(out, cursor, column.offsets[start : stop + 1], column.values, valid, lead)
-    elif column.values.ndim == 2:
-        _put_bytes(out, cursor, column.values[start:stop], valid)
-    else:
-        _put_fixed(out, cursor, column.values[start:stop], valid)
-
-
-# Indices are unsigned below: with signed ones numba looks for negative indices at each store,
-# which keeps LLVM from joining the bytes of a value into one swapped store.
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _put_length(out, at, length):  # type: ignore[no-untyped-def]
-    out[at] = np.uint8((length >> np.uint32(24)) & np.uint32(255))
-    out[at + np.uint64(1)] = np.uint8((length >> np.uint32(16)) & np.uint32(255))
-    out[at + np.uint64(2)] = np.uint8((length >> np.uint32(8)) & np.uint32(255))
-    out[at + np.uint64(3)] = np.uint8(length & np.uint32(255))
-
-
-@numba.njit(nogil=True, cache=True)
-def _put_counts(out, cursor, columns):  # type: ignore[no-untyped-def]
-    for row in range(cursor.size):
-        at = np.uint64(cursor[row])
-        out[at] = np.uint8(columns >> 8)
-        out[at + np.uint64(1)] = np.uint8(columns & 255)
-        cursor[row] += 2
-
-
-@numba.njit(nogil=True, cache=True)
-def _put_fixed(out, cursor, values, valid):  # type: ignore[no-untyped-def]
-    width = np.uint64(values.itemsize)
-    some_null = valid.size > 0
-    for row in range(cursor.size):
-        at = np.uint64(cursor[row])
-        if some_null and not valid[row]:
-            _put_length(out, at, np.uint32(0xFFFFFFFF))
-            cursor[row] += 4
-            continue
-        _put_length(out, at, np.uint32(width))
-        value = np.uint64(values[row])
-        for byte in range(width):
-            shift = np.uint64(8) * (width - np.uint64(1) - np.uint64(byte))
-            out[at + np.uint64(4) + np.uint64(byte)] = np.uint8((value >> shift) & np.uint64(255))
-        cursor[row] += 4 + values.itemsize
-
-
-@numba.njit(nogil=True, cache=True)
-def _put_bytes(out, cursor, values, valid):  # type: ignore[no-untyped-def]
-    width = values.shape[1]
-    some_null = valid.size > 0
-    for row in range(cursor.size):
-        at = np.uint64(cursor[row])
-        if some_null and not valid[row]:
-            _put_length(out, at, np.uint32(0xFFFFFFFF))
-            cursor[row] += 4
-            continue
-        _put_length(out, at, np.uint32(width))
-        for byte in range(width):
-            out[at + np.uint64(4) + np.uint64(byte)] = values[row, byte]
-        cursor[row] += 4 + width
-
-
-@numba.njit(nogil=True, cache=True)
-def _put_variable(out, cursor, offsets, data, valid, lead):  # type: ignore[no-untyped-def]  # noqa: PLR0917  # numba takes no keywords
-    some_null = valid.size > 0
-    for row in range(cursor.size):
-        at = np.uint64(cursor[row])
-        if some_null and not valid[row]:
-            _put_length(out, at, np.uint32(0xFFFFFFFF))
-            cursor[row] += 4
-            continue
-        begin = np.uint64(offsets[row])
-        length = np.uint64(offsets[row + 1]) - begin
-        size = length
-        at += np.uint64(4)
-        if lead >= 0:
-            size += np.uint64(1)
-            out[at] = np.uint8(lead)
-            at += np.uint64(1)
-        _put_length(out, np.uint64(cursor[row]), np.uint32(size))
-        for byte in range(length):
-            out[at + np.uint64(byte)] = data[begin + np.uint64(byte)]
-        cursor[row] += 4 + np.int64(size)

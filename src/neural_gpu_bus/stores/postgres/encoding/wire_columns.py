@@ -9,9 +9,19 @@ import pyarrow as pa
 
 from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
 from neural_gpu_bus.stores.arrow_values import first_true
-from neural_gpu_bus.stores.postgres.encoding.wire_conversions import Converter, converter
+from neural_gpu_bus.stores.postgres.encoding.wire_conversions import (
+    Converter,
+    converter,
+    plain,
+    text_below,
+    unwrapped,
+)
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Source, WireColumn
 from neural_gpu_bus.stores.postgres.wire.types import TargetColumn
+
+#: Kinds whose values Arrow has types of its own for: text would be read into them with a loss, or
+#: by rules that nobody sees.
+_NEVER_FROM_TEXT = frozenset({"bool", "int2", "int4", "int8", "float4", "float8", "bytea"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +30,22 @@ class ColumnPlan:
 
     target: TargetColumn
     convert: Converter
+    #: What the column is sent as where the server's own input function is to read it: the text's
+    #: type in the staging table. None where the column's binary form is written.
+    sent_as: str | None = None
 
 
 def plan_column(type_: pa.DataType, target: TargetColumn) -> ColumnPlan:
     """The way from this Arrow type to that column; UnsupportedTypeError where none is exact."""
-    if isinstance(type_, pa.BaseExtensionType):
-        inner = plan_column(type_.storage_type, target)
-        return ColumnPlan(target, lambda source: inner.convert(source.of(source.array.storage)))
-    if pa.types.is_dictionary(type_):
-        inner = plan_column(type_.value_type, target)
-        return ColumnPlan(
-            target, lambda source: inner.convert(source.of(source.array.dictionary_decode()))
-        )
-    convert = converter(type_, target.type)
+    convert, sent_as = converter(plain(type_), target.type), None
+    if convert is None and target.type.kind not in _NEVER_FROM_TEXT:
+        below = text_below(type_)
+        if below is not None and (below.kind == "text" or target.type.kind == "array"):
+            convert, sent_as = converter(plain(type_), below), below.text
     if convert is None:
         raise _no_way(type_, target)
-    return ColumnPlan(target, lambda source: convert(_without_forbidden_null(source)))
+    way = convert
+    return ColumnPlan(target, lambda source: way(_without_forbidden_null(source)), sent_as)
 
 
 def wire_columns(
@@ -57,6 +67,7 @@ def wire_columns(
 
 
 def _without_forbidden_null(source: Source) -> Source:
+    source = unwrapped(source)
     if source.target.not_null and source.array.null_count:
         index = first_true(source.array.is_null()) or 0
         raise source.refusal(
@@ -70,8 +81,10 @@ def _without_forbidden_null(source: Source) -> Source:
 
 def _no_way(type_: pa.DataType, target: TargetColumn) -> UnsupportedTypeError:
     hints = {
-        "numeric": "let the column be double precision (ALTER TABLE ... ALTER COLUMN ... TYPE "
-        "float8), or go through a float8 column and cast on the server",
+        "numeric": "a float is no decimal: say which one it stands for by casting the values to "
+        "decimal128(p, s), or let the column be double precision (ALTER TABLE ... ALTER COLUMN "
+        "... TYPE float8)",
+        "vector": "cast the values to lists of float32",
         "timestamp": "let the column be timestamptz, or drop the time zone of the values first",
         "float4": "cast the values to float32 first, or let the column be double precision",
     }

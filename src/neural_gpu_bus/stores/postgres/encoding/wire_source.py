@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from neural_gpu_bus.errors import BadValueError
 from neural_gpu_bus.stores.arrow_values import booleans
-from neural_gpu_bus.stores.postgres.wire.types import TargetColumn
+from neural_gpu_bus.stores.postgres.wire.types import PostgresType, TargetColumn
 
 Array = npt.NDArray[Any]
 Valid = npt.NDArray[np.bool_] | None
@@ -42,10 +42,23 @@ class Source:
     target: TargetColumn
     #: Row number of the first value, counted from 1.
     first_row: int
+    #: For values inside of lists: position of each one's row, 0 = ``first_row``.
+    row_of: npt.NDArray[np.int64] | None = None
 
     def of(self, array: Any) -> Source:
         """The same place with another array of the same rows."""
-        return Source(array, self.target, self.first_row)
+        return Source(array, self.target, self.first_row, self.row_of)
+
+    def inner(self, array: Any, type_: PostgresType, rows: npt.NDArray[np.int64] | None) -> Source:
+        """Values inside of this column's; ``rows``: whose they are, None for one each."""
+        if rows is not None and self.row_of is not None:
+            rows = self.row_of[rows]
+        target = TargetColumn(self.target.name, type_)
+        return Source(array, target, self.first_row, self.row_of if rows is None else rows)
+
+    def row(self, index: int) -> int:
+        """Row of the value at ``index``, counted from 1."""
+        return self.first_row + (index if self.row_of is None else int(self.row_of[index]))
 
     @property
     def valid(self) -> Valid:
@@ -70,7 +83,7 @@ class Source:
 
     def refusal(self, index: int, why: str, hint: str) -> BadValueError:
         """The error for the value at ``index`` of this batch; ``why`` follows the value."""
-        row = self.first_row + index
+        row = self.row(index)
         return BadValueError(
             f"row {row}, column {self.target.name!r}: {shown(self.array, index)} {why}",
             hint=hint,
