@@ -86,6 +86,12 @@ class QueryError(UsageError):
     """The server refused the statement: missing table or column, bad SQL. Facts: ``sqlstate``."""
 
 
+class RowsRefusedError(UsageError):
+    """Rows that were acknowledged were refused by the server and are set aside. Facts: ``id``,
+    ``table``, ``reason``, ``kind`` (class of the error).
+    """
+
+
 class DatasetNotFoundError(UsageError, KeyError):
     """No dataset of that name is in memory. Facts: ``name``."""
 
@@ -157,6 +163,12 @@ class QueryTimeoutError(ServerError, TimeoutError):
     """A query took longer than its limit and was cancelled. Facts: ``timeout_s``."""
 
 
+class DeliveryTimeoutError(ServerError, TimeoutError):
+    """Rows that are on the local disk did not reach PostgreSQL in time; they stay there and are
+    still delivered. Facts: ``timeout_s``.
+    """
+
+
 # --- the host's fault ---------------------------------------------------------------------------
 
 
@@ -172,6 +184,12 @@ class SharedMemoryFullError(HostError, MemoryError):
 
 class DiskFullError(HostError, OSError):
     """No room on a disk. Facts: ``folder``."""
+
+
+class JournalFullError(HostError):
+    """More rows wait on disk for PostgreSQL than the limit allows; these were not taken. Facts:
+    ``waiting_bytes``, ``bytes_max``.
+    """
 
 
 class ServerStartError(HostError):

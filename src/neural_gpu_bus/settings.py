@@ -256,6 +256,19 @@ class Settings(BaseSettings):
         default=None, gt=0, le=1000, description="cpu_operator_cost of queries."
     )
 
+    write_behind_bytes_max: int = Field(
+        default=GIB,
+        ge=1 << 20,
+        description="Disk that rows of store_later may take in the home until PostgreSQL has them.",
+    )
+    write_behind_close_timeout_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="Longest time that closing a plane tries to deliver rows of store_later; what "
+        "is left stays on disk.",
+    )
+
     gpu_backend: Literal["numpy", "mlx", "torch", "cupy"] | None = Field(
         default=None,
         description="Array library of the gpu engine; by default the first with an accelerator.",

@@ -1,0 +1,205 @@
+"""Where the journals of one home and one server lie, and whose each is.
+
+    journals/<time>-<id>/    lock, 00000001.segment, ...    rows that wait
+    done/<time>-<id>/                                        all delivered; the ledger may forget it
+    set-aside/                                               see ``set_aside``
+
+A journal's folder is made whole under another name and then renamed: nobody sees one without its
+lock held. It moves to ``done`` by one rename, and is never delivered from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import structlog
+
+from neural_gpu_bus.errors import ProtocolError
+from neural_gpu_bus.stores.postgres.write_behind.disk import (
+    make_private_file,
+    make_private_folder,
+    sync_folder,
+)
+from neural_gpu_bus.stores.postgres.write_behind.journal import (
+    LOCK,
+    Journal,
+    lock_journal,
+    segment_numbers,
+    segment_path,
+)
+from neural_gpu_bus.stores.postgres.write_behind.record_queue import Place
+from neural_gpu_bus.stores.postgres.write_behind.room import Room
+from neural_gpu_bus.stores.postgres.write_behind.segment_scan import scan_segment
+from neural_gpu_bus.stores.postgres.write_behind.set_aside import SetAside
+
+_log = structlog.get_logger(__name__)
+
+#: A draft that old was left by a process that ended while it made a journal.
+_DRAFT_S_MAX = 60.0
+
+
+class JournalFolder:
+    """The journals below ``folder``; made when the first one is."""
+
+    def __init__(self, folder: Path, room: Room) -> None:
+        self.folder = folder
+        self.set_aside = SetAside(folder / "set-aside")
+        self._journals = folder / "journals"
+        self._done = folder / "done"
+        self._room = room
+        self._refused: set[str] = set()
+
+    def make(self) -> Journal:
+        """A new journal, locked. Raises OSError."""
+        for needed in (self._journals, self._done):
+            make_private_folder(needed)
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
+        draft = self._journals / f".{name}"
+        draft.mkdir(mode=0o700)
+        lock = make_private_file(draft / LOCK)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        sync_folder(draft)
+        draft.rename(self._journals / name)
+        sync_folder(self._journals)
+        return Journal(self._journals / name, lock, self._room)
+
+    def has_leftovers(self) -> bool:
+        """Whether there is a journal whose process has ended, or what is left of one."""
+        if any(_names(self._done)):
+            return True
+        for name in _names(self._journals):
+            lock = lock_journal(self._journals / name)
+            if lock is not None:
+                os.close(lock)
+                return True
+        return False
+
+    def take_over(self, own: Collection[str]) -> list[Journal]:
+        """Journals whose processes have ended, now this one's, oldest first; ``own``: names of
+        those that it has already.
+        """
+        taken = []
+        for name in _names(self._journals):
+            if name in own or name in self._refused:
+                continue
+            lock = lock_journal(self._journals / name)
+            if lock is None:
+                continue
+            journal = Journal(self._journals / name, lock, self._room)
+            try:
+                self._read_journal(journal)
+            except (ProtocolError, OSError) as error:
+                self._refused.add(name)
+                journal.let_go()
+                _log.warning("a journal cannot be read", journal=name, error=str(error))
+                continue
+            taken.append(journal)
+        self._sweep_drafts()
+        return taken
+
+    def _read_journal(self, journal: Journal) -> None:
+        numbers = segment_numbers(journal.folder)
+        skipped = self.set_aside.sequences(journal.name)
+        for number in numbers:
+            data = segment_path(journal.folder, number).read_bytes()
+            scan = scan_segment(data, journal.name, number, is_last=number == numbers[-1])
+            for start, end in scan.damages:
+                self._set_damage_aside(journal.name, number, start, data[start:end])
+            if scan.torn_at is not None and scan.torn_at < len(data):
+                _log.info(
+                    "the torn end of a journal, never acknowledged, is left out",
+                    journal=journal.name,
+                    bytes=len(data) - scan.torn_at,
+                )
+            self._room.add(len(data))
+            journal.add_segment(number, len(data), is_open=True)
+            found = (
+                (
+                    record.metadata.table,
+                    Place(number, record.position, record.nbytes, record.sequence),
+                )
+                for record in scan.records
+                if record.sequence not in skipped
+            )
+            journal.add_records(found, number, len(data))
+            journal.close_segment(number)
+
+    def _set_damage_aside(self, journal: str, number: int, start: int, data: bytes) -> None:
+        self.set_aside.add_damage(f"{journal}-{number:08d}-{start}", journal, data)
+        _log.warning(
+            "a journal is damaged: its bytes are set aside, the rest is delivered",
+            journal=journal,
+            segment=number,
+            position=start,
+            bytes=len(data),
+        )
+
+    def finish(self, journal: Journal) -> None:
+        """All of it is delivered: from here on nobody reads it. Raises OSError."""
+        make_private_folder(self._done)
+        journal.folder.rename(self._done / journal.name)
+        sync_folder(self._journals)
+        sync_folder(self._done)
+        journal.let_go()
+
+    def finished(self) -> list[str]:
+        """Journals that the ledger may forget."""
+        return list(_names(self._done))
+
+    def settled(self) -> list[str]:
+        """Rows set aside and settled whose journals are gone."""
+        ids = self.set_aside.settled()
+        return [one for one in ids if not (self._journals / one.rpartition("-")[0]).exists()]
+
+    def forget(self, name: str) -> None:
+        """The ledger knows it no more."""
+        shutil.rmtree(self._done / name, ignore_errors=True)
+
+    def others_bytes(self, own: Collection[str]) -> int:
+        """What other processes' journals and the rows set aside take on the disk."""
+        total = self.set_aside.nbytes()
+        for name in _names(self._journals):
+            if name not in own:
+                total += _folder_bytes(self._journals / name)
+        return total
+
+    def all_bytes(self) -> int:
+        """What everything here takes on the disk."""
+        return self.others_bytes(())
+
+    def _sweep_drafts(self) -> None:
+        try:
+            drafts = list(self._journals.glob(".*"))
+        except OSError:
+            return
+        for draft in drafts:
+            try:
+                is_old = time.time() - draft.stat().st_mtime > _DRAFT_S_MAX
+            except FileNotFoundError:
+                continue
+            if is_old:
+                shutil.rmtree(draft, ignore_errors=True)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    try:
+        found = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return
+    yield from found
+
+
+def _folder_bytes(folder: Path) -> int:
+    total = 0
+    try:
+        for entry in os.scandir(folder):
+            total += entry.stat().st_size
+    except FileNotFoundError:
+        pass  # delivered meanwhile
+    return total
