@@ -1,0 +1,45 @@
+"""How old a result may be, as the caller says it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from neural_gpu_bus.errors import BadParameterError
+
+#: A year: who means longer means "manual".
+AGE_S_MAX: Final = 366 * 86_400
+
+_HINT = (
+    "give a number of seconds (data read at most that long ago), 'manual' (until "
+    "plane.forget_query), or nothing (read now)"
+)
+
+
+def oldest_ns(freshness: Any, now_ns: int) -> int:
+    """Moment since which data must have been read; below 0 where any will do.
+
+    Raises BadParameterError for what says no such thing.
+    """
+    if type(freshness) is float or type(freshness) is int:
+        if 0 <= freshness <= AGE_S_MAX:
+            return now_ns - int(freshness * 1e9)
+    elif freshness == "manual":
+        return -1 << 62
+    elif freshness == "live":
+        raise BadParameterError(
+            "freshness is 'live', and no table is followed yet, so no commit can be heard of",
+            hint=_HINT,
+            parameter="freshness",
+        )
+    raise BadParameterError(
+        f"freshness is {freshness!r}: {_why(freshness)}", hint=_HINT, parameter="freshness"
+    )
+
+
+def _why(freshness: Any) -> str:
+    if isinstance(freshness, int | float) and not isinstance(freshness, bool):
+        if math.isnan(freshness) or freshness < 0:
+            return "no age is below 0 seconds"
+        return f"{AGE_S_MAX:,} seconds are the most"
+    return "neither seconds nor a word that is known"

@@ -1,0 +1,141 @@
+"""Results in the unified memory: each says itself which query it answers and when it was read.
+
+Both stand in the block's own schema, so they are published, evicted and dropped with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from neural_gpu_bus.descriptors import BlockDescriptor, DatasetFacts
+    from neural_gpu_bus.memory import BlockReservation, Frame
+    from neural_gpu_bus.ports import Reserve
+    from neural_gpu_bus.query_cache.forgotten import Forgotten
+    from neural_gpu_bus.query_cache.key import QueryKey
+
+#: Key of a result's schema metadata.
+QUERY_KEY = b"ngb.query"
+
+#: Before every moment: data that nobody may be given.
+NEVER_NS = -1 << 63
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What a kept result says of itself."""
+
+    #: ``QueryKey.text``.
+    key: str
+    #: Host clock just before the statement was sent.
+    taken_ns: int
+
+
+class ResultMemory(Protocol):
+    """What is needed of a memory; ``UnifiedMemory`` has it."""
+
+    def get(self, name: str) -> Frame: ...  # noqa: D102
+
+    def blocks(self, prefix: str) -> Sequence[BlockDescriptor]: ...  # noqa: D102
+
+    def facts(self, prefix: str) -> Sequence[DatasetFacts]: ...  # noqa: D102
+
+    def drop(self, name: str) -> None: ...  # noqa: D102
+
+    def reserve(  # noqa: D102
+        self, schema: pa.Schema, rows: int, *, cleared: bool, **sizes: Any
+    ) -> BlockReservation: ...
+
+
+class KnownQuery:
+    """A query that this process asked before."""
+
+    __slots__ = ("hits", "key", "name", "place", "seen", "too_large_ns")
+
+    def __init__(self, key: QueryKey, place: int) -> None:
+        self.key = key
+        self.name = key.name
+        #: Its word in ``Forgotten``.
+        self.place = place
+        #: The block that was last found under its name, and when that was read.
+        self.seen = ("", NEVER_NS)
+        #: Times that its result was found here.
+        self.hits = 0
+        #: When its result was last too large to be kept.
+        self.too_large_ns = NEVER_NS
+
+
+class KeptResults:
+    """Results of queries in one memory. ``bytes_max``: of the largest that is kept."""
+
+    def __init__(self, memory: ResultMemory, forgotten: Forgotten, bytes_max: int) -> None:
+        self._memory = memory
+        self._get = memory.get
+        self._moments_ns = forgotten.moments_ns
+        self.bytes_max = bytes_max
+
+    def find(self, known: KnownQuery, oldest_ns: int) -> Frame | None:
+        """The result, if it was read at that moment or later and nobody forgot it since."""
+        uuid, taken_ns = known.seen
+        if not uuid and not self._memory.blocks(known.name):
+            return None  # looked for first: an unknown name's error looks for one like it
+        try:
+            frame = self._get(known.name)
+        except (DatasetNotFoundError, DatasetEvictedError):
+            known.seen = ("", NEVER_NS)
+            return None
+        if frame.source.descriptor.uuid != uuid:  # type: ignore[attr-defined]  # a block's source
+            taken_ns = self._learn(known, frame)
+        if taken_ns < oldest_ns or taken_ns <= self._moments_ns[known.place]:
+            return None
+        return frame
+
+    def _learn(self, known: KnownQuery, frame: Frame) -> int:
+        """When this block was read; never, where it answers another query."""
+        raw = (frame.arrow().schema.metadata or {}).get(QUERY_KEY)
+        taken_ns = NEVER_NS
+        if raw is not None:
+            with suppress(msgspec.DecodeError, msgspec.ValidationError):
+                record = msgspec.json.decode(raw, type=Record)
+                taken_ns = record.taken_ns if record.key == known.key.text else NEVER_NS
+        known.seen = (frame.descriptor.uuid, taken_ns)
+        return taken_ns
+
+    def reserve(self, known: KnownQuery, taken_ns: int, too_large: Callable[[], object]) -> Reserve:
+        """Memory to read the result into; sealed, it is found by all. ``too_large`` is told of one
+        that is not kept.
+        """
+        record = msgspec.json.encode(Record(known.key.text, taken_ns))
+
+        def reserve(schema: pa.Schema, rows: int, **sizes: Any) -> BlockReservation:
+            metadata = {**(schema.metadata or {}), QUERY_KEY: record}
+            named = schema.with_metadata(metadata)
+            reservation = self._memory.reserve(named, rows, cleared=False, **sizes)
+            if reservation.layout.nbytes <= self.bytes_max:
+                reservation.name = known.name
+            else:
+                too_large()
+            return reservation
+
+        return reserve
+
+    def facts(self, known: KnownQuery) -> DatasetFacts | None:
+        """What the memory knows of the result."""
+        found = [one for one in self._memory.facts(known.name) if one.name == known.name]
+        return found[0] if found else None
+
+    def drop(self, names: str) -> int:
+        """Drop all whose names begin so, and tell how many."""
+        dropped = 0
+        for block in self._memory.blocks(names):
+            with suppress(DatasetNotFoundError):
+                self._memory.drop(block.name)
+                dropped += 1
+        return dropped
