@@ -7,17 +7,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from neural_gpu_bus.addresses import postgres_address
+from neural_gpu_bus.addresses import postgres_address, postgres_parts
 from neural_gpu_bus.ports import Database
 from neural_gpu_bus.stores.postgres.connections.connection import connect
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
 from neural_gpu_bus.stores.postgres.loading.loads import FileLoader, LoadReport
+from neural_gpu_bus.stores.postgres.reading.dependencies import DependencyReader
+from neural_gpu_bus.stores.postgres.reading.identity import Identity, ask_identity
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import StoreReceipt
     from neural_gpu_bus.ports import Columns, Progress, Reserve
+    from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
     from neural_gpu_bus.stores.postgres.writing.row_writing import Mode
 
 
@@ -50,6 +53,8 @@ class PostgresStore(Database):
             timeout_s=query_timeout_s,
             received_bytes_max=result_bytes_max,
         )
+        self._dependencies = DependencyReader(self._pool.lend, self.address)
+        self._session_options = str(postgres_parts(dsn).get("options") or "")
         self._writer = PostgresWriter(self._pool.lend, self.address)
         self._loader = FileLoader(self._pool.lend, self.address)
 
@@ -60,9 +65,24 @@ class PostgresStore(Database):
         *,
         timeout_s: float | None = None,
         name: str | None = None,
+        reserve: Reserve | None = None,
     ) -> Columns:
         """A SELECT's rows as columns; see ``PostgresReader.query``."""
-        return self._reader.query(sql, params, timeout_s=timeout_s, name=name)
+        return self._reader.query(sql, params, timeout_s=timeout_s, name=name, reserve=reserve)
+
+    def dependencies(
+        self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> Dependencies:
+        """What a statement's result depends on; see ``DependencyReader.dependencies``."""
+        return self._dependencies.dependencies(sql, params)
+
+    def still_holds(self, known: Dependencies) -> bool:
+        """Whether that is as it was; one look at the catalog."""
+        return self._dependencies.still_holds(known)
+
+    def identity(self) -> Identity:
+        """Server, database, user and the settings that change what a statement means."""
+        return ask_identity(self._pool.lend, self.address, self._session_options)
 
     def store(
         self,

@@ -80,10 +80,12 @@ class PostgresReader:
         timeout_s: float | None = None,
         name: str | None = None,
         options: ReadOptions = AS_THEY_COME,
+        reserve: Reserve | None = None,
     ) -> Columns:
         """The statement's rows as sealed columns, named ``name`` where given.
 
         ``params``: values for ``%(name)s`` or ``%s``; without any, ``%`` means itself.
+        ``reserve``: memory for this result, by default the reader's.
         Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
         ServerUnreachableError and what reserving memory raises; nothing is left behind then.
         """
@@ -94,7 +96,9 @@ class PostgresReader:
                 partial(self._receive, buffer, Question(sql, params, limit, options)),
                 timeout_s=limit.timeout_s,
             )
-            reservation = write_columns([ReceivedPart(buffer.bytes, scan)], self._reserve)
+            reservation = write_columns(
+                [ReceivedPart(buffer.bytes, scan)], reserve or self._reserve
+            )
         reload_ns = time.perf_counter_ns() - started_ns
         return reservation.seal(name, reload_ns=reload_ns, source_ns=source_ns)
 
