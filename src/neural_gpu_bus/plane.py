@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from redis import Redis
 
+    from neural_gpu_bus.query_cache import QueryCache
     from neural_gpu_bus.stores.postgres import PostgresStore
     from neural_gpu_bus.stores.redis import RedisColumns
 
@@ -192,6 +193,28 @@ class DataPlane(Tables, Datasets, ManyDatasets):
         )
 
     @property
+    def query_cache(self) -> QueryCache:
+        """Results of queries that stay in layer 2; ``statistics()`` counts them."""
+        kept: QueryCache | None = self.__dict__.get("_query_cache")
+        return kept or self._built("query_cache", self._make_query_cache)
+
+    def _make_query_cache(self) -> QueryCache:
+        from neural_gpu_bus.query_cache import QueryCache
+
+        memory = self.memory
+        cache = QueryCache(
+            memory,
+            memory.folder,
+            lambda: self.database,
+            # Of a larger one the old and the new version would not both fit.
+            bytes_max=memory.budget("shared") // 2,
+            wait_timeout_s=self.settings.query_timeout_s,
+        )
+        # Found again without the lock, for the microsecond in which a kept result is answered.
+        self.__dict__["_query_cache"] = cache
+        return cache
+
+    @property
     def redis(self) -> RedisColumns:
         """Layer 3, the compute Redis as a store of whole frames."""
         from neural_gpu_bus.stores.redis import RedisColumns
@@ -264,6 +287,7 @@ class DataPlane(Tables, Datasets, ManyDatasets):
         with self._building:
             self._closed = True
             self.__dict__.pop("get", None)
+            self.__dict__.pop("_query_cache", None)
         self._closing.close()
 
     def __enter__(self) -> Self:

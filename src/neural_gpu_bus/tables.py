@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
 
 from neural_gpu_bus.arguments import check_seconds, check_text
-from neural_gpu_bus.errors import ServerError
+from neural_gpu_bus.errors import BadParameterError, ServerError
 from neural_gpu_bus.memory import Frame, check_given_name
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import StoreReceipt
-    from neural_gpu_bus.ports import Progress
+    from neural_gpu_bus.ports import Progress, Reserve
+    from neural_gpu_bus.query_cache import QueryCache, QueryExplanation
     from neural_gpu_bus.stores.postgres import LoadReport, Mode, PostgresStore
     from neural_gpu_bus.traditional import EventBus
 
@@ -32,6 +34,9 @@ class Plane(Protocol):
     def database(self) -> PostgresStore: ...  # noqa: D102
 
     @property
+    def query_cache(self) -> QueryCache: ...  # noqa: D102
+
+    @property
     def market_data(self) -> EventBus: ...  # noqa: D102
 
 
@@ -45,6 +50,7 @@ class Tables:
         *,
         timeout_s: float | None = None,
         name: str | None = None,
+        freshness: float | str | None = None,
     ) -> Frame:
         """Read a SELECT's result into a block of shared memory.
 
@@ -52,17 +58,52 @@ class Tables:
         With ``name`` the result also becomes that dataset's newest version. ``timeout_s`` is by
         default the setting ``query_timeout_s``.
 
+        ``freshness``: how old the answer may be. None reads now. A number of seconds takes what
+        this host read at most that long ago, counted from before the statement was sent;
+        ``"manual"`` what it read since ``forget_query``. Else it reads, once for all who ask for
+        the same, and keeps the result; ``explain_cache`` says why one is not kept.
+
         Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
         SharedMemoryFullError, and ServerError's kinds.
         """
+        if freshness is not None and type(sql) is str:  # first, because it takes a microsecond
+            found = self.query_cache.find(sql, params, freshness=freshness)
+            if found is not None and name is None:
+                return found
         check_text("sql", sql, "'SELECT * FROM bars'")
         if timeout_s is not None:
             check_seconds("timeout_s", timeout_s)
+        if freshness is not None:
+            _check_unnamed(name)
+            read = partial(_read_for_cache, self.database, sql, params)
+            return self.query_cache.load(
+                read, sql, params, freshness=freshness, timeout_s=timeout_s
+            )
         if name is not None:
             check_given_name(name)
         frame = self.database.query(sql, params, timeout_s=timeout_s, name=name)
         assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
         return frame
+
+    def explain_cache(
+        self: Plane, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> QueryExplanation:
+        """Why ``query`` with a freshness is answered from memory or not; ``print`` it.
+
+        Tables and functions the result depends on, as the server reads the statement; whether it
+        may be kept and why not; what is in memory and how old it is. The statement is not run.
+        """
+        check_text("sql", sql, "'SELECT * FROM bars'")
+        return self.query_cache.explain(sql, params)
+
+    def forget_query(
+        self: Plane, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> int:
+        """Answer nobody on this host with what was read of this query until now, also what is
+        being read at this moment. How many results were dropped.
+        """
+        check_text("sql", sql, "'SELECT * FROM bars'")
+        return self.query_cache.forget(sql, params)
 
     def store(
         self: Plane,
@@ -116,6 +157,27 @@ class Tables:
         frame = self.database.query(TABLES_SQL)
         assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
         return frame
+
+
+def _check_unnamed(name: str | None) -> None:
+    if name is not None:
+        raise BadParameterError(
+            f"both name {name!r} and a freshness are given: a result that is kept has a name",
+            hint="leave freshness out, or put what was found: plane.put(name, frame)",
+            parameter="name",
+        )
+
+
+def _read_for_cache(
+    database: PostgresStore,
+    sql: str,
+    params: Mapping[str, Any] | Sequence[Any] | None,
+    reserve: Reserve | None,
+    timeout_s: float | None,
+) -> Frame:
+    frame = database.query(sql, params, timeout_s=timeout_s, reserve=reserve)
+    assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
+    return frame
 
 
 def _announce_rows(market_data: EventBus, report: LoadReport) -> None:

@@ -5,9 +5,9 @@ Both stand in the block's own schema, so they are published, evicted and dropped
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,8 +16,8 @@ from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from neural_gpu_bus.descriptors import BlockDescriptor, DatasetFacts
-    from neural_gpu_bus.memory import BlockReservation, Frame
+    from neural_gpu_bus.descriptors import DatasetFacts
+    from neural_gpu_bus.memory import BlockReservation, Frame, UnifiedMemory
     from neural_gpu_bus.ports import Reserve
     from neural_gpu_bus.query_cache.forgotten import Forgotten
     from neural_gpu_bus.query_cache.key import QueryKey
@@ -36,22 +36,6 @@ class Record(msgspec.Struct, frozen=True):
     key: str
     #: Host clock just before the statement was sent.
     taken_ns: int
-
-
-class ResultMemory(Protocol):
-    """What is needed of a memory; ``UnifiedMemory`` has it."""
-
-    def get(self, name: str) -> Frame: ...  # noqa: D102
-
-    def blocks(self, prefix: str) -> Sequence[BlockDescriptor]: ...  # noqa: D102
-
-    def facts(self, prefix: str) -> Sequence[DatasetFacts]: ...  # noqa: D102
-
-    def drop(self, name: str) -> None: ...  # noqa: D102
-
-    def reserve(  # noqa: D102
-        self, schema: pa.Schema, rows: int, *, cleared: bool, **sizes: Any
-    ) -> BlockReservation: ...
 
 
 class KnownQuery:
@@ -75,7 +59,7 @@ class KnownQuery:
 class KeptResults:
     """Results of queries in one memory. ``bytes_max``: of the largest that is kept."""
 
-    def __init__(self, memory: ResultMemory, forgotten: Forgotten, bytes_max: int) -> None:
+    def __init__(self, memory: UnifiedMemory, forgotten: Forgotten, bytes_max: int) -> None:
         self._memory = memory
         self._get = memory.get
         self._moments_ns = forgotten.moments_ns

@@ -21,7 +21,6 @@ from neural_gpu_bus.query_cache.kept_results import (
     NEVER_NS,
     KeptResults,
     KnownQuery,
-    ResultMemory,
 )
 from neural_gpu_bus.query_cache.key import options_text, query_key, quick_key
 from neural_gpu_bus.query_cache.known_dependencies import Asks, KnownDependencies
@@ -30,7 +29,7 @@ from neural_gpu_bus.query_cache.uncacheable import Uncacheable
 from neural_gpu_bus.query_cache.values import signature
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.memory import Frame
+    from neural_gpu_bus.memory import Frame, UnifiedMemory
     from neural_gpu_bus.ports import Reserve
     from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
     from neural_gpu_bus.stores.postgres.reading.identity import Identity
@@ -76,7 +75,7 @@ class QueryCache:
 
     def __init__(
         self,
-        memory: ResultMemory,
+        memory: UnifiedMemory,
         folder: Path,
         database: Callable[[], Database],
         *,
@@ -211,6 +210,10 @@ class QueryCache:
         """Of this process."""
         hits = self._retired_hits + sum(one.hits for one in list(self._by_text.values()))
         return QueryCacheStatistics(hits, self._waits, self._loads, self._not_kept)
+
+    def close(self) -> None:
+        """Nothing is open; what is known goes."""
+        self._forget_known()
 
     # ---- reading
 
