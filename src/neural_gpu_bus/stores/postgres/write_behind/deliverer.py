@@ -5,15 +5,24 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import structlog
 
 from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError
-from neural_gpu_bus.stores.postgres.write_behind.backoff import Backoff
+from neural_gpu_bus.stores.postgres.write_behind.backoff import (
+    LONGEST_S,
+    LONGEST_TABLE_S,
+    Backoff,
+)
 from neural_gpu_bus.stores.postgres.write_behind.coalescing import goes_with
-from neural_gpu_bus.stores.postgres.write_behind.delivery import Batch, Delivered
+from neural_gpu_bus.stores.postgres.write_behind.delivery import (
+    LOCK_TIMEOUT_S,
+    LOCK_TIMEOUT_S_MAX,
+    Batch,
+    Delivered,
+)
 from neural_gpu_bus.stores.postgres.write_behind.payload import decode_payload
 from neural_gpu_bus.stores.postgres.write_behind.record_format import Record
 from neural_gpu_bus.stores.postgres.write_behind.set_aside import SetAside
@@ -77,16 +86,13 @@ class Deliverer:
         self._set_aside = set_aside
         self._clock = clock
         self._chance = chance or random.Random()  # noqa: S311  (spreads retries, keeps no secret)
-        self._server = self._backoff()
+        self._server = Backoff(clock, self._chance, LONGEST_S)
         self._states: dict[str, _TableState] = {}
 
-    def _backoff(self) -> Backoff:
-        return Backoff(self._clock, self._chance)
-
-    def hurry(self) -> None:
-        """Wait for no failure's sake: the next turns come at once."""
+    def hurry(self, *, tables: bool) -> None:
+        """The server is tried at once, whatever failed before; with ``tables``, each table too."""
         self._server.hurry()
-        for state in self._states.values():
+        for state in self._states.values() if tables else ():
             state.backoff.hurry()
 
     def turn_all(self) -> float | None:
@@ -101,18 +107,28 @@ class Deliverer:
         for table in tables:
             if self._server.left_s():
                 return self._server.left_s()
-            state = self._states.setdefault(table, _TableState(self._backoff()))
+            state = self._state(table)
             if not state.backoff.left_s():
                 self._take_turn(table, state)
             waits_s.append(state.backoff.left_s())
         return min(waits_s)
+
+    def _state(self, table: str) -> _TableState:
+        state = self._states.get(table)
+        if state is None:
+            state = _TableState(Backoff(self._clock, self._chance, LONGEST_TABLE_S))
+            self._states[table] = state
+        return state
 
     def _take_turn(self, table: str, state: _TableState) -> None:
         turn = self._shelf.turn(table, state.records_max, BYTES_MAX)
         if turn is None:
             return
         try:
-            batch = self._read(turn)
+            patience_s = min(
+                LOCK_TIMEOUT_S_MAX, LOCK_TIMEOUT_S * 2.0 ** min(state.backoff.failures, 9)
+            )
+            batch = replace(self._read(turn), lock_timeout_s=patience_s)
             delivered = self._deliver(batch)
         except Exception as error:  # noqa: BLE001  (what it means is told by ``verdict_on``)
             self._failed(turn, state, error)

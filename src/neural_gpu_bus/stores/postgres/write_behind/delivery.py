@@ -31,13 +31,15 @@ from neural_gpu_bus.stores.postgres.writing.row_writing import (
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
 
-#: Longest wait for a lock in a table: others are delivered meanwhile.
-LOCK_TIMEOUT_S = 1
+#: Longest wait for a lock in a table, first and at most: other tables wait behind it. It grows
+#: with the failures, so that a table that is locked again and again has its turn.
+LOCK_TIMEOUT_S = 0.2
+LOCK_TIMEOUT_S_MAX = 2.0
 
 #: A commit that is not flushed can be lost with the server, and the journal with it is gone by
 #: then. A stronger setting (remote_apply) stays.
-_BEGIN = f"""
-SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_S}s', true),
+_BEGIN = """
+SELECT set_config('lock_timeout', %s, true),
   set_config('synchronous_commit', CASE current_setting('synchronous_commit')
     WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)
 """
@@ -58,6 +60,7 @@ class Batch:
     records: Sequence[Record]
     #: Rows of each record, all of one schema.
     tables: Sequence[pa.Table]
+    lock_timeout_s: float = LOCK_TIMEOUT_S_MAX
 
     @property
     def first(self) -> int:
@@ -133,7 +136,7 @@ class Courier:
 
 def _write(connection: psycopg.Connection, batch: Batch) -> tuple[int, int, tuple[int, ...]]:
     """Up to where the table has the journal now, rows written, sequences of repeated jobs."""
-    connection.execute(_BEGIN)
+    connection.execute(_BEGIN, (f"{1000 * batch.lock_timeout_s:.0f}ms",))
     already = advance(connection, batch.journal, batch.table, batch.first, batch.last)
     if already is not None:
         return already, 0, ()

@@ -55,7 +55,7 @@ class DeliveryThread:
         self._woken.set()
 
     def hurry(self) -> None:
-        """Somebody waits: try now."""
+        """Somebody waits: try the server now."""
         self._hurried.set()
         self._woken.set()
 
@@ -79,7 +79,7 @@ class DeliveryThread:
             self._woken.clear()
             if self._hurried.is_set():
                 self._hurried.clear()
-                self._deliverer.hurry()
+                self._deliverer.hurry(tables=self._end_s is not None)
             wait_s = self._turn(time.monotonic() >= look_s)
             if time.monotonic() >= look_s:
                 look_s = time.monotonic() + LOOK_S

@@ -316,6 +316,12 @@ def _checked(columns: Any, mode: str, key: Sequence[str] | None) -> pa.Table:
         raise BadParameterError(
             f"mode {mode!r} is none of append, upsert", hint="use one", parameter="mode"
         )
+    if isinstance(key, str):
+        raise BadParameterError(
+            f"key is the text {key!r}, and no list of columns",
+            hint=f"write key=[{key!r}]",
+            parameter="key",
+        )
     data = as_table(columns)
     bad = first_bad_name(data.column_names)
     if bad is not None:
