@@ -232,7 +232,7 @@ def test_a_column_cannot_change_its_type_between_describing_and_copying(
         assert fields == [("x", 23, -1)]
         with pytest.raises(psycopg.errors.LockNotAvailable, match="lock timeout"):
             altered.execute("ALTER TABLE ngb_test_altered ALTER x TYPE float4")
-        scan = exchange.receive([source_column("x", 23, {})])
+        scan = exchange.receive([source_column("x", 23)])
 
         table: Any = write_columns([ReceivedPart(buffer.bytes, scan)], reserve).seal()
         assert table.to_pydict() == {"x": [7]}

@@ -8,133 +8,40 @@ writes into a reservation that has exactly these sizes.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from neural_gpu_bus.errors import BadValueError, NeuralGpuBusError, ProtocolError
 from neural_gpu_bus.ports import Reservation, Reserve
 from neural_gpu_bus.stores.postgres.decoding import copy_kernels as kernels
+from neural_gpu_bus.stores.postgres.decoding import layouts
+from neural_gpu_bus.stores.postgres.decoding.cells import (
+    Cells,
+    Filler,
+    Place,
+    Sizes,
+    StaleTypeError,
+    Stretch,
+    address_of,
+)
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
+from neural_gpu_bus.stores.postgres.decoding.copy_scan import CopyScan
+from neural_gpu_bus.stores.postgres.decoding.dictionaries import Dictionary, dictionary_of
+from neural_gpu_bus.stores.postgres.decoding.type_tree import Value, arrow_of
+from neural_gpu_bus.stores.postgres.decoding.value_faults import MALFORMED, refusal
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pyarrow as pa
 
     Bytes = npt.NDArray[np.uint8]
+    Plan = npt.NDArray[np.uint64]
 
-_STREAM_FAULTS = {
-    kernels.BAD_MESSAGE_LENGTH: "a message's length is less than its own four bytes",
-    kernels.BAD_SIGNATURE: "the stream does not begin with PGCOPY",
-    kernels.BAD_FLAGS: "the header has critical flags or a length nobody defined",
-    kernels.BAD_FIELD_COUNT: "a row has another number of fields than columns were described",
-    kernels.BAD_LENGTH: "a field has a negative length",
-    kernels.BAD_WIDTH: "a field has another length than its type",
-    kernels.AFTER_END: "bytes follow the end of the stream",
-    kernels.CUT: "the stream ends in the middle of a row",
-}
-
-
-class CopyScan:
-    """Counts of one stream, fed as it grows. ``framed``: it comes in CopyData messages;
-    ``headless``: in DataRow messages, rows alone.
-    """
-
-    def __init__(
-        self,
-        columns: Sequence[SourceColumn],
-        *,
-        framed: bool,
-        headless: bool = False,
-        start: int = 0,
-    ) -> None:
-        self.columns = tuple(columns)
-        self.framed = framed or headless
-        self.headless = headless
-        self._widths = np.array([column.width for column in columns], np.int64)
-        self._restart(start)
-
-    def _restart(self, start: int) -> None:
-        self.start = start
-        self._state = np.zeros(kernels.STATE_SLOTS, np.int64)
-        self._state[kernels.POSITION] = start
-        self._state[kernels.STAGE] = kernels.IN_ROWS if self.headless else kernels.HEADER
-        self._state[kernels.TAG] = kernels.DATA_ROW if self.headless else kernels.COPY_DATA
-        self._text_bytes = np.zeros(len(self.columns), np.int64)
-        self._nulls = np.zeros(len(self.columns), np.int64)
-
-    @property
-    def rows(self) -> int:
-        """Rows counted so far."""
-        return int(self._state[kernels.ROWS])
-
-    @property
-    def position(self) -> int:
-        """First byte not looked at."""
-        return int(self._state[kernels.POSITION])
-
-    def feed(self, buffer: Bytes, stop: int) -> bool:
-        """Count what is whole in ``buffer[:stop]``; True when another kind of message stands at
-        ``position``. Raises ProtocolError.
-        """
-        scan = kernels.scan_messages if self.framed else kernels.scan_stream
-        found = scan(buffer, stop, self._widths, self._state, self._text_bytes, self._nulls)
-        if found == kernels.FAULTY:
-            raise self._fault()
-        return bool(found == kernels.OTHER_MESSAGE)
-
-    def finish(self, buffer: Bytes, stop: int) -> None:
-        """The stream ends at ``stop``: check that it is whole. Raises ProtocolError."""
-        if self._state[kernels.STAGE] == kernels.SPLIT:
-            end = kernels.join_messages(buffer, self.start, stop)
-            self.framed = False
-            self._restart(self.start)
-            self.feed(buffer, end)
-            stop = end
-        whole = self._state[kernels.STAGE] == kernels.ENDED
-        if self.headless:  # what follows the rows says that they are all
-            whole = self.position == stop and not whole
-        if not whole:
-            end = "in the middle of a row" if self.headless else "without its trailer"
-            raise ProtocolError(
-                f"the stream of rows ends at byte {stop - self.start} {end}, after "
-                f"{self.rows} rows",
-                hint="run the query again; if it happens again, report the statement",
-                position=stop - self.start,
-            )
-
-    def text_bytes(self) -> dict[str, int]:
-        """Bytes of each column of text."""
-        return {
-            column.name: int(count)
-            for column, count in zip(self.columns, self._text_bytes, strict=True)
-            if column.is_variable
-        }
-
-    def text_bytes_by_place(self) -> npt.NDArray[np.int64]:
-        """The same for all columns in order; 0 where it is no text."""
-        return self._text_bytes
-
-    def null_counts(self) -> dict[str, int]:
-        """NULLs of each column that has any."""
-        return {
-            column.name: int(count)
-            for column, count in zip(self.columns, self._nulls, strict=True)
-            if count
-        }
-
-    def _fault(self) -> ProtocolError:
-        position = int(self._state[kernels.FAULT_POSITION]) - self.start
-        index = int(self._state[kernels.FAULT_COLUMN])
-        column = f", column {self.columns[index].name!r}" if index >= 0 else ""
-        return ProtocolError(
-            f"the COPY stream is broken at byte {position} (row {self.rows + 1}{column}): "
-            f"{_STREAM_FAULTS[int(self._state[kernels.FAULT])]}",
-            hint="run the query again; if it happens again, report the statement",
-            position=position,
-        )
+__all__ = ["CopyScan", "ReceivedPart", "write_columns"]
 
 
 class ReceivedPart(NamedTuple):
@@ -145,27 +52,54 @@ class ReceivedPart(NamedTuple):
     scan: CopyScan
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """All that is known before memory is reserved."""
+
+    columns: Sequence[SourceColumn]
+    rows: int
+    sizes: Sizes
+    dictionaries: dict[int, Dictionary]
+    #: Columns with parts.
+    fillers: dict[int, Filler]
+
+    def schema(self) -> pa.Schema:
+        """The columns as they turned out to be."""
+        import pyarrow as pa
+
+        types = []
+        for place, column in enumerate(self.columns):
+            found = self.dictionaries.get(place) or self.fillers.get(place)
+            types.append((column.name, found.arrow if found else column.arrow_type()))
+        return pa.schema(types)
+
+
 def write_columns(parts: Sequence[ReceivedPart], reserve: Reserve) -> Reservation:
     """The rows of all parts, in order, into one reservation of the right size, abandoned on any
     error. Several parts are written by several threads.
 
     Text is UTF-8: PostgreSQL checks it on the way to a client of that encoding, from a database of
-    encoding SQL_ASCII too. It does not check ``"char"``, a single byte.
-    Raises BadValueError naming column and row, ProtocolError, and what ``reserve`` raises.
+    encoding SQL_ASCII too. It does not check ``"char"``, a single byte. A column whose type was
+    altered since it was described asks for it ``again``.
+    Raises BadValueError naming column and row, BadParameterError where texts are too many for the
+    dictionary that was asked for, ProtocolError, and what ``reserve`` raises.
     """
-    import pyarrow as pa
-
-    columns = parts[0].scan.columns
-    schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
-    rows = sum(part.scan.rows for part in parts)
-    nulls = _sums([part.scan.null_counts() for part in parts])
-    text_bytes = _sums([part.scan.text_bytes() for part in parts])
-    reservation = reserve(schema, rows, text_bytes=text_bytes, null_counts=nulls)
+    measured = _measure(parts)
+    sizes = measured.sizes
+    reservation = reserve(
+        measured.schema(),
+        measured.rows,
+        text_bytes=sizes.text_bytes,
+        null_counts=sizes.null_counts,
+        list_values=sizes.list_values,
+        dictionaries=sizes.dictionaries,
+    )
     try:
-        plan = _plan(columns, reservation, nulls, text_bytes)
-        _write_parts(parts, plan)
-        for column in columns:
-            if column.layout == kernels.CHAR:
+        _write_parts(parts, measured, _plan(measured, reservation), reservation)
+        for filler in measured.fillers.values():
+            filler.write(reservation)
+        for column in measured.columns:
+            if column.layout == layouts.CHAR:
                 _check_ascii(column, reservation)
     except BaseException:
         reservation.abandon()
@@ -173,20 +107,88 @@ def write_columns(parts: Sequence[ReceivedPart], reserve: Reserve) -> Reservatio
     return reservation
 
 
-def _sums(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """One mapping with the sums of several."""
-    sums: Counter[str] = Counter()
-    for count in counts:
-        sums.update(count)
-    return dict(sums)
+def _measure(parts: Sequence[ReceivedPart]) -> _Measured:
+    columns = parts[0].scan.columns
+    rows = sum(part.scan.rows for part in parts)
+    sizes = Sizes()
+    nulls = np.sum([part.scan.nulls_by_place() for part in parts], axis=0)
+    text_bytes = np.sum([part.scan.text_bytes_by_place() for part in parts], axis=0)
+    dictionaries: dict[int, Dictionary] = {}
+    for place, column in enumerate(columns):
+        if column.layout != layouts.CELLS and nulls[place]:
+            sizes.null_counts[column.name] = int(nulls[place])
+        if column.is_hashed:
+            codes = [part.scan.codes(place, part.buffer) for part in parts]
+            found = dictionary_of(column, codes, rows)
+            if found is not None:
+                dictionaries[place] = found
+                sizes.dictionaries[column.name] = found.values
+                continue
+        if column.is_variable:
+            sizes.text_bytes[column.name] = int(text_bytes[place])
+    fillers = _measure_nested(parts, columns, rows, sizes)
+    return _Measured(columns, rows, sizes, dictionaries, fillers)
 
 
-def _write_parts(parts: Sequence[ReceivedPart], plan: npt.NDArray[np.uint64]) -> None:
+def _measure_nested(
+    parts: Sequence[ReceivedPart], columns: Sequence[SourceColumn], rows: int, sizes: Sizes
+) -> dict[int, Filler]:
+    """Columns with parts; their compiled loops are loaded only where there are any."""
+    places = [at for at, column in enumerate(columns) if column.layout == layouts.CELLS]
+    if not places:
+        return {}
+    addresses, lengths = (np.empty((len(places), rows), np.int64) for _ in range(2))
+    first_row = 0
+    for part in parts:
+        kernels.collect_cells(
+            part.buffer,
+            _slots_of(part.scan, first_row),
+            part.scan.framed,
+            layouts.IN_ROWS if part.scan.headless else layouts.HEADER,
+            np.array(places, np.int64),
+            addresses,
+            lengths,
+        )
+        first_row += part.scan.rows
+    received = [Stretch(part.buffer.ctypes.data, part.buffer.size) for part in parts]
+    return {
+        place: _filler(columns[place], Cells(at, size, lambda row: row), received, sizes)
+        for place, at, size in zip(places, addresses, lengths, strict=True)
+    }
+
+
+def _filler(
+    column: SourceColumn, cells: Cells, received: Sequence[Stretch], sizes: Sizes
+) -> Filler:
+    from neural_gpu_bus.stores.postgres.decoding.nested_columns import measure
+
+    place = Place(column.name, column.name, column.type_name, received, column.again is None)
+    try:
+        return measure(column.node, cells, place, sizes)
+    except StaleTypeError as stale:
+        try:
+            node = column.again().node if column.again is not None else column.node
+            return measure(node, cells, replace(place, fresh=True), sizes)
+        except StaleTypeError:
+            raise ProtocolError(
+                f"{stale}: the value is no {column.type_name} as the server describes it",
+                hint="run the query again: the type was altered meanwhile",
+                position=0,
+            ) from stale
+
+
+def _write_parts(
+    parts: Sequence[ReceivedPart], measured: _Measured, plan: Plan, reservation: Reservation
+) -> None:
     """Each part at its own rows and bytes; of several faults the first part's is raised."""
     first_row, written = 0, np.zeros(len(plan), np.int64)
     jobs = []
-    for part in parts:
-        jobs.append((part, first_row, written.copy(), plan))
+    for number, part in enumerate(parts):
+        codes = [
+            (reservation.values(measured.columns[place].name), found.codes[number])
+            for place, found in measured.dictionaries.items()
+        ]
+        jobs.append((part, first_row, written.copy(), plan, codes))
         first_row += part.scan.rows
         written += part.scan.text_bytes_by_place()
     if len(jobs) == 1:
@@ -201,87 +203,84 @@ def _write_part(
     part: ReceivedPart,
     first_row: int,
     written: npt.NDArray[np.int64],
-    plan: npt.NDArray[np.uint64],
+    plan: Plan,
+    codes: Sequence[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
 ) -> None:
     scan = part.scan
-    place = np.full(kernels.PART_SLOTS, -1, np.int64)
-    place[kernels.START] = scan.start
-    place[kernels.FIRST_ROW], place[kernels.END_ROW] = first_row, first_row + scan.rows
-    place[kernels.SHARED_FIRST] = first_row >> 3 if first_row % 8 else -1
-    place[kernels.SHARED_LAST] = (first_row + scan.rows - 1) >> 3
-    state = np.zeros(kernels.STATE_SLOTS, np.int64)
-    state[kernels.STAGE] = kernels.IN_ROWS if scan.headless else kernels.HEADER
+    scratch = np.zeros(layouts.SCRATCH_BYTES, np.uint8)
+    state = np.zeros(layouts.STATE_SLOTS, np.int64)
+    state[layouts.STAGE] = layouts.IN_ROWS if scan.headless else layouts.HEADER
+    state[layouts.SCRATCH] = scratch.ctypes.data
+    place = _slots_of(scan, first_row)
     kernels.write_rows(part.buffer, place, scan.framed, plan, written, state)
-    if state[kernels.FAULT]:
+    if state[layouts.FAULT]:
         raise _value_fault(state, scan)
+    for values, found in codes:
+        values[first_row : first_row + scan.rows] = found
 
 
-def _plan(
-    columns: Sequence[SourceColumn],
-    reservation: Reservation,
-    nulls: Mapping[str, int],
-    text_bytes: Mapping[str, int],
-) -> npt.NDArray[np.uint64]:
+def _slots_of(scan: CopyScan, first_row: int) -> npt.NDArray[np.int64]:
+    """A part's place in the result."""
+    place = np.full(layouts.PART_SLOTS, -1, np.int64)
+    place[layouts.START] = scan.start
+    place[layouts.FIRST_ROW], place[layouts.END_ROW] = first_row, first_row + scan.rows
+    place[layouts.SHARED_FIRST] = first_row >> 3 if first_row % 8 else -1
+    place[layouts.SHARED_LAST] = (first_row + scan.rows - 1) >> 3
+    return place
+
+
+def _plan(measured: _Measured, reservation: Reservation) -> Plan:
     """Addresses of the reservation's buffers, prepared for ``write_rows``."""
-    rows = reservation.rows
-    plan = np.zeros((len(columns), kernels.PLAN_FIELDS), np.uint64)
-    for fields, column in zip(plan, columns, strict=True):
-        fields[kernels.LAYOUT] = column.layout
-        if column.name in nulls:
+    rows, sizes = measured.rows, measured.sizes
+    plan = np.zeros((len(measured.columns), layouts.PLAN_FIELDS), np.uint64)
+    for place, (fields, column) in enumerate(zip(plan, measured.columns, strict=True)):
+        fields[layouts.LAYOUT] = column.layout
+        fields[layouts.PARAMETER] = column.parameter
+        if column.layout == layouts.CELLS:
+            continue
+        if column.name in sizes.null_counts:
             bits = reservation.validity(column.name)
             assert bits is not None  # noqa: S101 - the reservation was told of NULLs
             bits[: rows // 8] = 0xFF
             bits[rows // 8 :] = (1 << rows % 8) - 1
-            fields[kernels.VALIDITY] = _address(bits, (rows + 7) // 8)
-        if column.is_variable:
+            fields[layouts.VALIDITY] = address_of(bits, (rows + 7) // 8)
+        if place in measured.dictionaries:
+            fields[layouts.LAYOUT] = layouts.CODES
+        elif column.is_variable:
             offsets = reservation.offsets(column.name)
             offsets[0] = 0
-            fields[kernels.OFFSETS] = _address(offsets, (rows + 1) * 8)
+            fields[layouts.OFFSETS] = address_of(offsets, (rows + 1) * 8)
             data = reservation.data(column.name)
-            fields[kernels.DATA] = _address(data, text_bytes[column.name])
-            continue
-        values = reservation.values(column.name)
-        if column.layout == kernels.BOOL:
-            values[:] = 0
-            fields[kernels.VALUES] = _address(values, (rows + 7) // 8)
+            fields[layouts.DATA] = address_of(data, sizes.text_bytes[column.name])
         else:
-            fields[kernels.VALUES] = _address(values, rows * column.width)
+            fields[layouts.VALUES] = _values_address(column, reservation)
     return plan
 
 
-def _address(array: npt.NDArray[Any], needed_bytes: int) -> int:
-    """Where a buffer begins; the compiled loop trusts that it is as long as was reserved."""
-    if array.nbytes < needed_bytes or not array.flags.c_contiguous:
-        raise ValueError(f"a reserved buffer has {array.nbytes} bytes, {needed_bytes} are needed")
-    return array.ctypes.data
+def _values_address(column: SourceColumn, reservation: Reservation) -> int:
+    values = reservation.values(column.name)
+    if column.layout == layouts.BOOL:
+        values[:] = 0
+    assert isinstance(column.node, Value)  # noqa: S101 - others have no values of their own
+    width: int = arrow_of(column.node.arrow).bit_width
+    return address_of(values, (reservation.rows * width + 7) // 8)
 
 
 def _value_fault(state: npt.NDArray[np.int64], scan: CopyScan) -> NeuralGpuBusError:
-    fault = int(state[kernels.FAULT])
-    column = scan.columns[int(state[kernels.FAULT_COLUMN])]
-    row = int(state[kernels.ROWS]) + 1
+    fault = int(state[layouts.FAULT])
+    column = scan.columns[int(state[layouts.FAULT_COLUMN])]
+    row = int(state[layouts.ROWS]) + 1
     where = f"column {column.name!r}, row {row}"
-    if fault in (kernels.BAD_BOOL, kernels.BAD_JSONB):
-        what = "boolean that is neither 0 nor 1" if fault == kernels.BAD_BOOL else "jsonb version"
-        position = int(state[kernels.FAULT_POSITION]) - scan.start
+    if fault in MALFORMED:
+        position = int(state[layouts.FAULT_POSITION]) - scan.start
         return ProtocolError(
-            f"unknown {what} at byte {position} ({where})",
+            f"unknown {MALFORMED[fault]} at byte {position} ({where})",
             hint="run the query again; if it happens again, report the statement",
             position=position,
         )
-    if fault == kernels.IS_INFINITE:
-        what = f"{where} is an infinite {column.type_name}, which Arrow cannot hold"
-        hint = (
-            f"leave such rows out (WHERE isfinite({column.name})), or replace them: "
-            f"nullif(nullif({column.name}, 'infinity'), '-infinity')"
-        )
-    elif column.layout == kernels.TIME:
-        what = f"{where} is 24:00:00, which Arrow cannot hold"
-        hint = f"cast it: {column.name}::text"
-    else:
-        what = f"{where} is a {column.type_name} later than Arrow can hold (294247-01-10)"
-        hint = f"leave such rows out, or cast it: {column.name}::text"
-    return BadValueError(what, hint=hint, column=column.name, row=row)
+    assert isinstance(column.node, Value)  # noqa: S101 - others are not written by rows
+    what, hint = refusal(column.node, fault, column.name)
+    return BadValueError(f"{where} {what}", hint=hint, column=column.name, row=row)
 
 
 def _check_ascii(column: SourceColumn, reservation: Reservation) -> None:

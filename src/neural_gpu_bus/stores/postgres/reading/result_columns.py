@@ -8,61 +8,35 @@ from collections.abc import Sequence
 import psycopg
 
 from neural_gpu_bus.errors import QueryError
-from neural_gpu_bus.stores.postgres.connections.connection import translated
-from neural_gpu_bus.stores.postgres.decoding.column_types import (
-    SourceColumn,
-    is_built_in,
-    source_column,
-    unsupported,
-)
+from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
+from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
 from neural_gpu_bus.stores.postgres.wire.messages import Field
-
-#: Types that are sent as their plain text: enums, and those with the send function of a built-in
-#: text type (citext, domains come as their base type anyway).
-_TYPES_SQL = """
-SELECT t.oid, format_type(t.oid, NULL), t.typtype = 'e' OR p.prosrc IN ('textsend', 'citextsend')
-FROM pg_type t JOIN pg_proc p ON p.oid = t.typsend WHERE t.oid = ANY(%s)
-"""
 
 
 class ResultColumns:
     """What is known of the types of one server's results; thread-safe."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
-        #: OID -> name; an OID is given again only after four billion others.
-        self._text_types: dict[int, str] = {}
+        self._catalog = TypeCatalog(address)
 
     def are_known(self, fields: Sequence[Field]) -> bool:
         """Whether all types are known without asking."""
-        return all(is_built_in(field.oid) or field.oid in self._text_types for field in fields)
+        return not self._catalog.missing([field.oid for field in fields])
 
     def learn(self, connection: psycopg.Connection, fields: Sequence[Field]) -> None:
-        """Ask the server about types that are not known, on an idle connection. Raises
-        UnsupportedTypeError.
-        """
-        unknown = {
-            field.oid: field.name
-            for field in fields
-            if not is_built_in(field.oid) and field.oid not in self._text_types
-        }
-        with translated(self._address):
-            found = connection.execute(_TYPES_SQL, [list(unknown)]).fetchall()
-        types = {oid: (type_name, is_text) for oid, type_name, is_text in found}
-        for oid, name in unknown.items():
-            type_name, is_text = types.get(oid, ("a type that was just dropped", False))
-            if not is_text:
-                raise unsupported(name, type_name)
-            self._text_types[oid] = type_name
+        """Ask the server about types that are not known, on an idle connection."""
+        missing = self._catalog.missing([field.oid for field in fields])
+        if missing:
+            self._catalog.learn(connection, missing)
 
     def columns(
         self,
         fields: Sequence[Field],
-        options: ReadOptions,  # noqa: ARG002  (numeric and texts have no choices yet)
+        options: ReadOptions,
     ) -> list[SourceColumn]:
         """The columns of a result whose types are known. Raises QueryError where it has none, or
-        one name twice.
+        one name twice, UnsupportedTypeError for a type that is not read.
         """
         if not fields:
             raise QueryError(
@@ -80,4 +54,4 @@ class ResultColumns:
                 hint=f'name them apart, e.g. a."{repeated[0]}" AS "{repeated[0]}_2"',
                 sqlstate=None,
             )
-        return [source_column(field.name, field.oid, self._text_types) for field in fields]
+        return self._catalog.columns(fields, options)

@@ -30,18 +30,56 @@ def _store(bits: int, value_type: Any) -> Any:
     return intrinsic(typed)
 
 
-def _load(bits: int, value_type: Any) -> Any:
-    """A load of one number, in network order where it has several bytes."""
+def _load(bits: int, value_type: Any, *, swapped: bool = True) -> Any:
+    """A load of one number: ``swapped`` from network order, else in the machine's own."""
 
     def typed(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             value = builder.load(builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer()))
             value.align = 1
-            return builder.bswap(value) if bits > 8 else value
+            return builder.bswap(value) if swapped and bits > 8 else value
 
         return value_type(types.uint64), generate
 
     return intrinsic(typed)
+
+
+def _multiply_add(typing_context: Any, factor: Any, other: Any, addend: Any) -> Any:
+    """``factor * other + addend`` in 128 bits: the high 64, the low 64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide, narrow = ir.IntType(128), ir.IntType(64)
+        factor, other, addend = (builder.zext(argument, wide) for argument in arguments)
+        result = builder.add(builder.mul(factor, other), addend)
+        high = builder.trunc(builder.lshr(result, ir.Constant(wide, 64)), narrow)
+        return context.make_tuple(
+            builder, signature.return_type, (high, builder.trunc(result, narrow))
+        )
+
+    pair = types.UniTuple(types.uint64, 2)
+    return pair(types.uint64, types.uint64, types.uint64), generate
+
+
+def _strtod(typing_context: Any, address: Any) -> Any:
+    """The C library's ``strtod`` of the text at an address, which ends with a zero byte."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.DoubleType(), [byte, byte.as_pointer()])
+        function = cgutils.get_or_insert_function(builder.module, kind, "strtod")  # type: ignore[no-untyped-call]
+        text = builder.inttoptr(arguments[0], byte)
+        return builder.call(function, [text, ir.Constant(byte.as_pointer(), None)])
+
+    return types.float64(types.uint64), generate
+
+
+def _bits_of(typing_context: Any, value: Any) -> Any:
+    """The bits of a double."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.uint64(types.float64), generate
 
 
 def _atomic_8(operation: str) -> Any:
@@ -78,6 +116,11 @@ load_8 = _load(8, types.uint8)
 load_16 = _load(16, types.uint16)
 load_32 = _load(32, types.uint32)
 load_64 = _load(64, types.uint64)
+load_own_64 = _load(64, types.uint64, swapped=False)
+load_own_32 = _load(32, types.uint32, swapped=False)
+multiply_add: Any = intrinsic(_multiply_add)
+strtod: Any = intrinsic(_strtod)
+bits_of: Any = intrinsic(_bits_of)
 atomic_and_8 = _atomic_8("and")
 atomic_or_8 = _atomic_8("or")
 copy_bytes: Any = intrinsic(_memcpy)

@@ -19,7 +19,7 @@ from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
 )
 from plain_reservation import reserve
 
-COLUMNS = [source_column("i", 20, {}), source_column("t", 25, {}), source_column("b", 16, {})]
+COLUMNS = [source_column("i", 20), source_column("t", 25), source_column("b", 16)]
 
 
 def message(*fields: bytes | None) -> bytes:
