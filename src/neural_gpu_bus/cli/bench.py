@@ -12,7 +12,7 @@ import typer
 from neural_gpu_bus.cli.bench_eviction import bench_eviction
 from neural_gpu_bus.cli.demo_tables import Display, print_case
 from neural_gpu_bus.cli.output_files import require_writable, write_whole
-from neural_gpu_bus.cli.rivals import RIVALS, require_rivals
+from neural_gpu_bus.cli.rivals import POSTGRES_RIVALS, RIVALS, require_rivals
 
 app = typer.Typer(invoke_without_command=True)
 app.command("eviction")(bench_eviction)
@@ -68,6 +68,35 @@ def memory(
         require_writable("--json FILE", json)
     import neural_gpu_bus as ngb
     from neural_gpu_bus.benchmarks.memory import chosen_questions, run_questions
+    from neural_gpu_bus.cli.memory_answers import print_answers
+
+    questions = chosen_questions(only or [])
+    display = Display()
+    with display, ngb.open() as plane:
+        found = run_questions(
+            questions, plane, quick=quick, clock_ns=time.perf_counter_ns, watcher=display
+        )
+    print_answers(found)
+    if json is not None:
+        write_whole("--json FILE", json, found.to_json())
+
+
+@app.command()
+def postgres(
+    only: Annotated[list[str] | None, typer.Option(help="Question to ask; may be repeated.")] = (
+        None
+    ),
+    json: Json = None,
+    quick: Annotated[bool, typer.Option(help="Small tables, few runs: a check, no figures.")] = (
+        False
+    ),
+) -> None:
+    """PostgreSQL beside ADBC, DuckDB, ConnectorX, Polars, pandas, asyncpg, psycopg, and alone."""
+    require_rivals(POSTGRES_RIVALS, extra="bench")
+    if json is not None:
+        require_writable("--json FILE", json)
+    import neural_gpu_bus as ngb
+    from neural_gpu_bus.benchmarks.postgres import chosen_questions, run_questions
     from neural_gpu_bus.cli.memory_answers import print_answers
 
     questions = chosen_questions(only or [])

@@ -1,4 +1,6 @@
-"""What ``ngb bench memory`` shows: a table a question, then its figures, met or not."""
+"""What ``ngb bench memory`` and ``ngb bench postgres`` show: a table a question, then its figures,
+met or not.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ from neural_gpu_bus.cli.console import out
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.memory.answers import Answer, Line, MemoryResults, Part, Share
+    from neural_gpu_bus.benchmarks.postgres.results import PostgresResults
 
 _STYLES = {"ours": "bold", "limit": "cyan", "rival": ""}
 
 
-def print_answers(results: MemoryResults) -> None:
+def print_answers(results: MemoryResults | PostgresResults) -> None:
     """All questions, then the machine and the versions."""
     for answer in results.answers:
         _print_answer(answer)

@@ -9,6 +9,9 @@ from neural_gpu_bus.errors import MissingDependencyError
 #: Modules of the rivals, without which there is nothing to compare with.
 RIVALS = ("adbc_driver_postgresql", "pandas", "polars", "psycopg2", "scipy", "sqlalchemy", "talib")
 
+#: Those without which questions about PostgreSQL say nothing; others are skipped by name.
+POSTGRES_RIVALS = ("adbc_driver_postgresql", "asyncpg", "duckdb", "polars")
+
 
 def require_rivals(modules: tuple[str, ...], *, extra: str) -> None:
     """MissingDependencyError for the first that is not installed."""

@@ -1,0 +1,87 @@
+"""``ngb bench postgres``: reading, storing and computing beside the rivals and beside the server
+alone, in one run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.benchmarks.machine import this_machine, versions
+from neural_gpu_bus.benchmarks.memory.answers import Answer
+from neural_gpu_bus.benchmarks.postgres.ground import FULL, QUICK, PostgresGround, postgres_ground
+from neural_gpu_bus.benchmarks.postgres.grouping import group_by
+from neural_gpu_bus.benchmarks.postgres.reading import read_fixed, read_mixed, read_newest
+from neural_gpu_bus.benchmarks.postgres.results import PostgresResults
+from neural_gpu_bus.benchmarks.postgres.scaling import scale
+from neural_gpu_bus.benchmarks.postgres.storing import store_few, store_many, upsert_many
+from neural_gpu_bus.did_you_mean import did_you_mean
+from neural_gpu_bus.errors import BadParameterError
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.benchmarks.case import CaseWatcher
+    from neural_gpu_bus.benchmarks.memory.spread import ClockNs
+    from neural_gpu_bus.plane import DataPlane
+
+#: All that takes part.
+DISTRIBUTIONS = (
+    "neural-gpu-bus", "numpy", "numba", "pyarrow", "psycopg", "asyncpg", "adbc-driver-postgresql",
+    "connectorx", "duckdb", "duckdb-extension-postgres-scanner", "polars", "pandas", "SQLAlchemy",
+    "psycopg2-binary",
+)  # fmt: skip
+
+#: Asks one question; what it opens is closed with the stack.
+Question = Callable[[PostgresGround, ExitStack], Answer]
+
+QUESTIONS: Mapping[str, Question] = MappingProxyType(
+    {
+        "fixed": read_fixed,
+        "mixed": read_mixed,
+        "newest": read_newest,
+        "store": store_many,
+        "upsert": upsert_many,
+        "durable": store_few,
+        "group": group_by,
+        "scale": scale,
+    }
+)
+
+
+def chosen_questions(names: Sequence[str]) -> Mapping[str, Question]:
+    """The questions of these names, all for none; BadParameterError names the nearest."""
+    for name in names:
+        if name not in QUESTIONS:
+            raise BadParameterError(
+                f"there is no question {name!r}; there are {', '.join(QUESTIONS)}",
+                hint=did_you_mean(name, QUESTIONS, "use one of these"),
+                parameter="only",
+            )
+    return {name: ask for name, ask in QUESTIONS.items() if not names or name in names}
+
+
+def run_questions(
+    questions: Mapping[str, Question],
+    plane: DataPlane,
+    *,
+    quick: bool,
+    clock_ns: ClockNs,
+    watcher: CaseWatcher,
+) -> PostgresResults:
+    """One after the other; ResultsDifferError before any time where a way is not equal."""
+
+    def answers(ground: PostgresGround) -> Iterator[Answer]:
+        for name, ask in questions.items():
+            watcher.say(name)
+            with ExitStack() as closing:
+                yield ask(ground, closing)
+
+    sizes = QUICK if quick else FULL
+    with postgres_ground(plane, sizes, clock_ns, watcher) as ground:
+        found = list(answers(ground))
+        server = ground.connection.info.server_version
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    known = {"PostgreSQL": f"{server // 10_000}.{server % 10_000}"} | versions(DISTRIBUTIONS)
+    return PostgresResults(now, this_machine(), known, quick, found)
