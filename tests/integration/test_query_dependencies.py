@@ -292,3 +292,20 @@ def test_an_identity_tells_users_and_settings_apart(market: Playground, postgres
     assert identity(options=f"-c search_path={market.schema}") != plain
     assert identity(options="-c TimeZone=Asia/Tokyo") != plain
     assert identity(dbname="template1") != plain
+
+
+def test_an_older_server_is_read_alike(existing_playground: Playground) -> None:
+    playground = existing_playground
+    playground.run(
+        "CREATE TABLE bars (id int, at timestamptz); ALTER TABLE bars ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY own ON bars USING (id > 0); CREATE VIEW shown AS SELECT * FROM bars; "
+        "CREATE FUNCTION parsed() RETURNS bigint STABLE LANGUAGE sql "
+        "BEGIN ATOMIC SELECT count(*) FROM shown; END"
+    )
+
+    found = asked(playground, "SELECT id, parsed(), at > current_date FROM shown ORDER BY random()")
+
+    assert names(playground, found) == {"shown", "bars"}
+    assert found.not_kept == ("random() is VOLATILE",)
+    assert found.not_live[0].startswith("it tells the time")
+    assert not reader(playground.connection).dependencies("SELECT * FROM shown").not_live
