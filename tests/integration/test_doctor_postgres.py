@@ -10,12 +10,16 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from fix_postgres_extras import PoolMode, pgbouncer
 from fix_stores import own_database
 from neural_gpu_bus.errors import NotRunningError, ServerUnreachableError
 from neural_gpu_bus.settings import Settings
 from neural_gpu_bus.status.postgres_doctor import PostgresReport, examine_postgres
 from neural_gpu_bus.stores.postgres.advice.advice import Advice
 from neural_gpu_bus.stores.postgres.advice.facts import quoted
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.query_classes import build_query_classes
+from own_server import OwnServer
 
 INSTRUMENTS, BARS_EACH = 30, 1000
 #: The columns and types that NautilusTrader gives its bars; prices and times are digits.
@@ -166,3 +170,55 @@ def test_an_older_server_is_looked_at_as_well(existing_postgres_dsn: str) -> Non
     found = {one.subject: one for one in report.groups["Settings"]}
     assert found["wal_level"].what == "replica"
     assert found["wal_level"].sql == ("ALTER SYSTEM SET wal_level = logical",)
+
+
+def connection_of(dsn: str) -> dict[str, str]:
+    report = examine_postgres(Settings(postgres_dsn=dsn))
+    return {one.subject: f"{one.standing}: {one.what}" for one in report.groups["Connection"]}
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("session", "good: a pooler stands in between"),
+        ("transaction", "advice: a pooler hands out server processes by transaction"),
+    ],
+)
+def test_a_pooler_is_noticed(failing_server: OwnServer, mode: PoolMode, told: str) -> None:
+    with pgbouncer(failing_server, mode) as port:
+        found = connection_of(failing_server.dsn(port=port))
+
+    assert found["pooler"].startswith(told)
+    assert connection_of(failing_server.dsn())["pooler"] == "good: none"
+
+
+def test_encryption_on_this_host_is_told(tls_server: OwnServer) -> None:
+    encrypted = connection_of(make_conninfo(tls_server.dsn(), sslmode="require"))
+    plain = connection_of(make_conninfo(tls_server.dsn(), sslmode="disable"))
+
+    assert encrypted["encryption"] == "advice: TLS to a server on this host"
+    assert plain["encryption"] == "good: none, and none needed on this host"
+
+
+def test_a_pooler_takes_the_settings_of_a_class(failing_server: OwnServer) -> None:
+    """SET LOCAL ends with the transaction, whoever gets the server process next."""
+    settings = Settings(
+        postgres_dsn=failing_server.dsn(),
+        postgres_memory_bytes=16 << 30,
+        postgres_connections_max=4,
+    )
+    classes = build_query_classes(settings)
+    with (
+        pgbouncer(failing_server, "transaction") as port,
+        connect(failing_server.dsn(port=port), timeout_s=5) as connection,
+    ):
+        before = connection.execute("SHOW work_mem").fetchone()
+        classes.fit(connection)
+        with connection.transaction():
+            connection.execute(classes["query"].set_local() + b"SELECT 1")
+            within = connection.execute("SHOW work_mem").fetchone()
+        after = connection.execute("SHOW work_mem").fetchone()
+
+    assert within == ("21845kB",)
+    assert before == after == ("4MB",)
+    assert classes["query"].refused == set()
