@@ -33,8 +33,15 @@ if TYPE_CHECKING:
     from neural_gpu_bus.memory.series.writer import SeriesWriter
     from neural_gpu_bus.plane import DataPlane
     from neural_gpu_bus.settings import Settings
+    from neural_gpu_bus.stores.postgres import (
+        Acknowledgement,
+        RefusedRows,
+        WriteBehind,
+        WriteBehindStatistics,
+    )
 
 __all__ = [
+    "Acknowledgement",
     "AsOf",
     "BlockReservation",
     "DataPlane",
@@ -43,12 +50,15 @@ __all__ = [
     "Job",
     "JobRecord",
     "MemoryStatistics",
+    "RefusedRows",
     "Series",
     "SeriesFacts",
     "SeriesSnapshot",
     "SeriesWriter",
     "Settings",
     "StoreReceipt",
+    "WriteBehind",
+    "WriteBehindStatistics",
     "__version__",
     "errors",
     "open",
@@ -56,6 +66,7 @@ __all__ = [
 
 #: Where each public class lives. They load on first use, so that importing the package stays light.
 _HOMES = {
+    "Acknowledgement": "neural_gpu_bus.stores.postgres",
     "AsOf": "neural_gpu_bus.descriptors",
     "BlockReservation": "neural_gpu_bus.memory",
     "DataPlane": "neural_gpu_bus.plane",
@@ -64,12 +75,15 @@ _HOMES = {
     "Job": "neural_gpu_bus.bus",
     "JobRecord": "neural_gpu_bus.descriptors",
     "MemoryStatistics": "neural_gpu_bus.descriptors",
+    "RefusedRows": "neural_gpu_bus.stores.postgres",
     "Series": "neural_gpu_bus.memory.series",
     "SeriesFacts": "neural_gpu_bus.descriptors",
     "SeriesSnapshot": "neural_gpu_bus.memory.series",
     "SeriesWriter": "neural_gpu_bus.memory.series.writer",
     "Settings": "neural_gpu_bus.settings",
     "StoreReceipt": "neural_gpu_bus.descriptors",
+    "WriteBehind": "neural_gpu_bus.stores.postgres",
+    "WriteBehindStatistics": "neural_gpu_bus.stores.postgres",
 }
 
 

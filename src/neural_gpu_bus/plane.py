@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from neural_gpu_bus.query_cache import QueryCache
-    from neural_gpu_bus.stores.postgres import PostgresStore
+    from neural_gpu_bus.stores.postgres import PostgresStore, WriteBehind
     from neural_gpu_bus.stores.redis import RedisColumns
 
 #: Topic on the engine-logic bus that says that a job's result is there.
@@ -64,7 +64,15 @@ def open_plane(*, counted: bool = True, **arguments: Any) -> DataPlane:
     """See ``neural_gpu_bus.open``."""
     settings = load_settings(**arguments)
     let_kernels_be_cached(settings)
-    return DataPlane(settings, embedded.attach(settings, counted=counted))
+    plane = DataPlane(settings, embedded.attach(settings, counted=counted))
+    # What earlier processes left; looked for without importing who delivers it.
+    if any(_home(settings).glob("write-behind/*/journals/*")):
+        plane.write_behind.resume()
+    return plane
+
+
+def _home(settings: Settings) -> Path:
+    return settings.home.expanduser().resolve()
 
 
 def let_kernels_be_cached(settings: Settings) -> None:
@@ -190,6 +198,24 @@ class DataPlane(Tables, Datasets, ManyDatasets):
                 query_timeout_s=self.settings.query_timeout_s,
                 result_bytes_max=self.settings.query_limit_bytes,
             ),
+        )
+
+    @property
+    def write_behind(self) -> WriteBehind:
+        """Rows of ``store_later`` on their way: waits for them, tells how they stand, and keeps
+        those that the server refused.
+        """
+        return self._built("write_behind", self._make_write_behind)
+
+    def _make_write_behind(self) -> WriteBehind:
+        home = _home(self.settings)
+        if not home.exists():
+            embedded.open_home(self.settings)
+        return self.database.open_write_behind(
+            home,
+            is_private=self.settings.postgres_dsn is None,
+            bytes_max=self.settings.write_behind_bytes_max,
+            close_timeout_s=self.settings.write_behind_close_timeout_s,
         )
 
     @property

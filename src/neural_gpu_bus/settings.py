@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -29,6 +29,7 @@ GIB = 1 << 30
 #: Ports are in PostgreSQL's and Redis's usual neighbourhood; 6380 to 6382 come from the original
 #: design.
 LOWEST_PORT, HIGHEST_PORT = 1024, 65535
+Port = Annotated[int, Field(ge=LOWEST_PORT, le=HIGHEST_PORT)]
 
 
 def default_home() -> Path:
@@ -125,29 +126,17 @@ class Settings(BaseSettings):
         description="An existing Redis 6.2+ or Valkey for engine logic; by default a private one.",
     )
 
-    postgres_port: int = Field(
-        default=5439,
-        ge=LOWEST_PORT,
-        le=HIGHEST_PORT,
-        description="Loopback port of the private PostgreSQL.",
+    postgres_port: Port = Field(
+        default=5439, description="Loopback port of the private PostgreSQL."
     )
-    market_data_redis_port: int = Field(
-        default=6380,
-        ge=LOWEST_PORT,
-        le=HIGHEST_PORT,
-        description="Loopback port of the private market data Redis.",
+    market_data_redis_port: Port = Field(
+        default=6380, description="Loopback port of the private market data Redis."
     )
-    engine_logic_redis_port: int = Field(
-        default=6381,
-        ge=LOWEST_PORT,
-        le=HIGHEST_PORT,
-        description="Loopback port of the private engine logic Redis.",
+    engine_logic_redis_port: Port = Field(
+        default=6381, description="Loopback port of the private engine logic Redis."
     )
-    compute_redis_port: int = Field(
-        default=6382,
-        ge=LOWEST_PORT,
-        le=HIGHEST_PORT,
-        description="Loopback port of the private compute Redis.",
+    compute_redis_port: Port = Field(
+        default=6382, description="Loopback port of the private compute Redis."
     )
     compute_redis_bytes_max: int | None = Field(
         default=None,
@@ -265,8 +254,7 @@ class Settings(BaseSettings):
         default=5.0,
         ge=0,
         le=3600,
-        description="Longest time that closing a plane tries to deliver rows of store_later; what "
-        "is left stays on disk.",
+        description="Longest last try to deliver such rows; what is left then stays on disk.",
     )
 
     gpu_backend: Literal["numpy", "mlx", "torch", "cupy"] | None = Field(

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import StoreReceipt
     from neural_gpu_bus.ports import Progress, Reserve
     from neural_gpu_bus.query_cache import QueryCache, QueryExplanation
-    from neural_gpu_bus.stores.postgres import LoadReport, Mode, PostgresStore
+    from neural_gpu_bus.stores.postgres import (
+        Acknowledgement,
+        LoadReport,
+        Mode,
+        PostgresStore,
+        WriteBehind,
+        WriteBehindMode,
+    )
     from neural_gpu_bus.traditional import EventBus
 
 #: Topic on the market-data bus that says that a table has new rows.
@@ -35,6 +42,9 @@ class Plane(Protocol):
 
     @property
     def query_cache(self) -> QueryCache: ...  # noqa: D102
+
+    @property
+    def write_behind(self) -> WriteBehind: ...  # noqa: D102
 
     @property
     def market_data(self) -> EventBus: ...  # noqa: D102
@@ -122,6 +132,25 @@ class Tables:
         BadValueError naming column and row, UnsupportedTypeError, and ServerError's kinds.
         """
         return self.database.store(table, columns, key=key, mode=mode, job_id=job_id)
+
+    def store_later(
+        self: Plane,
+        table: str,
+        columns: Any,
+        *,
+        key: Sequence[str] | None = None,
+        mode: WriteBehindMode = "append",
+        job_id: str | None = None,
+    ) -> Acknowledgement:
+        """Return once the rows are on the local disk; a thread stores them soon after, once and
+        in order within a table, through restarts of this process and of PostgreSQL.
+
+        Arguments as ``store``, without ``replace``. ``plane.write_behind`` waits for them
+        (``wait_stored``, ``flush``) and tells how it stands. Rows that the server refuses are set
+        aside there and hold up no others. Raises BadParameterError and UnsupportedTypeError for
+        what no table takes, JournalFullError, DiskFullError, HostError; then nothing was taken.
+        """
+        return self.write_behind.store_later(table, columns, key=key, mode=mode, job_id=job_id)
 
     def load(
         self: Plane,

@@ -7,7 +7,7 @@ somebody is attached. What runs them is ``neural_gpu_bus.keeper``, a process of 
 from __future__ import annotations
 
 from neural_gpu_bus.embedded.client import Attachment, attach, status, stop
-from neural_gpu_bus.embedded.home import memory_folder
+from neural_gpu_bus.embedded.home import memory_folder, open_home
 from neural_gpu_bus.embedded.records import (
     Addresses,
     KeeperStatus,
@@ -25,6 +25,7 @@ __all__ = [
     "WorkerStatus",
     "attach",
     "memory_folder",
+    "open_home",
     "status",
     "stop",
 ]

@@ -5,6 +5,23 @@ from __future__ import annotations
 from neural_gpu_bus.stores.postgres.loading.loads import LoadReport
 from neural_gpu_bus.stores.postgres.store import PostgresStore
 from neural_gpu_bus.stores.postgres.tables.catalog import TABLES_SQL
+from neural_gpu_bus.stores.postgres.write_behind.receipts import (
+    Acknowledgement,
+    WriteBehindStatistics,
+)
+from neural_gpu_bus.stores.postgres.write_behind.record_format import WriteBehindMode
+from neural_gpu_bus.stores.postgres.write_behind.set_aside import RefusedRows
+from neural_gpu_bus.stores.postgres.write_behind.write_behind import WriteBehind
 from neural_gpu_bus.stores.postgres.writing.row_writing import Mode
 
-__all__ = ["TABLES_SQL", "LoadReport", "Mode", "PostgresStore"]
+__all__ = [
+    "TABLES_SQL",
+    "Acknowledgement",
+    "LoadReport",
+    "Mode",
+    "PostgresStore",
+    "RefusedRows",
+    "WriteBehind",
+    "WriteBehindMode",
+    "WriteBehindStatistics",
+]

@@ -15,9 +15,13 @@ from neural_gpu_bus.stores.postgres.loading.loads import FileLoader, LoadReport
 from neural_gpu_bus.stores.postgres.reading.dependencies import DependencyReader
 from neural_gpu_bus.stores.postgres.reading.identity import Identity, ask_identity
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.write_behind.server_folder import server_folder
+from neural_gpu_bus.stores.postgres.write_behind.write_behind import WriteBehind
 from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from neural_gpu_bus.descriptors import StoreReceipt
     from neural_gpu_bus.ports import Columns, Progress, Reserve
     from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
@@ -41,6 +45,7 @@ class PostgresStore(Database):
         result_bytes_max: int,
     ) -> None:
         self.address = postgres_address(dsn)
+        self._dsn = dsn
         self._pool = Pool(
             partial(connect, dsn, timeout_s=connect_timeout_s),
             connections_max=connections_max,
@@ -95,6 +100,19 @@ class PostgresStore(Database):
     ) -> StoreReceipt:
         """Columns into a table, all rows or none; see ``PostgresWriter.store``."""
         return self._writer.store(table, columns, key=key, mode=mode, job_id=job_id)
+
+    def open_write_behind(
+        self, home: Path, *, is_private: bool, bytes_max: int, close_timeout_s: float
+    ) -> WriteBehind:
+        """Rows that wait in ``home`` for this server; ``is_private``: it is that home's own."""
+        folder = server_folder(home, self._dsn, is_private=is_private)
+        return WriteBehind(
+            self._pool.lend,
+            self.address,
+            folder,
+            bytes_max=bytes_max,
+            close_timeout_s=close_timeout_s,
+        )
 
     def load(
         self,

@@ -87,10 +87,6 @@ class Delivered:
     repeated: tuple[int, ...] = ()
 
 
-class LedgerRefusedError(ServerUnreachableError):
-    """The ledger cannot be used, so that nothing can be delivered. Facts: ``sqlstate``."""
-
-
 class Courier:
     """Writes batches. ``lend`` gives a connection; ``address`` stands in messages."""
 
@@ -128,7 +124,7 @@ class Courier:
         try:
             ensure_delivery_ledger(connection)
         except QueryError as error:
-            raise LedgerRefusedError(
+            raise ServerUnreachableError(
                 error.what, hint=error.hint, server=SERVER, address=self._address, **error.facts
             ) from None
         self._ledger_ready = True

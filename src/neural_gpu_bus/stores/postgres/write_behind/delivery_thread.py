@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -148,12 +149,11 @@ class DeliveryThread:
         """What the ledger says of journals that are gone goes too."""
         if self.tally.is_server_away:
             return
-        try:
+        # At the next look, or by the next process: a row more harms nobody.
+        with suppress(NeuralGpuBusError):
             for name in self._folder.finished():
                 self._courier.forget(name)
                 self._folder.forget(name)
             for name in self._folder.settled():
                 self._courier.forget(name)
                 self._folder.set_aside.forget_settled(name)
-        except NeuralGpuBusError as error:
-            _log.info("the ledger of deliveries is tidied later", error=error.what)

@@ -122,8 +122,13 @@ class WriteBehind:
         return Acknowledgement(journal.name, sequence, name, data.num_rows, body.nbytes)
 
     def resume(self) -> None:
-        """Deliver what processes that have ended left, where there is any."""
-        if self._folder.has_leftovers():
+        """For this package: deliver what processes that have ended left, where there is any."""
+        try:
+            is_needed = self._folder.has_leftovers()
+        except OSError as error:  # another user's, say: no reason to open no plane
+            _log.warning("rows that wait cannot be looked for", error=str(error))
+            return
+        if is_needed:
             self._started()
 
     def _started(self) -> DeliveryThread:
