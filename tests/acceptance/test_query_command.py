@@ -33,3 +33,20 @@ def test_values_are_bound(ngb: Ngb) -> None:
 
     assert "O'Hara; DROP" in result.stdout
     assert "42" in result.stdout
+
+
+def test_a_result_is_kept_for_as_long_as_is_said(ngb: Ngb) -> None:
+    sql = "SELECT extract(epoch FROM now())::text AS moment"
+
+    kept, again, now = (
+        ngb("query", sql, "--freshness", freshness).stdout.splitlines()[1]
+        for freshness in ("600", "manual", "0")
+    )
+    told = ngb("query", sql, "--explain-cache")
+    refused = ngb("query", sql, "--freshness", "live")
+
+    assert kept == again != now
+    assert "now(), stable" in told.stdout
+    assert "found" in told.stdout
+    assert refused.returncode == 2
+    assert "no table is followed yet" in refused.stderr

@@ -34,16 +34,38 @@ def query(
     name: Annotated[
         str | None, typer.Option(help="Keep the result in shared memory under this name.")
     ] = None,
+    *,
+    freshness: Annotated[
+        str | None,
+        typer.Option(
+            help="Take what this host read at most so many seconds ago, or 'manual'; keep what is "
+            "read."
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain-cache", help="Say why the result is kept, and run nothing.")
+    ] = False,
     rows: Annotated[int, typer.Option(min=1, max=1000, help="Rows to show.")] = 20,
 ) -> None:
     """Read a query's result into shared memory and show its first rows."""
     params = parse_assignments(parameter) if parameter else None  # None: % means itself
     with ngb.open() as plane:
+        if explain:
+            out.print(escape(str(plane.explain_cache(sql, params))), soft_wrap=True)
+            return
         started = time.perf_counter()
-        frame = plane.query(sql, params, name=name)
+        frame = plane.query(sql, params, name=name, freshness=_freshness(freshness))
         elapsed_ms = (time.perf_counter() - started) * 1e3
         out.print(_first_rows(frame, rows))
         out.print(f"{frame.rows:,} rows, {frame.nbytes / MIB:.1f} MiB, {elapsed_ms:.1f} ms")
+
+
+def _freshness(text: str | None) -> float | str | None:
+    """Seconds where it is a number; a word is judged where it is used."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _first_rows(frame: Frame, rows: int) -> Table:
