@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Direction = Literal["to_server", "to_client"]
-Action = Literal["cut", "stall", "half_close", "corrupt", "delay"]
+Action = Literal["cut", "stall", "half_close", "corrupt", "delay", "insert"]
 
 #: A CancelRequest is all that its connection carries; it never counts as one to be cut.
 CANCEL_REQUEST = struct.pack("!II", 16, 80877102)
@@ -34,6 +34,8 @@ class Fault:
     at: int | bytes = 0
     behind: bool = False
     always: bool = False
+    #: What is inserted.
+    more: bytes = b""
     happened: threading.Event = field(default_factory=threading.Event)
     #: What passed and may yet be the beginning of ``at``.
     _seen: bytes = b""
@@ -80,10 +82,11 @@ class CuttingProxy:
         action: Action = "cut",
         behind: bool = False,
         always: bool = False,
+        more: bytes = b"",
     ) -> Fault:
         """The fault that comes next; it replaces one that did not happen."""
         with self._lock:
-            self._fault = Fault(direction, action, at, behind=behind, always=always)
+            self._fault = Fault(direction, action, at, behind, always, more)
             return self._fault
 
     def heal(self) -> None:
@@ -151,7 +154,7 @@ class CuttingProxy:
         if fault is None or passes is None:
             target.sendall(piece)
             return True
-        target.sendall(piece[:passes])
+        target.sendall(piece[:passes] + fault.more)
         fault.happened.set()
         return self._do(fault, pair, direction, piece[passes:])
 

@@ -46,6 +46,9 @@ _CLEANED_UP = wire.command_complete(CLEAN_UP.rsplit(b"; ")[-1]) + wire.READY_IDL
 _RUN = wire.BIND_BINARY + wire.DESCRIBE_PORTAL + wire.EXECUTE + wire.SYNC
 _NO_PARAMETERS: Final = "bind message supplies 0 parameters"
 
+#: What the server says at any time: that it ends the session, that a setting changed, a notice.
+_UNASKED = frozenset(b"ENSA")
+
 
 class DirectRows:
     """Queries on a borrowed socket, one after the other. ``finished``: the server is ready for the
@@ -77,6 +80,7 @@ class DirectRows:
         self._rows = 0
         #: Last bytes of the reply: an error of any command before would stand in their place.
         self._tail = b""
+        self._over = False
         self.finished = True
 
     def close(self) -> None:
@@ -89,6 +93,7 @@ class DirectRows:
         """
         self._position = self._started = self._buffer.stop
         self._readies = 1 + bool(before) + bool(after)
+        self._over = False
         self._tail = _CLEANED_UP if after.endswith(CLEAN_UP) else b""
         self._send(
             (wire.query(before) if before else b"")
@@ -152,7 +157,7 @@ class DirectRows:
 
         They are good until the next call.
         """
-        if self.finished:
+        if self._over:
             return None
         self._buffer.cut_out(0, self._position)
         self._position = rows = 0
@@ -214,13 +219,15 @@ class DirectRows:
     def _end(self) -> None:
         while self._readies and not self._cut_tail():
             self._next_message()
-        if self._position != self._buffer.stop:
+        more = self._buffer.view[self._position : self._buffer.stop]
+        if more and more[0] not in _UNASKED:
             raise ProtocolError(
-                f"{self._buffer.stop - self._position} bytes follow the end of the reply",
+                f"{len(more)} bytes follow the end of the reply",
                 hint="run the query again; if it happens again, report the statement",
                 position=self._position,
             )
-        self.finished = True
+        # What the server says unasked spoils no rows, but libpq never sees it: the connection goes.
+        self._over, self.finished = True, not more
         self._buffer.stop = self._started
         if self._refusal is not None:
             raise self._failure(self._refusal)
