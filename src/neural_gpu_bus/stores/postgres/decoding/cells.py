@@ -29,7 +29,7 @@ class Cells(NamedTuple):
     row_of: Callable[[int], int]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many there are, NULLs with them."""
         return self.addresses.size
 

@@ -69,17 +69,22 @@ class KnownTypes:
 
     def missing(self, oids: Sequence[int]) -> set[int]:
         """Of these types and what they are made of: what has to be asked for."""
-        found: set[int] = set()
-        waiting, seen = list(oids), set(oids)
+        return {oid for oid in self._reached(oids) if self._parts(oid) is None}
+
+    def alterable(self, oids: Sequence[int]) -> set[int]:
+        """Of these types and what they are made of: composites, whose attributes can be renamed
+        and replaced by others of the same types, which the bytes do not show.
+        """
+        reached = (self.types.get(oid) for oid in self._reached(oids))
+        return {found.oid for found in reached if found is not None and found.kind == "composite"}
+
+    def _reached(self, oids: Sequence[int]) -> set[int]:
+        waiting, reached = list(oids), set(oids)
         while waiting:
-            oid = waiting.pop()
-            parts = self._parts(oid)
-            if parts is None:
-                found.add(oid)
-                continue
-            waiting += [part for part in parts if part not in seen]
-            seen.update(parts)
-        return found
+            parts = self._parts(waiting.pop()) or ()
+            waiting += [part for part in parts if part not in reached]
+            reached.update(parts)
+        return reached
 
     def _parts(self, oid: int) -> Sequence[int] | None:
         """What a type is made of; None where it is not known."""

@@ -101,7 +101,7 @@ def _list(
 ) -> ListFiller:
     """A list whose items' cells are known."""
     sizes.note_nulls(place.path, cells)
-    sizes.list_values[place.path] = items.count
+    sizes.list_values[place.path] = items.size
     filler = measure(item, items, place.child("item", item.type_name), sizes)
     return ListFiller(place.path, cells, offsets_of(counts), filler)
 
@@ -127,8 +127,8 @@ def _rows_of(cells: Cells, counts: Integers) -> Any:
 
 
 def _measure_array(node: ArrayOf, cells: Cells, place: Place, sizes: Sizes) -> Filler:
-    shape = np.zeros((cells.count, kernels.DIMENSIONS_MAX), np.int64)
-    dimensions, heads = np.zeros(cells.count, np.int64), np.zeros(cells.count, np.int64)
+    shape = np.zeros((cells.size, kernels.DIMENSIONS_MAX), np.int64)
+    dimensions, heads = np.zeros(cells.size, np.int64), np.zeros(cells.size, np.int64)
     state = np.zeros(layouts.STATE_SLOTS, np.int64)
     bad = kernels.array_heads(
         cells.addresses,
@@ -192,13 +192,13 @@ def _array_fault(node: ArrayOf, cells: Cells, place: Place, bad: int, fault: int
 
 def _measure_items(node: ItemsOf, cells: Cells, place: Place, sizes: Sizes) -> Filler:
     counts = _counts(cells, place)
-    heads = np.full(cells.count, 4, np.int64)
+    heads = np.full(cells.size, 4, np.int64)
     items = _items(cells, heads, counts, place, with_nulls=False)
     return _list(cells, counts, node.item, items, place, sizes)
 
 
 def _counts(cells: Cells, place: Place) -> Integers:
-    counts = np.zeros(cells.count, np.int64)
+    counts = np.zeros(cells.size, np.int64)
     bad = kernels.list_heads(cells.addresses, cells.lengths, counts)
     if bad >= 0:
         raise place.malformed(cells, bad)
@@ -225,7 +225,7 @@ class PackedFiller:
         size = self.node.size or 0
         if not size:
             reservation.offsets(self.path)[:] = offsets_of(self.counts)
-        items = self.cells.count * size if size else int(self.counts.sum())
+        items = self.cells.size * size if size else int(self.counts.sum())
         values = reservation.values(f"{self.path}.item")
         if values.nbytes < items * self.node.item_bytes:
             raise ValueError(f"{values.nbytes} bytes are reserved for {items} items")
@@ -241,7 +241,7 @@ class PackedFiller:
 
 
 def _measure_packed(node: PackedOf, cells: Cells, place: Place, sizes: Sizes) -> Filler:
-    counts = np.zeros(cells.count, np.int64)
+    counts = np.zeros(cells.size, np.int64)
     bad = kernels.packed_heads(
         cells.addresses, cells.lengths, node.count_bytes, node.head_bytes, node.item_bytes, counts
     )
@@ -309,7 +309,7 @@ def _measure_fixed(node: Fixed, cells: Cells, place: Place, sizes: Sizes) -> Fil
     sizes.note_nulls(place.path, cells)
     parts = []
     for name, at, size, part in node.parts:
-        inside = np.full(cells.count, size, np.int64) if size else cells.lengths - at
+        inside = np.full(cells.size, size, np.int64) if size else cells.lengths - at
         lengths = np.where(cells.lengths < 0, -1, inside)
         child = Cells(cells.addresses + at, lengths, cells.row_of)
         parts.append((name, measure(part, child, place.child(name, part.type_name), sizes)))
@@ -318,7 +318,7 @@ def _measure_fixed(node: Fixed, cells: Cells, place: Place, sizes: Sizes) -> Fil
 
 def _measure_composite(node: Composite, cells: Cells, place: Place, sizes: Sizes) -> Filler:
     oids = np.array([oid for _, oid, _ in node.fields], np.int64)
-    addresses, lengths = (np.zeros((oids.size, cells.count), np.int64) for _ in range(2))
+    addresses, lengths = (np.zeros((oids.size, cells.size), np.int64) for _ in range(2))
     state = np.zeros(layouts.STATE_SLOTS, np.int64)
     bad = kernels.composite_parts(cells.addresses, cells.lengths, oids, addresses, lengths, state)
     if bad >= 0:
@@ -338,8 +338,8 @@ def _measure_composite(node: Composite, cells: Cells, place: Place, sizes: Sizes
 
 
 def _measure_range(node: RangeOf, cells: Cells, place: Place, sizes: Sizes) -> Filler:
-    flags = np.zeros(cells.count, np.uint8)
-    addresses, lengths = (np.zeros((2, cells.count), np.int64) for _ in range(2))
+    flags = np.zeros(cells.size, np.uint8)
+    addresses, lengths = (np.zeros((2, cells.size), np.int64) for _ in range(2))
     bad = kernels.range_parts(cells.addresses, cells.lengths, flags, addresses, lengths)
     if bad >= 0:
         raise place.malformed(cells, bad)

@@ -110,7 +110,7 @@ class PrivateReservation:
         self, path: str, kind: Any, rows: int, names: list[str], child_rows: int | None = None
     ) -> pa.Array[Any]:
         found = [self._buffers.get((path, name)) for name in ["validity", *names]]
-        buffers = [None if buffer is None else pa.py_buffer(buffer) for buffer in found]
+        buffers = [None if buffer is None else pa.py_buffer(buffer.data) for buffer in found]
         children = None
         if child_rows is not None:
             children = [

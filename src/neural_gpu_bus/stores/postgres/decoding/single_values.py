@@ -46,7 +46,7 @@ class ValueFiller:
 
     def write(self, reservation: Reservation) -> None:
         """NULLs and values, or offsets and texts."""
-        path, rows, node = self.place.path, self.cells.count, self.node
+        path, rows, node = self.place.path, self.cells.size, self.node
         write_validity(reservation, path, self.cells)
         plan = np.zeros(5, np.uint64)
         plan[0], plan[4] = node.layout, node.parameter
@@ -136,7 +136,7 @@ def measure_enum(node: Enum, cells: Cells, place: Place, sizes: Sizes) -> Filler
     since the server was asked.
     """
     table = TextTable.of_labels(node.labels)
-    codes = np.zeros(cells.count, np.int32)
+    codes = np.zeros(cells.size, np.int32)
     bad = table.find(cells.addresses, cells.lengths, codes)
     if bad >= 0:
         raise BadValueError(

@@ -10,15 +10,15 @@ import psycopg
 from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
-from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
+from neural_gpu_bus.stores.postgres.reading.type_catalog import Lend, TypeCatalog
 from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 
 class ResultColumns:
     """What is known of the types of one server's results; thread-safe."""
 
-    def __init__(self, address: str) -> None:
-        self._catalog = TypeCatalog(address)
+    def __init__(self, address: str, lend: Lend | None = None) -> None:
+        self._catalog = TypeCatalog(address, lend)
 
     def are_known(self, fields: Sequence[Field]) -> bool:
         """Whether all types are known without asking."""

@@ -56,7 +56,7 @@ def _multiply_add(typing_context: Any, factor: Any, other: Any, addend: Any) -> 
             builder, signature.return_type, (high, builder.trunc(result, narrow))
         )
 
-    pair = types.UniTuple(types.uint64, 2)
+    pair = types.UniTuple(types.uint64, 2)  # type: ignore[no-untyped-call]
     return pair(types.uint64, types.uint64, types.uint64), generate
 
 
