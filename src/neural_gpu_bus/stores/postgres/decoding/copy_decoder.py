@@ -61,13 +61,8 @@ class CopyDecoder:
         self._stop = 0
         self._bytes_max = bytes_max
 
-    @property
-    def rows(self) -> int:
-        """Whole rows so far."""
-        return self._scan.rows
-
     def feed(self, chunk: Chunk) -> None:
-        """Take the next bytes and count what is whole. Raises ProtocolError, QueryError."""
+        """Take the next bytes; of messages, count what is whole. Raises ProtocolError, QueryError."""
         piece = np.frombuffer(chunk, np.uint8)
         stop = self._stop + piece.size
         if stop > self._bytes_max:
@@ -82,7 +77,7 @@ class CopyDecoder:
             self._buffer = longer
         self._buffer[self._stop : stop] = piece
         self._stop = stop
-        if self._scan.feed(self._buffer, stop):
+        if self._scan.framed and self._scan.feed(self._buffer, stop):
             position = self._scan.position
             raise ProtocolError(
                 f"byte {position} begins no CopyData message: tag {self._buffer[position]:#04x}",
@@ -95,7 +90,9 @@ class CopyDecoder:
 
         Raises ProtocolError where it is not whole, BadValueError naming column and row.
         """
-        if self._scan.framed and self._scan.position != self._stop:
+        if not self._scan.framed:
+            self._scan.feed(self._buffer, self._stop)
+        elif self._scan.position != self._stop:
             raise ProtocolError(
                 f"the stream ends in the middle of the message at byte {self._scan.position}",
                 hint="feed all bytes up to CopyDone",
