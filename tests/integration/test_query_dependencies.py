@@ -268,7 +268,7 @@ def test_without_the_right_to_make_a_view_the_plan_names_the_tables(market: Play
 def test_a_table_that_is_being_altered_is_not_waited_for(
     market: Playground, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "ASK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(asking, "ASK_TIMEOUT_S", 0.05)
     with psycopg.connect(postgres_dsn) as other:
         other.execute(f"LOCK TABLE {market.schema}.bars".encode())
 

@@ -21,7 +21,7 @@ def oldest_ns(freshness: Any, now_ns: int) -> int:
 
     Raises BadParameterError for what says no such thing.
     """
-    if type(freshness) is float or type(freshness) is int:
+    if isinstance(freshness, float | int) and not isinstance(freshness, bool):
         if 0 <= freshness <= AGE_S_MAX:
             return now_ns - int(freshness * 1e9)
     elif freshness == "manual":

@@ -21,7 +21,9 @@ STATEMENTS_MAX: Final = 2_000
 class Asks(Protocol):
     """What is needed of a database; ``PostgresStore`` has it."""
 
-    def dependencies(self, sql: str, params: Any = None) -> Dependencies:
+    def dependencies(
+        self, sql: str, params: Any = None, *, timeout_s: float | None = None
+    ) -> Dependencies:
         """What a statement's result depends on."""
 
     def still_holds(self, known: Dependencies) -> bool:
@@ -43,13 +45,15 @@ class KnownDependencies:
         self._answers: dict[tuple[str, str], _Answer] = {}
         self._lock = threading.Lock()
 
-    def of(self, database: Asks, key: tuple[str, str], sql: str, params: Any) -> Dependencies:
+    def of(
+        self, database: Asks, key: tuple[str, str], sql: str, params: Any, timeout_s: float | None
+    ) -> Dependencies:
         """Of a statement; ``key``: normalised, and the types of its values."""
         now_ns = self._clock_ns()
         known = self._answers.get(key)
         if known is not None and self._holds(database, known, now_ns):
             return known.dependencies
-        found = database.dependencies(sql, params)
+        found = database.dependencies(sql, params, timeout_s=timeout_s)
         with self._lock:
             if len(self._answers) >= STATEMENTS_MAX:
                 self._answers.clear()

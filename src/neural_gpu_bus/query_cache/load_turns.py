@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from neural_gpu_bus.errors import QueryTimeoutError
-from neural_gpu_bus.memory.files.folder import TABLES, open_table
+from neural_gpu_bus.memory.files.folder import NO_ROOM, TABLES, open_table
 
 #: Files, each made when first used: an inode each, and a page while somebody reads.
 TURNS = 1024
@@ -39,17 +39,23 @@ class LoadTurns:
 
     @contextmanager
     def taken(
-        self, digest: str, end_s: float, look: Callable[[], _Found | None]
+        self, digest: str, wait_s: float, look: Callable[[], _Found | None]
     ) -> Iterator[_Found | None]:
         """Wait until it is our turn to read that query (32 hex digits), or ``look`` finds its
         result; the body gets what it found, None where it has to read.
 
-        Raises QueryTimeoutError when neither has come at ``end_s`` (monotonic).
+        Raises QueryTimeoutError when neither has come in ``wait_s``.
         """
-        file = open_table(self._folder / f"query-{int(digest[:8], 16) % TURNS:04d}")
+        try:
+            file = open_table(self._folder / f"query-{int(digest[:8], 16) % TURNS:04d}")
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            yield look()  # a full memory: then each reads for himself
+            return
         _open.add(file)
         try:
-            found, ours = _waited(file, digest.encode(), end_s, look)
+            found, ours = _waited(file, digest.encode(), wait_s, look)
             try:
                 yield found
             finally:
@@ -65,10 +71,10 @@ class LoadTurns:
 
 
 def _waited(
-    file: int, digest: bytes, end_s: float, look: Callable[[], _Found | None]
+    file: int, digest: bytes, wait_s: float, look: Callable[[], _Found | None]
 ) -> tuple[_Found | None, bool]:
     """What was found, and whether the lock is ours."""
-    pause_s = _PAUSE_S
+    pause_s, end_s = _PAUSE_S, time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,18 +90,18 @@ def _waited(
         if len(said) > _DIGEST_BYTES and said[:_DIGEST_BYTES] != digest:
             return None, False
         if time.monotonic() > end_s:
-            raise _too_late(said)
+            raise _too_late(said, wait_s)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
 
-def _too_late(said: bytes) -> QueryTimeoutError:
+def _too_late(said: bytes, wait_s: float) -> QueryTimeoutError:
     pid = int.from_bytes(said[_DIGEST_BYTES:], "little")
     who = f"process {pid}" if pid else "another process"
     return QueryTimeoutError(
-        f"{who} has been reading the same query for all the time there was",
+        f"{who} has been reading the same query, and did not finish in {wait_s:g} s",
         hint="give a longer timeout_s, or leave freshness out to read it here as well",
-        timeout_s=None,
+        timeout_s=wait_s,
     )
 
 

@@ -152,12 +152,12 @@ class QueryCache:
             return self._read_for_itself(read, timeout_s)
         wait_s = self._wait_timeout_s if timeout_s is None else timeout_s
         with self._turns.taken(
-            known.key.digest, started_s + wait_s, lambda: self._kept.find(known, oldest)
+            known.key.digest, wait_s, lambda: self._kept.find(known, oldest)
         ) as found:
             if found is not None:
                 self._waits += 1
                 return found
-            if self._may_keep(known, sql, params):
+            if self._may_keep(known, sql, params, _left_s(timeout_s, started_s)):
                 return self._read_for_all(read, known, _left_s(timeout_s, started_s))
         return self._read_for_itself(read, _left_s(timeout_s, started_s))
 
@@ -235,10 +235,10 @@ class QueryCache:
         self._not_kept += 1
         return read(None, left_s)
 
-    def _may_keep(self, known: KnownQuery, sql: str, params: Any) -> bool:
+    def _may_keep(self, known: KnownQuery, sql: str, params: Any, left_s: float | None) -> bool:
         key = (known.key.statement, signature(params))
         try:
-            found = self._dependencies.of(self._database(), key, sql, params)
+            found = self._dependencies.of(self._database(), key, sql, params, left_s)
         except QueryTimeoutError:
             return False  # a table is being altered: reading it waits as long as the caller may
         return not found.not_kept

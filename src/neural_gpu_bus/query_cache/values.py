@@ -9,6 +9,7 @@ import decimal
 import ipaddress
 import uuid
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from neural_gpu_bus.query_cache.uncacheable import Uncacheable
@@ -19,6 +20,7 @@ ELEMENTS_MAX = 10_000
 #: Types whose equal values are the same literal, and that hash quickly.
 PLAIN: Final = frozenset({str, int, bool, bytes, type(None), dt.date})
 
+_first = itemgetter(0)
 _INT4, _INT8 = 1 << 31, 1 << 63
 
 
@@ -27,8 +29,10 @@ def canonical_params(params: Any) -> str:
     if params is None:
         return "none"
     if isinstance(params, Mapping):
-        named = sorted(params.items(), key=lambda item: str(item[0]))
-        return "{" + ",".join(f"{_text(str(k))}:{value_text(k, v)}" for k, v in named) + "}"
+        if not all(isinstance(name, str) for name in params):
+            raise Uncacheable("its parameters have names that are no texts")
+        named = sorted(params.items(), key=_first)
+        return "{" + ",".join(f"{_text(k)}:{value_text(k, v)}" for k, v in named) + "}"
     if isinstance(params, list | tuple):
         return "[" + ",".join(value_text(at, value) for at, value in enumerate(params, 1)) + "]"
     raise Uncacheable(f"its parameters are {type(params).__name__}, neither a mapping nor a list")
@@ -39,7 +43,7 @@ def signature(params: Any) -> str:
     if params is None:
         return "none"
     if isinstance(params, Mapping):
-        return ",".join(f"{_text(str(k))}:{_type(v)}" for k, v in sorted(params.items()))
+        return ",".join(f"{_text(k)}:{_type(v)}" for k, v in sorted(params.items(), key=_first))
     return ",".join(_type(value) for value in params)
 
 

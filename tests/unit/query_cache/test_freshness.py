@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from neural_gpu_bus.errors import BadParameterError
@@ -13,7 +14,13 @@ NOW_NS = 50_000_000_000
 
 
 @pytest.mark.parametrize(
-    ("freshness", "expected"), [(0, NOW_NS), (10, 40_000_000_000), (0.5, 49_500_000_000)]
+    ("freshness", "expected"),
+    [
+        (0, NOW_NS),
+        (10, 40_000_000_000),
+        (0.5, 49_500_000_000),
+        (np.float64(0.5), 49_500_000_000),
+    ],
 )
 def test_seconds_count_back_from_now(freshness: float, expected: int) -> None:
     assert oldest_ns(freshness, NOW_NS) == expected

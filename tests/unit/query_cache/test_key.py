@@ -96,6 +96,8 @@ def test_long_lists_and_long_texts_have_no_key() -> None:
         key(["x" * 300_000])
     with pytest.raises(Uncacheable, match="parameters are set, neither"):
         key({1, 2})
+    with pytest.raises(Uncacheable, match="names that are no texts"):
+        key({1: "a", "1": "b"})
 
 
 def test_a_mapping_has_no_order_and_a_sequence_has() -> None:

@@ -76,10 +76,14 @@ class PostgresStore(Database):
         return self._reader.query(sql, params, timeout_s=timeout_s, name=name, reserve=reserve)
 
     def dependencies(
-        self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float | None = None,
     ) -> Dependencies:
         """What a statement's result depends on; see ``DependencyReader.dependencies``."""
-        return self._dependencies.dependencies(sql, params)
+        return self._dependencies.dependencies(sql, params, timeout_s=timeout_s)
 
     def still_holds(self, known: Dependencies) -> bool:
         """Whether that is as it was; one look at the catalog."""

@@ -8,6 +8,7 @@ function that was folded or inlined, none below LIMIT, and no volatility.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -33,7 +34,7 @@ DEPTH_MAX = 32
 #: Tables, partitions and functions of one statement; with more it is not kept.
 OBJECTS_MAX = 20_000
 #: Parsing takes a millisecond; waiting behind ALTER TABLE could take for ever.
-ASK_TIMEOUT_MS = 5_000
+ASK_TIMEOUT_S = 5.0
 
 _VOLATILITIES: dict[str, Volatility] = {"i": "immutable", "s": "stable", "v": "volatile"}
 _KINDS = {
@@ -115,7 +116,9 @@ class DependencyReader:
         self._lend = lend
         self._address = address
 
-    def dependencies(self, sql: str, params: Params = None) -> Dependencies:
+    def dependencies(
+        self, sql: str, params: Params = None, *, timeout_s: float | None = None
+    ) -> Dependencies:
         """Of a statement with these values: their types choose among functions of one name.
 
         A statement that the server refuses depends on nothing and is not kept: reading it tells
@@ -123,7 +126,8 @@ class DependencyReader:
         """
         with translated(self._address), self._lend() as connection:
             statement = bound(connection, sql, params)
-            return _asked(connection, statement)
+            limit_s = ASK_TIMEOUT_S if timeout_s is None else min(timeout_s, ASK_TIMEOUT_S)
+            return _asked(connection, statement, math.ceil(limit_s * 1000))
 
     def still_holds(self, known: Dependencies) -> bool:
         """Whether what it depends on is as it was; one look at the catalog.
@@ -134,9 +138,9 @@ class DependencyReader:
             return _fingerprint(connection, known.relations, known.functions) == known.fingerprint
 
 
-def _asked(connection: psycopg.Connection, statement: bytes) -> Dependencies:
+def _asked(connection: psycopg.Connection, statement: bytes, limit_ms: int) -> Dependencies:
     try:
-        with _rolled_back(connection):
+        with _rolled_back(connection, limit_ms):
             # In the extended protocol, which takes one statement alone.
             connection.cursor().execute(_VIEW.replace(b"%b", statement), binary=True)
             return _followed(connection, statement)
@@ -157,10 +161,10 @@ def _asked(connection: psycopg.Connection, statement: bytes) -> Dependencies:
 
 
 @contextmanager
-def _rolled_back(connection: psycopg.Connection) -> Iterator[None]:
+def _rolled_back(connection: psycopg.Connection, limit_ms: int) -> Iterator[None]:
     try:
         connection.execute("BEGIN READ WRITE")
-        connection.execute(f"SET LOCAL statement_timeout = {ASK_TIMEOUT_MS}".encode())
+        connection.execute(f"SET LOCAL statement_timeout = {limit_ms}".encode())
         yield
     finally:
         if not connection.closed:
