@@ -144,7 +144,7 @@ def test_statement_timeout_does_not_outlive_its_statement(reader: PostgresReader
     found = rows(reader, "SELECT current_setting('statement_timeout') AS t", None)
 
     assert found[0]["t"] != "5s"
-    with reader._pool.lend() as connection:
+    with reader._means.pool.lend() as connection:
         assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import psycopg
+
 from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError, QueryError
 from neural_gpu_bus.stores.postgres.connections.connection import CLEAN_UP, failure_from
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
@@ -57,19 +59,20 @@ class DirectRows:
 
     def __init__(
         self,
-        descriptor: int,
+        connection: psycopg.Connection,
         buffer: ReceiveBuffer,
         address: str,
         deadline: Deadline,
         told: Callable[[int], None] | None = None,
     ) -> None:
-        self._socket = socket.socket(fileno=descriptor)
+        self.connection = connection
+        self._socket = socket.socket(fileno=connection.fileno())
         self._buffer = buffer
         self._address = address
         self._deadline = deadline
         self._told = told
         self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(self._socket, select.POLLIN)
         self._refusal: wire.Refusal | None = None
         self._position = 0
         #: ReadyForQuery messages that are still to come.
@@ -77,7 +80,8 @@ class DirectRows:
         self._started = 0
         #: Rows that came before their types were known: where they begin, and their number.
         self._waiting: tuple[int, int] | None = None
-        self._rows = 0
+        #: Of all queries so far, and of those before the last.
+        self._rows = self._rows_before = 0
         #: Last bytes of the reply: an error of any command before would stand in their place.
         self._tail = b""
         self._over = False
@@ -92,6 +96,7 @@ class DirectRows:
         returns no rows. Raises what the server refused.
         """
         self._position = self._started = self._buffer.stop
+        self._rows_before = self._rows
         self._readies = 1 + bool(before) + bool(after)
         self._over = False
         self._tail = _CLEANED_UP if after.endswith(CLEAN_UP) else b""
@@ -140,7 +145,7 @@ class DirectRows:
                 self._position = scan.position
                 if self._is_end():
                     break
-            self._rows = scan.rows
+            self._rows = self._rows_before + scan.rows
             if self._told is not None:
                 self._told(self._rows)
             if scan.position == self._buffer.stop or not self._has_message(scan.position):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.reading.direct_rows import DirectRows
@@ -27,15 +28,17 @@ def exchange_on(
     *,
     direct: bool,
     told: Callable[[int], None] | None = None,
+    cancelled: Callable[[], None] | None = None,
 ) -> Iterator[Exchange]:
     """The way to read on this connection for the body; where a reply may still come afterwards,
     the statement is cancelled and the connection closed.
 
-    ``direct``: past libpq where the socket is plain.
+    ``direct``: past libpq where the socket is plain. ``told`` hears of rows as they arrive and may
+    raise to end it; ``cancelled`` hears of a cancellation.
     """
     exchange: Exchange
     if direct and is_plain(connection):
-        exchange = DirectRows(connection.fileno(), buffer, address, deadline, told)
+        exchange = DirectRows(connection, buffer, address, deadline, told)
     else:
         exchange = LibpqCopy(connection, buffer, address, deadline, told)
     try:
@@ -43,7 +46,22 @@ def exchange_on(
     finally:
         exchange.close()
         if not exchange.finished:
+            if cancelled is not None:
+                cancelled()
             give_up(connection)
+
+
+@contextmanager
+def cancelled_on_error(connection: psycopg.Connection) -> Iterator[None]:
+    """For statements through libpq: what the body left running is cancelled, and the connection
+    closed.
+    """
+    try:
+        yield
+    except BaseException:
+        if connection.info.transaction_status == TransactionStatus.ACTIVE:
+            give_up(connection)
+        raise
 
 
 def give_up(connection: psycopg.Connection) -> None:

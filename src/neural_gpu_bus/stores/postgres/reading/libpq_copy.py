@@ -39,7 +39,7 @@ class LibpqCopy:
         deadline: Deadline,
         told: Callable[[int], None] | None = None,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._pgconn = connection.pgconn
         self._buffer = buffer
         self._address = address
@@ -60,7 +60,6 @@ class LibpqCopy:
     def open(self, before: bytes, sql: bytes, after: bytes) -> list[Field]:
         """See ``DirectRows.open``; here the statement does not run before its rows are received."""
         self._before, self._sql, self._after = before, sql, after
-        self._rows = 0
         self._fields = self._describe()
         if not self._fields:
             self._leave()
@@ -163,7 +162,7 @@ class LibpqCopy:
 
     def _give_up(self) -> None:
         """The same after a refusal, where the connection is still there."""
-        if not self._connection.broken and self._after:
+        if not self.connection.broken and self._after:
             try:
                 self._leave()
             except NeuralGpuBusError:

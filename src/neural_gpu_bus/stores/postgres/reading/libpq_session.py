@@ -35,8 +35,10 @@ class LibpqSession:
         self._tell = tell
 
     def run(self, sql: bytes) -> list[tuple[str | None, ...]]:
-        """Rows of the last statement, as text. Raises what the server refused."""
-        with translated(self._address, timeout_s=self._deadline.timeout_s):
+        """Rows of the last statement that returns any, as text. Raises what the server refused."""
+        with translated(
+            self._address, timeout_s=self._deadline.timeout_s, prefix_characters=len(sql)
+        ):  # a place in a statement of our own says nothing
             self.pgconn.send_query(sql)
             found = self.results()
         return [
@@ -59,10 +61,11 @@ class LibpqSession:
         ]
 
     def results(self) -> PGresult:
-        """The last result of what was sent, after which the next may be sent."""
+        """The last result with rows of what was sent, else the last; the next may be sent then."""
         found = self.wait_result()
         while (later := self._next_result()) is not None:
-            found = later
+            if later.status == ExecStatus.TUPLES_OK or found.status != ExecStatus.TUPLES_OK:
+                found = later
         return found
 
     def wait_result(self) -> PGresult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -78,6 +78,20 @@ def without_end(sql: str) -> str:
     return sql[:end]
 
 
+def pieces(sql: str) -> Iterator[tuple[str, str]]:
+    """The statement in pieces: ``plain`` SQL, and what is ``quoted`` or a ``comment``."""
+    position = 0
+    while piece := _PIECE.match(sql, position):
+        position, kind = piece.end(), "plain"
+        if piece.lastgroup == "comment":
+            kind, position = "comment", _comment_end(sql, position) or len(sql)
+        elif piece[0].startswith("--"):
+            kind = "comment"
+        elif piece[0][0] in "'\"$" or _ESCAPED.match(piece[0]):
+            kind = "quoted"
+        yield kind, sql[piece.start() : position]
+
+
 def _comment_end(sql: str, position: int) -> int | None:
     """Behind the end of a comment whose beginning was read; they nest. None: it has no end."""
     depth = 1
@@ -88,6 +102,7 @@ def _comment_end(sql: str, position: int) -> int | None:
     return None
 
 
+_ESCAPED = re.compile("[eE]'")
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 #: Source: PostgreSQL manual, "Lexical Structure". A doubled quote is read as two texts side by

@@ -48,8 +48,17 @@ class TimeLimit:
             ) from error.__cause__
 
 
-def time_limit(query_class: QueryClass, timeout_s: float | None) -> TimeLimit:
-    """Raises BadParameterError for a time that is none."""
+def time_limit(
+    classes: Mapping[QueryClassName, QueryClass], name: QueryClassName, timeout_s: float | None
+) -> TimeLimit:
+    """Raises BadParameterError for a class or a time that is none."""
+    if name not in classes:
+        raise BadParameterError(
+            f"query_class is {name!r}",
+            hint=f"give one of {', '.join(classes)}",
+            parameter="query_class",
+        )
+    query_class = classes[name]
     if timeout_s is None:
         return TimeLimit(query_class, query_class.timeout_s, given=False)
     if not 0 < timeout_s <= TIMEOUT_S_MAX:

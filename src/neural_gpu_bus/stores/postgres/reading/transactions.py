@@ -10,6 +10,9 @@ from neural_gpu_bus.stores.postgres.connections.connection import CLEAN_UP
 #: Ends the transaction and cleans the session up. After a refusal COMMIT rolls back.
 END = b"COMMIT; " + CLEAN_UP
 
+#: Ends it after a statement that cannot have left anything in the session.
+COMMIT = b"; COMMIT"
+
 _SNAPSHOT = re.compile(r"[0-9A-Fa-f]{1,16}(?:-[0-9A-Fa-f]{1,16}){1,3}")
 
 
@@ -30,15 +33,18 @@ def begin(
         kind = b" ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '%s'" % (
             checked_snapshot(snapshot).encode()
         )
-    return b"BEGIN%s; SET LOCAL statement_timeout = %d; %s" % (kind, limit_ms, settings)
+    return b"BEGIN%s; %s%s" % (kind, _limits(limit_ms), settings)
 
 
 def begin_export(*, limit_ms: int, settings: bytes = b"") -> bytes:
     """The same for a transaction whose snapshot is its own, to be exported; it is not taken yet."""
-    return (
-        b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = %d; %s"
-        % (limit_ms, settings)
-    )
+    return b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; %s%s" % (_limits(limit_ms), settings)
+
+
+def _limits(limit_ms: int) -> bytes:
+    """A wait for a lock ends before the statement's time: the server then names the table."""
+    lock_ms = max(1, limit_ms * 9 // 10) if limit_ms else 0
+    return b"SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d; " % (limit_ms, lock_ms)
 
 
 def checked_snapshot(snapshot: str) -> str:

@@ -1,0 +1,30 @@
+"""What the server thinks that a statement costs, without running it."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import psycopg
+
+from neural_gpu_bus.stores.postgres.reading.statement import Params, bound
+
+
+class CostEstimate(NamedTuple):
+    """Of EXPLAIN's topmost node, all rows returned."""
+
+    #: In units of the server's cost model.
+    cost: float
+    rows: int
+    #: Bytes of one row on the server.
+    row_bytes: int
+
+
+def cost_estimate(connection: psycopg.Connection, sql: str, params: Params) -> CostEstimate:
+    """EXPLAIN without ANALYZE, as a prepared statement: one statement alone, and none of it runs."""
+    statement = b"EXPLAIN (FORMAT JSON) " + bound(connection, sql, params)
+    found = connection.execute(statement, binary=True).fetchone()
+    assert found is not None  # noqa: S101  (EXPLAIN gives one row)
+    plan = found[0] if isinstance(found[0], list) else json.loads(found[0])
+    top = plan[0]["Plan"]
+    return CostEstimate(top["Total Cost"], top["Plan Rows"], top["Plan Width"])

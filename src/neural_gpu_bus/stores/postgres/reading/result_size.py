@@ -1,0 +1,84 @@
+"""How large a result will be, from the server's own plan: what cannot fit is refused before it is
+received. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from neural_gpu_bus.errors import QueryError
+
+#: Plans of these nodes alone read whole tables in the order of their pages.
+_WHOLE_SCANS: Final = frozenset({"Seq Scan", "Append", "Gather", "Tid Range Scan", "Result"})
+#: What the planner says of a whole table is right within a factor of two or so; of a condition or
+#: a join it may be wrong by orders of magnitude, and a read that would have fitted is not refused.
+FACTOR_OF_TABLES: Final = 2
+FACTOR_OF_OTHERS: Final = 16
+#: Bytes around each row and each value on their way.
+ROW_BYTES: Final = 7
+VALUE_BYTES: Final = 4
+
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the planner expects of a statement."""
+
+    rows: int
+    #: Bytes of one row's values.
+    width_bytes: int
+    columns: int
+    #: Whole tables are read in the order of their pages, by no index.
+    whole_scans: bool
+    #: Nothing but whole tables, without a condition.
+    is_table: bool
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the whole reply."""
+        return self.rows * (ROW_BYTES + VALUE_BYTES * self.columns + self.width_bytes)
+
+
+def explained(statement: bytes) -> bytes:
+    """The question for an estimate; the statement does not run."""
+    return b"EXPLAIN (FORMAT JSON, VERBOSE) " + statement
+
+
+def read_estimate(answer: str) -> Estimate:
+    """The planner's answer."""
+    plan = json.loads(answer)[0]["Plan"]
+    nodes = list(_nodes(plan))
+    whole = all(node["Node Type"] in _WHOLE_SCANS for node in nodes)
+    return Estimate(
+        rows=int(plan["Plan Rows"]),
+        width_bytes=int(plan["Plan Width"]),
+        columns=len(plan.get("Output", ())),
+        whole_scans=whole,
+        is_table=whole and not any("Filter" in node for node in nodes),
+    )
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def check_size(estimate: Estimate, bytes_max: int) -> None:
+    """Raises QueryError where the result is too large for certain, or by far."""
+    factor = FACTOR_OF_TABLES if estimate.is_table else FACTOR_OF_OTHERS
+    if estimate.received_bytes <= bytes_max * factor:
+        return
+    raise QueryError(
+        f"the result is expected to have {estimate.rows:,} rows and "
+        f"{estimate.received_bytes / MIB:,.0f} MiB, and {bytes_max / MIB:,.0f} MiB may be received",
+        hint="read fewer columns or rows (columns=, where=, LIMIT), aggregate in the statement, "
+        "read it in batches (plane.stream), or raise NGB_QUERY_BYTES_MAX",
+        sqlstate=None,
+        received_bytes=0,
+        expected_bytes=estimate.received_bytes,
+    )
