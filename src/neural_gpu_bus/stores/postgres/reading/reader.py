@@ -55,7 +55,7 @@ class PostgresReader:
             reserve=reserve,
             address=address,
             buffers=ReceiveBuffers(received_bytes_max),
-            types=ResultColumns(address),
+            types=ResultColumns(address, pool.lend),
             query_classes=query_classes
             or {
                 "hot": QueryClass("hot", HOT_TIMEOUT_S),
