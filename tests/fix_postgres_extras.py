@@ -97,6 +97,7 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
         with own_server(programs, ssl="on", **files) as server:
             server.run(f"CREATE TABLE bars AS {BARS}")
             server.run("VACUUM ANALYZE bars")
+            server.certificate = certificate
             yield server
 
 

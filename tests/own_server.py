@@ -69,6 +69,8 @@ class OwnServer:
         self.data = folder / "data"
         self.programs = programs
         self.port = unused_port()
+        #: What vouches for it over TLS.
+        self.certificate: Path | None = None
         self._folder = folder
         self._settings = {**SETTINGS, **settings, "unix_socket_directories": str(folder / "run")}
         self._process: subprocess.Popen[bytes] | None = None

@@ -74,6 +74,14 @@ _AUTHENTICATION_TEXTS = (
 _DISK_FULL_TEXT = "no space left on device"
 _DISK_FULL = "53100"
 _REFUSED_PARAMETER_TEXT = "unsupported startup parameter"
+#: Trying again does not help: what the address wants of TLS is not what stands there.
+_TLS_TEXTS = (
+    "server does not support ssl",
+    "certificate verify failed",
+    "root certificate file",
+    "server certificate for",
+    "could not load client certificate",
+)
 
 #: pgbouncer says all of its own by 08P01, which is PostgreSQL's word for bytes that it cannot read.
 _PROTOCOL_VIOLATION = "08P01"
@@ -145,6 +153,13 @@ def _connect_failure(error: psycopg.Error, address: str) -> NeuralGpuBusError:
         )
     if _DISK_FULL_TEXT in lowered:
         return failure_from(_DISK_FULL, text, address)
+    if any(part in lowered for part in _TLS_TEXTS):
+        return BadSettingError(
+            f"{SERVER} at {address} has not the TLS that was asked for: {text}",
+            hint="check sslmode, sslrootcert and the host's name in NGB_POSTGRES_DSN, and ssl in "
+            "the server's configuration",
+            setting="postgres_dsn",
+        )
     if _REFUSED_PARAMETER_TEXT in lowered:
         return BadSettingError(
             f"{SERVER} at {address} takes no such option: {text}",
