@@ -35,6 +35,17 @@ AFTER_COMMIT = {
     "before the answer to COMMIT": ("to_client", b"COMMIT\x00"),
 }
 PHASES = {**BEFORE_COMMIT, **AFTER_COMMIT}
+#: An append to a table that was stored to before is one exchange without BEGIN and COMMIT, whose
+#: answer comes after the commit.
+ONE_EXCHANGE = {
+    "before the statements": ("to_server", 0),
+    "in the rows": ("to_server", 200_000),
+    "before the end of the rows": ("to_server", b"c\x00\x00\x00\x04"),
+    "before the answer": ("to_client", b"COPY 20000\x00"),
+}
+STORED = {*AFTER_COMMIT, "before the answer"}
+JOBS = [("append", phase) for phase in ONE_EXCHANGE]
+JOBS += [(mode, phase) for mode in ("upsert", "replace") for phase in PHASES]
 
 
 @pytest.fixture
@@ -78,8 +89,26 @@ def test_a_store_that_is_cut_wrote_all_rows_or_none(
     proxied.assert_answers()
 
 
-@pytest.mark.parametrize("mode", ["append", "upsert", "replace"])
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("action", ["cut", "half_close"])
+@pytest.mark.parametrize("phase", ONE_EXCHANGE)
+def test_an_append_in_one_exchange_that_is_cut_says_whether_it_may_be_stored(
+    proxied: WatchedStore, proxy: CuttingProxy, table: str, phase: str, action: Any
+) -> None:
+    proxied.store.store(table, {"i": np.arange(0), "price": np.zeros(0)})
+    fault = proxy.arm(*ONE_EXCHANGE[phase], action=action)
+
+    with pytest.raises(ServerUnreachableError, match=r"cannot talk to PostgreSQL") as caught:
+        proxied.store.store(table, COLUMNS)
+
+    assert fault.happened.is_set()
+    proxied.assert_nothing_left()
+    assert rows_and_sum(proxied, table) == (ALL if phase in STORED else NONE)
+    if phase in STORED:
+        assert "all of them may have been stored, or none" in str(caught.value)
+    proxied.assert_answers()
+
+
+@pytest.mark.parametrize(("mode", "phase"), JOBS)
 def test_a_job_that_is_cut_is_stored_once(
     proxied: WatchedStore,
     proxy: CuttingProxy,
@@ -91,12 +120,12 @@ def test_a_job_that_is_cut_is_stored_once(
         proxied.store.store(table, OLD_COLUMNS)
     job = uuid.uuid4().hex
     proxied.store.store(table, {"i": np.arange(0), "price": np.zeros(0)}, job_id=f"{job} before")
-    fault = proxy.arm(*PHASES[phase])
+    fault = proxy.arm(*{**PHASES, **ONE_EXCHANGE}[phase])
 
     receipt = proxied.store.store(table, COLUMNS, mode=mode, job_id=job)
 
     assert fault.happened.is_set()
-    assert receipt.repeated == (phase in AFTER_COMMIT)
+    assert receipt.repeated == (phase in STORED)
     assert rows_and_sum(proxied, table) == ALL
     assert proxied.store.store(table, COLUMNS, mode=mode, job_id=job).repeated
     assert rows_and_sum(proxied, table) == ALL

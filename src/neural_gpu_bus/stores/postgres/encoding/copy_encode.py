@@ -23,13 +23,18 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(4) + bytes(4)
 #: Column count -1 ends the data.
 TRAILER = b"\xff\xff"
 
+#: Tag and length of a message of the protocol.
+COPY_DATA = b"d"
+FRAME_BYTES = 5
+
 #: Bytes handed to the connection at once; 64 KiB to 1 MiB measured within noise of each other
 #: (docs/decisions/004-writing-and-loading.md). One row larger than this is a piece by itself.
 PIECE_BYTES_MAX = 256 << 10
 
 #: Values converted at once; bounds the memory of one batch whatever the number of columns.
 BATCH_VALUES_MAX = 1 << 20
-BATCH_ROWS_MAX = 1 << 16
+#: Few, so that the server has its first rows early.
+BATCH_ROWS_MAX = 1 << 14
 
 
 def batch_rows(columns: int) -> int:
@@ -42,34 +47,47 @@ def encode(
     plans: Sequence[ColumnPlan],
     *,
     piece_bytes_max: int = PIECE_BYTES_MAX,
+    first_row: int = 1,
+    framed: bool = False,
 ) -> Generator[bytes, None, None]:
     """All of COPY BINARY for these batches, whose columns stand in the order of ``plans``.
+    ``framed``: each piece is a CopyData message of the protocol.
 
-    Raises BadValueError (column, row counted from 1 over all batches) before any byte of the
-    batch that holds the value is given out.
+    Raises BadValueError (column, row counted from ``first_row`` over all batches) before any byte
+    of the batch that holds the value is given out.
     """
-    yield HEADER
-    first_row = 1
+    yield copy_data(HEADER) if framed else HEADER
     limit = batch_rows(len(plans))
     for whole in batches:
         for start in range(0, whole.num_rows, limit):
             batch = whole.slice(start, limit)
             columns = wire_columns(batch, plans, first_row)
-            yield from _pieces(columns, batch.num_rows, piece_bytes_max)
+            yield from _pieces(columns, batch.num_rows, piece_bytes_max, framed=framed)
             first_row += batch.num_rows
-    yield TRAILER
+    yield copy_data(TRAILER) if framed else TRAILER
 
 
-def _pieces(columns: Sequence[WireColumn], rows: int, piece_bytes_max: int) -> Iterator[bytes]:
+def copy_data(content: bytes) -> bytes:
+    """As a message of the protocol."""
+    return COPY_DATA + (len(content) + 4).to_bytes(4) + content
+
+
+def _pieces(
+    columns: Sequence[WireColumn], rows: int, piece_bytes_max: int, *, framed: bool
+) -> Iterator[bytes]:
+    lead = FRAME_BYTES if framed else 0
     ends = np.cumsum(row_bytes(columns, rows))
     start, sent = 0, 0
     while start < rows:
         stop = int(np.searchsorted(ends, sent + piece_bytes_max, side="right"))
         stop = max(stop, start + 1)
         cursor = np.empty(stop - start, np.int64)
-        cursor[0] = 0
-        cursor[1:] = ends[start : stop - 1] - sent
-        out = np.empty(int(ends[stop - 1]) - sent, np.uint8)
+        cursor[0] = lead
+        cursor[1:] = ends[start : stop - 1] - (sent - lead)
+        size = int(ends[stop - 1]) - sent
+        out = np.empty(lead + size, np.uint8)
+        if framed:
+            out[:lead] = np.frombuffer(COPY_DATA + (size + 4).to_bytes(4), np.uint8)
         put_counts(out, cursor, len(columns))
         for column in columns:
             put_column(out, cursor, column, start, stop)

@@ -52,13 +52,13 @@ from neural_gpu_bus.stores.postgres.writing.ledgers import (
     note_table_state,
 )
 from neural_gpu_bus.stores.postgres.writing.row_writing import (
-    Rows,
     count_rows,
     is_empty,
     mend_rows,
     open_table,
     write_rows,
 )
+from neural_gpu_bus.stores.postgres.writing.sources import Rows
 
 if TYPE_CHECKING:
     from neural_gpu_bus.ports import Progress

@@ -10,6 +10,8 @@ search path.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 
 from neural_gpu_bus.errors import QueryError
@@ -85,16 +87,45 @@ def forget_old(connection: psycopg.Connection) -> None:
     )
 
 
+#: The claim of a job's id, for %s of its id, its table and its rows.
+CLAIM_JOB = "INSERT INTO ngb_ledger.stored_jobs (job_id, table_name, rows) VALUES (%s, %s, %s)"
+
+
 def claim_job(connection: psycopg.Connection, job_id: str, table: str, rows: int) -> bool:
     """True when this transaction is the first to store that job to that table; waits for one that
-    is at it.
+    is at it. Rows below zero: it is stored in that many ranges, and not all of them are there.
     """
-    cursor = connection.execute(
-        "INSERT INTO ngb_ledger.stored_jobs (job_id, table_name, rows) VALUES (%s, %s, %s) "
-        "ON CONFLICT DO NOTHING",
-        (job_id, table, rows),
-    )
+    cursor = connection.execute(f"{CLAIM_JOB} ON CONFLICT DO NOTHING", (job_id, table, rows))
     return cursor.rowcount == 1
+
+
+def claimed_rows(connection: psycopg.Connection, job_id: str, table: str) -> int:
+    """Rows of a job that was claimed, below zero as ``claim_job`` says; 0 for one unknown."""
+    found = connection.execute(
+        "SELECT rows FROM ngb_ledger.stored_jobs WHERE job_id = %s AND table_name = %s",
+        (job_id, table),
+    ).fetchone()
+    return found[0] if found else 0
+
+
+def claimed_jobs(
+    connection: psycopg.Connection, job_ids: Sequence[str], table: str
+) -> dict[str, int]:
+    """Rows of those of the jobs that were claimed."""
+    found = connection.execute(
+        "SELECT job_id, rows FROM ngb_ledger.stored_jobs "
+        "WHERE job_id = ANY(%s) AND table_name = %s",
+        (list(job_ids), table),
+    )
+    return dict(found.fetchall())
+
+
+def note_job_rows(connection: psycopg.Connection, job_id: str, table: str, rows: int) -> None:
+    """How many rows the claimed job stored."""
+    connection.execute(
+        "UPDATE ngb_ledger.stored_jobs SET rows = %s WHERE job_id = %s AND table_name = %s",
+        (rows, job_id, table),
+    )
 
 
 def claim_file(connection: psycopg.Connection, table_oid: int, table: str, sha256: str) -> bool:

@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,8 +18,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.stores.postgres.encoding.copy_encode import encode
+from neural_gpu_bus.errors import BadParameterError, QueryError
 from neural_gpu_bus.stores.postgres.tables.table_definition import (
     TableDefinition,
     add_index,
@@ -32,7 +30,10 @@ from neural_gpu_bus.stores.postgres.tables.table_definition import (
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName
 from neural_gpu_bus.stores.postgres.writing import row_refusals
 from neural_gpu_bus.stores.postgres.writing.column_matching import match_columns
+from neural_gpu_bus.stores.postgres.writing.copying import copy_rows
 from neural_gpu_bus.stores.postgres.writing.ledgers import forget_files
+from neural_gpu_bus.stores.postgres.writing.sources import Rows
+from neural_gpu_bus.stores.postgres.writing.staging import STAGING, Staged, append_staged, stage
 
 if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.encoding.wire_columns import ColumnPlan
@@ -41,16 +42,6 @@ Mode = Literal["append", "upsert", "replace"]
 
 #: Makers of one table wait for each other on this advisory lock and the table's name.
 _CREATE_LOCK = 0x6E6763
-
-_STAGING = sql.Identifier("pg_temp", "ngb_staging")
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Columns to be written, as batches that can be gone through more than once."""
-
-    schema: pa.Schema
-    batches: Callable[[], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +53,16 @@ class OpenedTable:
 
 
 def open_table(
-    connection: psycopg.Connection, name: TableName, schema: pa.Schema, key: Sequence[str]
+    connection: psycopg.Connection,
+    name: TableName,
+    schema: pa.Schema,
+    key: Sequence[str],
+    *,
+    create: bool = True,
 ) -> OpenedTable:
-    """The table, made for this schema where it is missing. Two makers at once make it once."""
+    """The table, made for this schema where it is missing. Two makers at once make it once.
+    ``create=False``: a missing one is a QueryError.
+    """
     missing = [column for column in key if column not in schema.names]
     if missing:
         raise BadParameterError(
@@ -73,6 +71,12 @@ def open_table(
             parameter="key",
         )
     found = read_table(connection, name)
+    if found is None and not create:
+        raise QueryError(
+            f"there is no table {str(name)!r}, and create=False makes none",
+            hint="make it (CREATE TABLE), or leave create=False out",
+            sqlstate="42P01",
+        )
     if found is None:
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_CREATE_LOCK, str(name))
@@ -103,7 +107,7 @@ def write_rows(
     definition = table.definition
     plans = match_columns(definition, rows.schema)
     if table.created:
-        count = _copy(connection, definition.name.identifier, rows, plans)
+        count = copy_rows(connection, definition.name.identifier, rows, plans)
         _add_keys(connection, definition, key, index)
         return count
     if mode == "upsert":
@@ -114,6 +118,8 @@ def write_rows(
         _lock_writers_out(connection, definition)
         connection.execute(sql.SQL("DELETE FROM {}").format(definition.name.identifier))
         forget_files(connection, definition.oid)
+    if definition.row_security or any(plan.sent_as for plan in plans):
+        return append_staged(connection, definition, rows, plans)
     return _copy_explained(connection, definition, rows, plans)
 
 
@@ -189,7 +195,10 @@ def _add_keys(
             with connection.transaction():
                 add_primary_key(connection, definition.name, key)
         except psycopg.errors.UniqueViolation:
-            raise row_refusals.repeated_key(connection, definition.name.identifier, key) from None
+            repeated = row_refusals.repeated_key(connection, definition.name.identifier, key)
+            if repeated is None:
+                raise
+            raise repeated from None
     if index:
         add_index(connection, definition.name, index)
 
@@ -202,24 +211,22 @@ def _merge(
     key: Sequence[str],
 ) -> tuple[int, int]:
     """Rows given, and rows that were added or changed."""
-    names = [plan.target.name for plan in plans]
-    connection.execute(
-        sql.SQL(
-            "CREATE TEMP TABLE ngb_staging ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
-        ).format(identifiers(names), definition.name.identifier)
-    )
-    count = _copy(connection, _STAGING, rows, plans)
+    staged = stage(connection, rows, plans)
+    statement = _merge_statement(definition, staged, key)
     try:
-        with connection.transaction():
-            written = connection.execute(_merge_statement(definition, names, key)).rowcount
+        written = staged.insert(connection, statement)
     except psycopg.errors.CardinalityViolation:
-        raise row_refusals.repeated_key(connection, _STAGING, key) from None
-    return count, written
+        repeated = staged.repeated_key(connection, key)
+        if repeated is None:
+            raise
+        raise repeated from None
+    return staged.rows, written
 
 
 def _merge_statement(
-    definition: TableDefinition, names: Sequence[str], key: Sequence[str]
+    definition: TableDefinition, staged: Staged, key: Sequence[str]
 ) -> sql.Composed:
+    names = staged.names
     values = [name for name in names if name not in key]
     table = definition.name.identifier
     action: sql.Composable = sql.SQL("NOTHING")
@@ -238,9 +245,9 @@ def _merge_statement(
     ).format(
         table,
         identifiers(names),
-        identifiers(names),
-        _STAGING,
-        identifiers(key),
+        staged.values,
+        STAGING,
+        staged.values_of(key),
         identifiers(key),
         action,
     )
@@ -253,35 +260,6 @@ def _copy_explained(
     plans: Sequence[ColumnPlan],
 ) -> int:
     try:
-        return _copy(connection, definition.name.identifier, rows, plans)
+        return copy_rows(connection, definition.name.identifier, rows, plans)
     except psycopg.errors.UniqueViolation as error:
-        raise row_refusals.key_there_already(error, definition, rows.batches) from None
-
-
-def _copy(
-    connection: psycopg.Connection,
-    target: sql.Identifier,
-    rows: Rows,
-    plans: Sequence[ColumnPlan],
-) -> int:
-    names = identifiers([plan.target.name for plan in plans])
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names)
-    with row_refusals.explained(), _lost_in_copy(connection), connection.cursor() as cursor:
-        # The pieces are closed at once when sending fails, so that the file is let go.
-        with cursor.copy(statement) as copy, closing(encode(rows.batches(), plans)) as pieces:
-            for piece in pieces:
-                copy.write(piece)
-        return cursor.rowcount
-
-
-@contextmanager
-def _lost_in_copy(connection: psycopg.Connection) -> Iterator[None]:
-    """A server that ends the session during COPY gives two results, of which psycopg 3.3's
-    ``copy_end`` expects one: its ValueError is a lost connection.
-    """
-    try:
-        yield
-    except ValueError as error:
-        if type(error) is not ValueError or not connection.broken:
-            raise
-        raise psycopg.OperationalError("the server ended the session during COPY") from error
+        raise row_refusals.key_there_already(error, definition, rows) from None

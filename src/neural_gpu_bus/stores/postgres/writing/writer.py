@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import psycopg
 
-from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.descriptors import StoreReceipt
-from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.stores.postgres.connections.connection import translated
+from neural_gpu_bus.errors import BadParameterError, QueryError
+from neural_gpu_bus.stores.postgres.connections.connection import failure_from, translated
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.tables.column_names import first_bad_name
+from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
-from neural_gpu_bus.stores.postgres.writing.ledgers import claim_job, ensure_ledgers, forget_old
-from neural_gpu_bus.stores.postgres.writing.row_writing import Mode, Rows, open_table, write_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from neural_gpu_bus.stores.postgres.writing.known_append import LOG_POSITION, KnownAppend
+from neural_gpu_bus.stores.postgres.writing.known_tables import KnownTables
+from neural_gpu_bus.stores.postgres.writing.ledgers import (
+    claim_job,
+    claimed_rows,
+    ensure_ledgers,
+    forget_old,
+    note_job_rows,
+)
+from neural_gpu_bus.stores.postgres.writing.one_exchange import unknown_outcome
+from neural_gpu_bus.stores.postgres.writing.row_ranges import UnfinishedRangesError, store_ranges
+from neural_gpu_bus.stores.postgres.writing.row_writing import Mode, open_table, write_rows
+from neural_gpu_bus.stores.postgres.writing.sources import Rows, rows_of
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
 
-#: What readers wait for. With synchronous_commit off the commit may not be flushed yet, so that
-#: only the insert position is surely behind it.
-_LSN = (
-    "SELECT CASE current_setting('synchronous_commit') WHEN 'off' "
-    "THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END::text"
-)
+#: More connections than that only wait for each other in the server.
+TRANSACTIONS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
+class Write:
     """One call of ``store``, checked as far as the server is not needed."""
 
     table: TableName
-    data: pa.Table
+    data: Rows
     key: tuple[str, ...]
     mode: Mode
     job_id: str | None
+    create: bool = True
 
-    def run(self, connection: psycopg.Connection) -> int | None:
-        """Rows written in the connection's transaction; None for a job that was stored before."""
-        if self.job_id is not None and not claim_job(
-            connection, self.job_id, str(self.table), self.data.num_rows
-        ):
-            return None
-        opened = open_table(connection, self.table, self.data.schema, self.key)
-        if self.mode == "upsert" and opened.created and not self.key:
-            raise BadParameterError(
-                f"table {str(self.table)!r} is new, and an upsert needs to know its key",
-                hint="give key=[...]",
-                parameter="key",
-            )
-        rows = Rows(self.data.schema, lambda: iter(self.data.to_batches()))
-        return write_rows(connection, opened, rows, key=self.key, mode=self.mode)
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a transaction did so far."""
+
+    #: None for a job that was stored before.
+    rows: int | None = None
+    #: The table that is there with the rows, where it was there before.
+    table: TableDefinition | None = None
+    #: All of it is written, and only the commit is left.
+    is_written: bool = False
 
 
 class PostgresWriter:
@@ -68,6 +69,7 @@ class PostgresWriter:
         self._lend = lend
         self._address = address
         self._ledgers_ready = False
+        self._known = KnownTables()
 
     def store(
         self,
@@ -77,56 +79,166 @@ class PostgresWriter:
         key: Sequence[str] | None = None,
         mode: Mode = "append",
         job_id: str | None = None,
+        create: bool = True,
+        transactions: int = 1,
     ) -> StoreReceipt:
-        """Write ``columns`` (see ``as_arrow.as_table``) to ``table`` (``name`` or
-        ``schema.name``), all rows or none, and say up to where the log has them.
+        """Write ``columns`` (see ``sources.rows_of``) to ``table`` (``name`` or ``schema.name``),
+        all rows or none, and say up to where the log has them.
 
-        A missing table is made, with ``key`` as its primary key. Columns are matched by name.
-        With a ``job_id`` that was stored before, nothing is done and ``repeated`` is True; so it
-        is where the connection broke after the commit, and the store was tried again.
+        A missing table is made, with ``key`` as its primary key; ``create=False`` refuses that.
+        Columns are matched by name. With a ``job_id`` that was stored before, nothing is done and
+        ``repeated`` is True; so it is where the connection broke after the commit, and the store
+        was tried again.
 
-        Raises what ``writing.write_rows`` raises, and ServerError's kinds.
+        ``transactions``: append ranges of the rows over that many connections at once, each in a
+        transaction of its own, all or none of a range: see ``row_ranges.store_ranges``.
+
+        Raises what ``writing.write_rows`` raises, and ServerError's kinds; ServerUnreachableError
+        says where the rows may have been stored all the same.
         """
         name = parse_table_name(table)
-        if mode not in ("append", "upsert", "replace"):
-            raise BadParameterError(
-                f"mode {mode!r} is none of append, upsert, replace",
-                hint="use one",
-                parameter="mode",
-            )
-        data = as_table(columns)
-        bad = first_bad_name(data.column_names)
+        _check(mode, transactions)
+        data = rows_of(columns)
+        bad = first_bad_name(data.schema.names)
         if bad is not None:
             raise BadParameterError(bad.why, hint=bad.hint, parameter=bad.column or "columns")
-        write = _Write(name, data, tuple(key or ()), mode, job_id)
-        if job_id is None:
+        write = Write(name, data, tuple(key or ()), mode, job_id, create)
+        try:
+            if transactions > 1:
+                return store_ranges(self, write, transactions)
+            return self.run(write)
+        except UnfinishedRangesError as unfinished:
+            return store_ranges(self, write, unfinished.ranges)
+
+    def run(self, write: Write) -> StoreReceipt:
+        """One write in one transaction."""
+        if write.job_id is None or not write.data.repeatable:
             return self._stored(write)
         # The job's id tells a second store from the first, so a lost connection is tried again.
         return retried(lambda _again, _left_s: self._stored(write), timeout_s=None)
 
-    def _stored(self, write: _Write) -> StoreReceipt:
-        with translated(self._address), self._lend() as connection:
-            count = self._run(connection, write)
-            lsn = connection.execute(_LSN).fetchall()[0][0]
-        return StoreReceipt(rows=count or 0, lsn=lsn, repeated=count is None)
+    def open_table(self, write: Write) -> None:
+        """Make the table where it is missing, its key included, and its ledgers for a job."""
+        empty = Rows(write.data.schema, lambda: iter(()), 0)
+        self.run(replace(write, data=empty, job_id=None))
+        if write.job_id is not None and not self._ledgers_ready:
+            with self.lend() as connection:
+                self._prepare_ledgers(connection)
 
-    def _run(self, connection: psycopg.Connection, write: _Write) -> int | None:
+    @contextmanager
+    def lend(self) -> Iterator[psycopg.Connection]:
+        """A connection whose refusals are this package's own errors."""
+        with translated(self._address), self._lend() as connection:
+            yield connection
+
+    @staticmethod
+    def log_position(connection: psycopg.Connection) -> str:
+        """Up to where the log has what was committed."""
+        return str(connection.execute(LOG_POSITION).fetchall()[0][0])
+
+    def _stored(self, write: Write) -> StoreReceipt:
+        with self.lend() as connection:
+            receipt = self._append_known(connection, write)
+            if receipt is not None:
+                return receipt
+            outcome = self._run(connection, write)
+            lsn = self.log_position(connection)
+        if outcome.table is not None:
+            self._known.remember(outcome.table)
+        return StoreReceipt(rows=outcome.rows or 0, lsn=lsn, repeated=outcome.rows is None)
+
+    def _append_known(self, connection: psycopg.Connection, write: Write) -> StoreReceipt | None:
+        """In one exchange, where the table is known and nothing else is to be done."""
+        table = self._known.get(write.table)
+        ready = write.job_id is None or self._ledgers_ready
+        plain = write.mode == "append" and write.data.repeatable and ready
+        if table is None or not plain or not set(write.key) <= set(write.data.schema.names):
+            return None
+        append = KnownAppend(table, write.data, write.job_id, self._address)
+        receipt = append.run(connection)
+        if append.may_be_outdated:
+            self._known.forget(write.table)
+        return receipt
+
+    def _run(self, connection: psycopg.Connection, write: Write) -> _Outcome:
         """The write in a transaction. The ledgers are looked at once, not in every store (0.1 of
         2 ms); when somebody dropped them since, the write did nothing and runs again.
         """
         if write.job_id is not None and not self._ledgers_ready:
             self._prepare_ledgers(connection)
         try:
-            with connection.transaction():
-                return write.run(connection)
+            return self._transaction(connection, write)
         except psycopg.errors.UndefinedTable:
             if write.job_id is None:
                 raise
         self._prepare_ledgers(connection)
-        with connection.transaction():
-            return write.run(connection)
+        return self._transaction(connection, write)
+
+    def _transaction(self, connection: psycopg.Connection, write: Write) -> _Outcome:
+        outcome = _Outcome()
+        try:
+            with connection.transaction():
+                _write(connection, write, outcome)
+        except psycopg.OperationalError as error:
+            if not outcome.is_written:
+                raise
+            text = error.diag.message_primary or " ".join(str(error).split())
+            raise unknown_outcome(failure_from(error.sqlstate, text, self._address)) from error
+        return outcome
 
     def _prepare_ledgers(self, connection: psycopg.Connection) -> None:
         ensure_ledgers(connection)
         forget_old(connection)
         self._ledgers_ready = True
+
+
+def _check(mode: str, transactions: int) -> None:
+    if mode not in ("append", "upsert", "replace"):
+        raise BadParameterError(
+            f"mode {mode!r} is none of append, upsert, replace",
+            hint="use one",
+            parameter="mode",
+        )
+    if not 1 <= transactions <= TRANSACTIONS_MAX:
+        raise BadParameterError(
+            f"transactions is {transactions}",
+            hint=f"give 1 to {TRANSACTIONS_MAX}",
+            parameter="transactions",
+        )
+
+
+def _write(connection: psycopg.Connection, write: Write, outcome: _Outcome) -> None:
+    """The write in the connection's transaction, and what became of it."""
+    job_id, name, rows = write.job_id, str(write.table), write.data.rows
+    if job_id is not None and not claim_job(connection, job_id, name, rows or 0):
+        claimed = claimed_rows(connection, job_id, name)
+        if claimed < 0:
+            raise UnfinishedRangesError(-claimed)
+        outcome.is_written = True
+        return
+    opened = open_table(connection, write.table, write.data.schema, write.key, create=write.create)
+    if write.mode == "upsert" and opened.created and not write.key:
+        raise BadParameterError(
+            f"table {name!r} is new, and an upsert needs to know its key",
+            hint="give key=[...]",
+            parameter="key",
+        )
+    outcome.rows = write_rows(connection, opened, write.data, key=write.key, mode=write.mode)
+    if job_id is not None and rows is None:
+        note_job_rows(connection, job_id, name, outcome.rows)
+    if not opened.created:
+        _check_unchanged(connection, opened.definition)
+        outcome.table = opened.definition
+    outcome.is_written = True
+
+
+def _check_unchanged(connection: psycopg.Connection, table: TableDefinition) -> None:
+    """Writing took a lock; before it, somebody may have altered what was looked at."""
+    try:
+        connection.execute(table.check_unchanged().encode())
+    except psycopg.errors.DivisionByZero:
+        raise QueryError(
+            f"table {str(table.name)!r} was altered while rows were being prepared for it",
+            hint="store them again; nothing was stored",
+            sqlstate="40001",
+        ) from None
