@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 import msgspec
 
 from neural_gpu_bus import embedded
+from neural_gpu_bus.analysis import Analysis
 from neural_gpu_bus.bus import KEYS_PREFIX, Job, JobRunner, RedisJobQueue, run_worker
 from neural_gpu_bus.datasets import Datasets, open_memory
 from neural_gpu_bus.descriptors import (
@@ -84,7 +85,7 @@ def let_kernels_be_cached(settings: Settings) -> None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "cache" / "kernels"))
 
 
-class DataPlane(Tables, Datasets, ManyDatasets):
+class DataPlane(Tables, Analysis, Datasets, ManyDatasets):
     """All that one process needs: data as columns in shared memory, jobs, and bulk stores.
 
     Each server is connected when it is first needed. Use it as a context manager, or call
@@ -185,7 +186,7 @@ class DataPlane(Tables, Datasets, ManyDatasets):
     @property
     def database(self) -> PostgresStore:
         """Layer 3, PostgreSQL."""
-        from neural_gpu_bus.stores.postgres import PostgresStore
+        from neural_gpu_bus.stores.postgres import PostgresStore, build_query_classes
 
         return self._built(
             "database",
@@ -197,6 +198,7 @@ class DataPlane(Tables, Datasets, ManyDatasets):
                 connect_timeout_s=self.settings.connect_timeout_s,
                 query_timeout_s=self.settings.query_timeout_s,
                 result_bytes_max=self.settings.query_limit_bytes,
+                query_classes=build_query_classes(self.settings),
             ),
         )
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.addresses import postgres_address, postgres_parts
 from neural_gpu_bus.ports import Database
-from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
 from neural_gpu_bus.stores.postgres.loading.loads import FileLoader, LoadReport
+from neural_gpu_bus.stores.postgres.reading.cost_estimates import CostEstimate, cost_estimate
 from neural_gpu_bus.stores.postgres.reading.dependencies import DependencyReader
 from neural_gpu_bus.stores.postgres.reading.identity import Identity, ask_identity
-from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.reading.reader import AS_THEY_COME, PostgresReader
 from neural_gpu_bus.stores.postgres.write_behind.server_folder import server_folder
 from neural_gpu_bus.stores.postgres.write_behind.write_behind import WriteBehind
 from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
@@ -22,9 +23,18 @@ from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import psycopg
+
     from neural_gpu_bus.descriptors import StoreReceipt
     from neural_gpu_bus.ports import Columns, Progress, Reserve
+    from neural_gpu_bus.stores.postgres.connections.query_classes import (
+        QueryClasses,
+        QueryClassName,
+    )
+    from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
     from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
+    from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
+    from neural_gpu_bus.stores.postgres.reading.statement import Params
     from neural_gpu_bus.stores.postgres.writing.row_writing import Mode
 
 
@@ -32,6 +42,7 @@ class PostgresStore(Database):
     """The ``Database`` port on PostgreSQL 14 to 18. Connections open on first use.
 
     ``reserve`` gives the memory that results are read into; ``result_bytes_max`` bounds one reply.
+    ``query_classes``: by default ``query_timeout_s`` for queries, 100 ms for hot ones.
     """
 
     def __init__(
@@ -43,11 +54,12 @@ class PostgresStore(Database):
         connect_timeout_s: float,
         query_timeout_s: float,
         result_bytes_max: int,
+        query_classes: QueryClasses | None = None,
     ) -> None:
         self.address = postgres_address(dsn)
         self._dsn = dsn
         self._pool = Pool(
-            partial(connect, dsn, timeout_s=connect_timeout_s),
+            partial(_connect_fitted, dsn, connect_timeout_s, query_classes),
             connections_max=connections_max,
             wait_timeout_s=query_timeout_s,
         )
@@ -57,6 +69,7 @@ class PostgresStore(Database):
             address=self.address,
             timeout_s=query_timeout_s,
             received_bytes_max=result_bytes_max,
+            query_classes=query_classes,
         )
         self._dependencies = DependencyReader(self._pool.lend, self.address)
         self._session_options = str(postgres_parts(dsn).get("options") or "")
@@ -66,14 +79,33 @@ class PostgresStore(Database):
     def query(
         self,
         sql: str,
-        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        params: Params = None,
         *,
+        query_class: QueryClassName = "query",
         timeout_s: float | None = None,
         name: str | None = None,
+        options: ReadOptions = AS_THEY_COME,
+        snapshot: Snapshot | str | None = None,
+        progress: Progress | None = None,
         reserve: Reserve | None = None,
     ) -> Columns:
         """A SELECT's rows as columns; see ``PostgresReader.query``."""
-        return self._reader.query(sql, params, timeout_s=timeout_s, name=name, reserve=reserve)
+        return self._reader.query(
+            sql,
+            params,
+            query_class=query_class,
+            timeout_s=timeout_s,
+            name=name,
+            options=options,
+            snapshot=snapshot,
+            progress=progress,
+            reserve=reserve,
+        )
+
+    @property
+    def reader(self) -> PostgresReader:
+        """Tables, streams and snapshots."""
+        return self._reader
 
     def dependencies(
         self,
@@ -84,6 +116,13 @@ class PostgresStore(Database):
     ) -> Dependencies:
         """What a statement's result depends on; see ``DependencyReader.dependencies``."""
         return self._dependencies.dependencies(sql, params, timeout_s=timeout_s)
+
+    def cost_estimate(
+        self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> CostEstimate:
+        """What the server thinks that a statement costs; it is not run."""
+        with translated(self.address), self._pool.lend() as connection:
+            return cost_estimate(connection, sql, params)
 
     def still_holds(self, known: Dependencies) -> bool:
         """Whether that is as it was; one look at the catalog."""
@@ -135,3 +174,17 @@ class PostgresStore(Database):
         """Close the connections and give the receive buffer back."""
         self._reader.close()
         self._pool.close()
+
+
+def _connect_fitted(
+    dsn: str, timeout_s: float, query_classes: QueryClasses | None
+) -> psycopg.Connection:
+    """A connection; the first one tells which settings its server takes."""
+    connection = connect(dsn, timeout_s=timeout_s)
+    if query_classes is not None:
+        try:
+            query_classes.fit(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection

@@ -21,7 +21,7 @@ class CostEstimate(NamedTuple):
 
 
 def cost_estimate(connection: psycopg.Connection, sql: str, params: Params) -> CostEstimate:
-    """EXPLAIN without ANALYZE, as a prepared statement: one statement alone, and none of it runs."""
+    """EXPLAIN without ANALYZE: nothing of it runs. Prepared, so that it is one statement alone."""
     statement = b"EXPLAIN (FORMAT JSON) " + bound(connection, sql, params)
     found = connection.execute(statement, binary=True).fetchone()
     assert found is not None  # noqa: S101  (EXPLAIN gives one row)
