@@ -17,7 +17,7 @@ from neural_gpu_bus.benchmarks.memory.spread import Spread
 from neural_gpu_bus.benchmarks.postgres import QUESTIONS, chosen_questions
 from neural_gpu_bus.benchmarks.postgres.comparing import comparable, in_order, require_same
 from neural_gpu_bus.benchmarks.postgres.goals import at_least, at_most
-from neural_gpu_bus.benchmarks.postgres.raw_copy import _until_ready
+from neural_gpu_bus.benchmarks.postgres.raw_copy import until_ready
 from neural_gpu_bus.benchmarks.postgres.reader import Asked
 from neural_gpu_bus.benchmarks.postgres.scaling import _more_is_no_use, _server_limited
 from neural_gpu_bus.errors import BadParameterError, ResultsDifferError
@@ -132,7 +132,7 @@ def test_a_reply_is_read_to_its_end_however_it_is_cut() -> None:
     thread = threading.Thread(target=send)
     thread.start()
     try:
-        assert _until_ready(ours, bytearray(64)) == len(reply)
+        assert until_ready(ours, bytearray(64)) == len(reply)
     finally:
         thread.join()
         ours.close()
@@ -144,4 +144,4 @@ def test_a_server_that_goes_away_is_an_error() -> None:
     theirs.close()
     ours.setblocking(False)
     with ours, pytest.raises(ConnectionError, match="closed the connection"):
-        _until_ready(ours, bytearray(64))
+        until_ready(ours, bytearray(64))

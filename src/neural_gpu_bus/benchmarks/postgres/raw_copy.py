@@ -1,7 +1,8 @@
-"""What the server can do: COPY BINARY of the same rows, received and thrown away.
+"""What the server can do: the same rows in binary, received and thrown away.
 
-The socket is read into one buffer that is used again and again, so the client does the least that
-anybody can do. Who takes about as long as this has the server as its limit.
+The socket is read into one buffer that is used again and again, and between two looks at it the
+client sleeps, so that it neither decodes nor takes the server's core: nobody can do less. Who takes
+about as long as this has the server as its limit.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 import select
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -19,6 +21,9 @@ from neural_gpu_bus.benchmarks.memory.answers import Kind
 from neural_gpu_bus.benchmarks.postgres.reader import Asked, Reader
 
 BUFFER_BYTES = 1 << 20
+#: Waking for each 8 KiB that the server sends costs both sides more than the bytes: 1,000,000 rows
+#: x 6 took 440 ms with waking and 320 with pauses (docs/decisions/003-reading.md).
+PAUSE_S = 0.000_05
 #: ReadyForQuery, outside of a transaction: the last six bytes of every reply.
 _READY = b"Z\x00\x00\x00\x05I"
 
@@ -27,6 +32,7 @@ class RawCopy(Reader):
     """``connections`` at once, each with a part of the table's pages."""
 
     how: ClassVar[str] = "COPY BINARY from the socket into nowhere: the server's own speed"
+    named: ClassVar[str] = "receive and discard"
     kind: ClassVar[Kind] = "limit"
 
     def __init__(self, dsn: str, connections: int = 1) -> None:
@@ -36,7 +42,7 @@ class RawCopy(Reader):
     @property
     def title(self) -> str:  # type: ignore[override]
         """Says how many connections."""
-        return "receive and discard" + (f", {self._count} conn." if self._count > 1 else "")
+        return self.named + (f", {self._count} conn." if self._count > 1 else "")
 
     def open(self) -> None:
         """Connect."""
@@ -92,25 +98,52 @@ class RawCopy(Reader):
         return pages
 
     def _receive(self, at: int, statement: str) -> int:
-        descriptor = self._connections[at].fileno()
-        query = f"COPY ({statement}) TO STDOUT (FORMAT BINARY)".encode() + b"\x00"
-        opened = socket.socket(fileno=descriptor)
+        opened = socket.socket(fileno=self._connections[at].fileno())
         try:
             opened.setblocking(False)
-            opened.sendall(b"Q" + (len(query) + 4).to_bytes(4) + query)
-            return _until_ready(opened, self._buffers[at])
+            opened.sendall(self._request(statement))
+            return until_ready(opened, self._buffers[at])
         finally:
             opened.detach()
 
+    def _request(self, statement: str) -> bytes:
+        return _message(b"Q", f"COPY ({statement}) TO STDOUT (FORMAT BINARY)".encode() + b"\0")
 
-def _until_ready(opened: socket.socket, buffer: bytearray) -> int:
+
+class RawRows(RawCopy):
+    """The same by the extended protocol: a row is a message, its values binary."""
+
+    how: ClassVar[str] = "binary rows of the extended protocol, from the socket into nowhere"
+    named: ClassVar[str] = "receive and discard, rows"
+
+    def _request(self, statement: str) -> bytes:
+        return b"".join(
+            [
+                _message(b"P", b"\0" + statement.encode() + b"\0" + b"\0\0"),
+                # No name, no name, no parameters; one format for all results, binary.
+                _message(b"B", b"\0\0" + b"\0\0" + b"\0\0" + b"\0\1\0\1"),
+                _message(b"E", b"\0" + b"\0\0\0\0"),
+                _message(b"S", b""),
+            ]
+        )
+
+
+def _message(tag: bytes, body: bytes) -> bytes:
+    return tag + (len(body) + 4).to_bytes(4) + body
+
+
+def until_ready(opened: socket.socket, buffer: bytearray) -> int:
     """Bytes up to ReadyForQuery, which nothing follows."""
     poll = select.poll()
     poll.register(opened, select.POLLIN)
+    poll.poll()
     received, last = 0, b""
     while last != _READY:
-        poll.poll()
-        count = opened.recv_into(buffer)
+        try:
+            count = opened.recv_into(buffer)
+        except BlockingIOError:
+            time.sleep(PAUSE_S)
+            continue
         if count == 0:
             raise ConnectionError("the server closed the connection")
         received += count

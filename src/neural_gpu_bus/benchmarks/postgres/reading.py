@@ -16,7 +16,7 @@ from neural_gpu_bus.benchmarks.postgres.contest import (
     require_equal_readers,
 )
 from neural_gpu_bus.benchmarks.postgres.goals import at_least
-from neural_gpu_bus.benchmarks.postgres.raw_copy import RawCopy
+from neural_gpu_bus.benchmarks.postgres.raw_copy import RawCopy, RawRows
 from neural_gpu_bus.benchmarks.postgres.reader import Asked, Reader
 from neural_gpu_bus.benchmarks.postgres.reader_columns import (
     AdbcTables,
@@ -56,9 +56,9 @@ RESIDENT_NAME = "ngb_bench/newest"
 def candidates(ground: PostgresGround, *, whole: bool) -> list[Reader]:
     """Ours first, then the bounds, then the rivals. ``whole``: of a whole table."""
     ours: list[Reader] = [OurQuery(ground.plane)]
-    bounds: list[Reader] = [RawCopy(ground.dsn)]
+    bounds: list[Reader] = [RawCopy(ground.dsn), RawRows(ground.dsn)]
     if whole and ground.cores > 1:
-        bounds.append(RawCopy(ground.dsn, ground.cores))
+        bounds.append(RawRows(ground.dsn, ground.cores))
     if whole and hasattr(ground.plane, "table"):
         ours.append(OurTable(ground.plane))
     rivals = [kind(ground.dsn) for kind in RIVALS if whole or kind is not ConnectorxInTwo]

@@ -24,7 +24,7 @@ SELECT i::int8 AS id, 'I' || lpad((i % 50)::text, 2, '0') AS instrument_id,
            AS ts,
        100 + sin(i) AS open, 101 + sin(i) AS high, 99 + sin(i) AS low, 100 + cos(i) AS close,
        (i * 7919 % 1000)::float8 AS volume
-FROM generate_series(0, {rows} - 1) i
+FROM generate_series(0::int8, {rows} - 1) i
 """
 #: Text of few and of many values, NULLs in a third of some columns, and numeric.
 _MIXED = """
@@ -41,7 +41,7 @@ SELECT i::int8 AS id,
        (i % 1000)::int4 AS count,
        i % 7 = 0 AS is_open,
        CASE WHEN i % 4 = 0 THEN NULL ELSE 'order ' || (i * 2654435761 % 1000000007) END AS note
-FROM generate_series(0, {rows}::int8 - 1) i
+FROM generate_series(0::int8, {rows} - 1) i
 """
 
 
