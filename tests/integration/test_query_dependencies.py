@@ -17,6 +17,7 @@ from neural_gpu_bus.stores.postgres.reading import dependencies as asking
 from neural_gpu_bus.stores.postgres.reading.dependencies import DependencyReader
 from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
 from neural_gpu_bus.stores.postgres.reading.identity import ask_identity
+from own_server import own_server, standby_of
 
 
 @contextmanager
@@ -244,25 +245,58 @@ def test_a_changed_catalog_is_seen(market: Playground, change: str) -> None:
     assert not asking_reader.still_holds(known)
 
 
-def test_without_the_right_to_make_a_view_the_plan_names_the_tables(market: Playground) -> None:
-    role = f"{market.schema}_reader"
-    market.run(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA {market.schema} TO {role}; "
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA {market.schema} TO {role}"
-    )
+@pytest.fixture
+def reader_without_temp(market: Playground) -> Iterator[Playground]:
+    """As a user who may make no temporary view: as on a standby, words are all there is."""
+    role, schema = f"{market.schema}_reader", market.schema
     (database,) = market.rows("SELECT quote_ident(current_database())")[0]
-    market.run(f"REVOKE TEMP ON DATABASE {database} FROM PUBLIC")
+    market.run(
+        f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}; "
+        "CREATE FUNCTION drawn(x int) RETURNS int LANGUAGE sql AS 'SELECT x'; "
+        "CREATE FUNCTION opaque(x int) RETURNS int STABLE LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN 1; END'; "
+        f"CREATE VIEW drawing AS SELECT drawn(id) FROM bars; "
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}; "
+        f"REVOKE TEMP ON DATABASE {database} FROM PUBLIC; SET SESSION AUTHORIZATION {role}"
+    )
     try:
-        market.run(f"SET SESSION AUTHORIZATION {role}")
-        found = asked(market, f"SELECT * FROM {market.schema}.shown")
+        yield market
     finally:
         market.run("RESET SESSION AUTHORIZATION")
         market.run(f"GRANT TEMP ON DATABASE {database} TO PUBLIC")
         market.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
-    assert names(market, found) == {"bars", "desks"}
-    assert found.not_kept == found.not_live
-    assert found.not_kept[0].startswith("its functions cannot be known here (missing right: GRANT")
+
+def test_without_a_view_all_counts_that_words_could_name(reader_without_temp: Playground) -> None:
+    found = asked(reader_without_temp, "SELECT s.*, opaque(1) FROM shown AS s WHERE id = %s", [1])
+
+    assert names(reader_without_temp, found) == {"shown", "newest", "bars", "desks"}
+    assert [one.name for one in found.functions] == ["opaque(integer)"]
+    assert found.not_kept == ()
+    assert "known by possible names alone (missing right: GRANT TEMP" in found.not_live[0]
+    assert reader(reader_without_temp.connection).still_holds(found)
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("SELECT drawn(1) AS x", "drawn(integer) is VOLATILE"),
+        ('SELECT "drawn"(1) AS x', "drawn(integer) is VOLATILE"),
+        ("SELECT * FROM drawing", "drawn(integer) is VOLATILE"),
+        ("SELECT id FROM bars LIMIT RANDOM() * 3", "random() is VOLATILE"),
+        ("SELECT id FROM bars TABLESAMPLE system (1)", "the word 'tablesample'"),
+        ("SELECT id FROM bars FOR UPDATE", "the word 'update'"),
+        ("DELETE FROM bars RETURNING id", "only the rows of a SELECT"),
+        ("WITH gone AS (DELETE FROM bars RETURNING id) SELECT * FROM gone", "the word 'delete'"),
+        ('SELECT U&"dr\\0061wn"(1) AS x', "spells a name by numbers"),
+    ],
+)
+def test_without_a_view_what_could_be_volatile_is_not_kept(
+    reader_without_temp: Playground, sql: str, why: str
+) -> None:
+    found = asked(reader_without_temp, sql)
+
+    assert any(why in reason for reason in found.not_kept), found.not_kept
 
 
 def test_a_table_that_is_being_altered_is_not_waited_for(
@@ -309,3 +343,23 @@ def test_an_older_server_is_read_alike(existing_playground: Playground) -> None:
     assert found.not_kept == ("random() is VOLATILE",)
     assert found.not_live[0].startswith("it tells the time")
     assert not reader(playground.connection).dependencies("SELECT * FROM shown").not_live
+
+
+def test_a_standby_is_asked_by_words() -> None:
+    with own_server() as primary:
+        primary.run("CREATE TABLE bars (id int)")
+        primary.run("CREATE VIEW shown AS SELECT id FROM bars")
+        with (
+            standby_of(primary) as standby,
+            psycopg.connect(standby.dsn(), autocommit=True, prepare_threshold=None) as connection,
+        ):
+            asking_reader = reader(connection)
+            kept = asking_reader.dependencies("SELECT max(id) FROM shown")
+            not_kept = asking_reader.dependencies("SELECT max(id) FROM shown LIMIT random()")
+
+            assert {one.name for one in kept.relations} == {"public.shown", "public.bars"}
+            assert kept.not_kept == ()
+            assert "the server is a standby" in kept.not_live[0]
+            assert "random() is VOLATILE" in not_kept.not_kept
+            assert asking_reader.still_holds(kept)
+            assert ask_identity(lambda: lending(connection), "there").plain_texts

@@ -4,6 +4,8 @@ The statement becomes a temporary view in a transaction that is rolled back; the
 the parse tree with the OID of every table and function. Views, row security, partitions and SQL
 functions with a parsed body are followed. EXPLAIN would name what is left after planning: no
 function that was folded or inlined, none below LIMIT, and no volatility.
+
+A standby takes no view. There everything counts that the statement's words could name.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from neural_gpu_bus.stores.postgres.reading.dependency_records import (
     Volatility,
 )
 from neural_gpu_bus.stores.postgres.reading.parse_tree import read_tree
+from neural_gpu_bus.stores.postgres.reading.possible_names import possible_names
 from neural_gpu_bus.stores.postgres.reading.statement import Params, bound
 
 #: Objects with lower OIDs are part of PostgreSQL (source: access/transam.h, FirstNormalObjectId).
@@ -87,6 +90,22 @@ SELECT p.oid::int8, p.oid::regprocedure::text, p.provolatile::text, l.lanname, p
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.oid = ANY(%s::oid[])
 ORDER BY 2
 """
+#: A table without its schema is one that is visible; with it, the schema is among the names.
+_NAMED_RELATIONS_SQL = """
+SELECT c.oid::int8 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = ANY(%(names)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  AND (n.nspname = ANY(%(names)s) OR pg_table_is_visible(c.oid))
+"""
+#: Operators and casts have no words; PostgreSQL's own have no volatile function.
+_NAMED_FUNCTIONS_SQL = """
+SELECT p.oid::int8 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = ANY(%(names)s)
+  AND (n.nspname = ANY(%(names)s) OR pg_function_is_visible(p.oid))
+UNION SELECT oprcode::int8 FROM pg_operator WHERE oid >= 16384
+UNION SELECT castfunc::int8 FROM pg_cast WHERE oid >= 16384
+UNION SELECT typinput::int8 FROM pg_type
+  WHERE oid >= 16384 AND typtype <> 'c' AND typname = ANY(%(names)s)
+"""
 #: Rows that change where one of these objects is altered, replaced or dropped.
 _FINGERPRINT_SQL = """
 SELECT md5(string_agg(what, ' ' ORDER BY what)) FROM (
@@ -143,14 +162,14 @@ def _asked(connection: psycopg.Connection, statement: bytes, limit_ms: int) -> D
         with _rolled_back(connection, limit_ms):
             # In the extended protocol, which takes one statement alone.
             connection.cursor().execute(_VIEW.replace(b"%b", statement), binary=True)
-            return _followed(connection, statement)
+            return _viewed(connection, statement)
     except (
         psycopg.errors.InsufficientPrivilege,
         psycopg.errors.ReadOnlySqlTransaction,
         psycopg.errors.FeatureNotSupported,
     ) as error:
         if why := _why_no_view(connection):
-            return _planned(connection, statement, why)
+            return _named(connection, statement, why)
         return _refused(error)
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
         raise
@@ -193,7 +212,8 @@ def _why_no_view(connection: psycopg.Connection) -> str:
     return ""
 
 
-def _followed(connection: psycopg.Connection, statement: bytes) -> Dependencies:
+def _viewed(connection: psycopg.Connection, statement: bytes) -> Dependencies:
+    """By the parse tree of the temporary view."""
     row = connection.execute(_TREE_SQL).fetchone()
     assert row is not None  # noqa: S101  the view was made a moment ago
     view, tree = row
@@ -202,6 +222,11 @@ def _followed(connection: psycopg.Connection, statement: bytes) -> Dependencies:
     if moment := _MOMENT_TEXT.search(statement):
         word = moment[0].decode()
         gathered.not_live.append(f"it has the word {word!r}, which may mean a moment of today")
+    return _followed(connection, gathered)
+
+
+def _followed(connection: psycopg.Connection, gathered: Gathered) -> Dependencies:
+    """What was gathered, and all that it refers to in turn."""
     for _ in range(DEPTH_MAX):
         if not _look(connection, gathered):
             break
@@ -286,29 +311,15 @@ def _fingerprint(
     return (row and row[0]) or ""
 
 
-def _planned(connection: psycopg.Connection, statement: bytes, why: str) -> Dependencies:
-    """Tables by EXPLAIN, where there is no way to the parse tree."""
-    reason = f"its functions cannot be known here ({why})"
-    try:
-        row = connection.cursor().execute(
-            b"EXPLAIN (VERBOSE, FORMAT JSON) " + statement, binary=True
-        )
-        found = row.fetchone()
-    except psycopg.Error as error:
-        if error.sqlstate is None or connection.closed:
-            raise
-        return _refused(error)
-    names = dict.fromkeys(_plan_relations(found[0] if found else []))
-    relations = tuple(RelationDependency(0, name, "table") for name in names)
-    return Dependencies(relations, (), (reason,), (reason,))
-
-
-def _plan_relations(plan: Any) -> Iterator[str]:
-    if isinstance(plan, list):
-        for part in plan:
-            yield from _plan_relations(part)
-    elif isinstance(plan, dict):
-        if "Relation Name" in plan:
-            yield f"{plan.get('Schema', '')}.{plan['Relation Name']}"
-        for part in plan.values():
-            yield from _plan_relations(part)
+def _named(connection: psycopg.Connection, statement: bytes, why: str) -> Dependencies:
+    """All that the statement could name, where there is no way to its parse tree."""
+    names, not_kept = possible_names(statement.decode(errors="replace"))
+    gathered = Gathered()
+    gathered.not_live.append(f"what it depends on is known by possible names alone ({why})")
+    if not_kept:
+        gathered.not_kept.append(not_kept)
+    relations = connection.execute(_NAMED_RELATIONS_SQL, {"names": names}).fetchall()
+    functions = connection.execute(_NAMED_FUNCTIONS_SQL, {"names": names}).fetchall()
+    gathered.want_relations(oid for (oid,) in relations)
+    gathered.want_functions(oid for (oid,) in functions)
+    return _followed(connection, gathered)
