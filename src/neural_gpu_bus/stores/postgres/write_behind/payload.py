@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pyarrow as pa
 
 from neural_gpu_bus.errors import ProtocolError, UnsupportedTypeError
@@ -49,6 +51,7 @@ def check_types(schema: pa.Schema) -> None:
             )
 
 
+@lru_cache(maxsize=1_000)  # 69 us for five columns, which is two thirds of a call without its sync
 def _has_target(type_: pa.DataType) -> bool:
     if isinstance(type_, pa.BaseExtensionType):
         return _has_target(type_.storage_type)
