@@ -178,6 +178,8 @@ class Database(Protocol):
         key: Sequence[str] | None = None,
         mode: Literal["append", "upsert", "replace"] = "append",
         job_id: str | None = None,
+        create: bool = True,
+        transactions: int = 1,
     ) -> StoreReceipt: ...
 
     def close(self) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     from neural_gpu_bus.query_cache import QueryCache, QueryExplanation
     from neural_gpu_bus.stores.postgres import (
         Acknowledgement,
+        FrameStream,
         LoadReport,
         Mode,
         PostgresStore,
+        QueryClassName,
+        ReadReport,
+        Snapshot,
+        Texts,
         WriteBehind,
         WriteBehindMode,
     )
@@ -58,15 +64,25 @@ class Tables:
         sql: str,
         params: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
+        query_class: QueryClassName = "query",
         timeout_s: float | None = None,
         name: str | None = None,
+        numeric: str | Mapping[str, str] = "exact",
+        texts: Texts = "auto",
         freshness: float | str | None = None,
+        snapshot: Snapshot | str | None = None,
+        progress: Progress | None = None,
     ) -> Frame:
         """Read a SELECT's result into a block of shared memory.
 
         Values are written ``%(name)s`` in the statement and come from ``params``, never pasted.
-        With ``name`` the result also becomes that dataset's newest version. ``timeout_s`` is by
-        default the setting ``query_timeout_s``.
+        With ``name`` the result also becomes that dataset's newest version. ``query_class`` gives
+        the time it may take, unless ``timeout_s`` does, and the server's settings: ``hot`` for the
+        newest rows by an index, ``query``, ``load`` for whole tables.
+
+        ``numeric`` and ``texts`` choose how such columns are decoded (docs/reference/types.md).
+        ``snapshot`` sees the database as of that moment. ``progress`` is told rows as they arrive,
+        at least ten times a second; what it raises ends the read on the server too.
 
         ``freshness``: how old the answer may be. None reads now. A number of seconds takes what
         this host read at most that long ago, counted from before the statement was sent;
@@ -84,16 +100,119 @@ class Tables:
         if timeout_s is not None:
             check_seconds("timeout_s", timeout_s)
         if freshness is not None:
-            _check_unnamed(name)
+            _check_plain(name, snapshot, numeric, texts, query_class)
             read = partial(_read_for_cache, self.database, sql, params)
             return self.query_cache.load(
                 read, sql, params, freshness=freshness, timeout_s=timeout_s
             )
         if name is not None:
             check_given_name(name)
-        frame = self.database.query(sql, params, timeout_s=timeout_s, name=name)
+        from neural_gpu_bus.stores.postgres import ReadOptions
+
+        frame = self.database.query(
+            sql,
+            params,
+            query_class=query_class,
+            timeout_s=timeout_s,
+            name=name,
+            options=ReadOptions(numeric, texts),
+            snapshot=snapshot,
+            progress=progress,
+        )
         assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
         return frame
+
+    def table(
+        self: Plane,
+        table: str,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        order_by: str | Sequence[str] | None = None,
+        snapshot: Snapshot | str | None = None,
+        connections: int | None = None,
+        query_class: QueryClassName = "load",
+        timeout_s: float | None = None,
+        name: str | None = None,
+        numeric: str | Mapping[str, str] = "exact",
+        texts: Texts = "auto",
+        progress: Progress | None = None,
+    ) -> Frame:
+        """Read a table's rows, by several connections at once where it is large.
+
+        All of them see one moment, also while others write; a partitioned table is read by its
+        partitions. Where that cannot be (a view, row security, ``order_by``), one connection reads,
+        and ``read_report(frame)`` says why. Rows come in the order they lie in. ``where``: one
+        SQL condition, values as in ``query``. ``order_by``: ``"ts"`` or ``["ts DESC", "id"]``.
+        ``connections``: by default as many as cores and table suggest. The rest as ``query``.
+        """
+        check_text("table", table, "'bars'")
+        if name is not None:
+            check_given_name(name)
+        from neural_gpu_bus.stores.postgres import ReadOptions
+
+        frame = self.database.reader.table(
+            table,
+            columns=columns,
+            where=where,
+            params=params,
+            order_by=order_by,
+            snapshot=snapshot,
+            connections=connections,
+            query_class=query_class,
+            timeout_s=timeout_s,
+            name=name,
+            options=ReadOptions(numeric, texts),
+            progress=progress,
+        )
+        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
+        return frame
+
+    def read_report(self: Plane, frame: Frame) -> ReadReport | None:
+        """How ``table`` read this frame: connections, snapshot, why not more, bytes, times."""
+        return self.database.reader.report(frame)
+
+    def stream(
+        self: Plane,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        batch_rows: int = 100_000,
+        query_class: QueryClassName = "load",
+        timeout_s: float | None = None,
+        numeric: str | Mapping[str, str] = "exact",
+        texts: Texts = "auto",
+        snapshot: Snapshot | str | None = None,
+        progress: Progress | None = None,
+    ) -> FrameStream:
+        """A SELECT's rows in frames of at most ``batch_rows``, all of one moment: memory stays
+        bounded whatever the result's size. ``with plane.stream(...) as frames:`` and iterate.
+
+        Until its end, or until it is closed, it keeps a connection, and its time runs. Each frame
+        is a block of its own, gone with the frame. The rest as ``query``.
+        """
+        check_text("sql", sql, "'SELECT * FROM bars'")
+        from neural_gpu_bus.stores.postgres import ReadOptions
+
+        return self.database.reader.stream(
+            sql,
+            params,
+            batch_rows=batch_rows,
+            query_class=query_class,
+            timeout_s=timeout_s,
+            options=ReadOptions(numeric, texts),
+            snapshot=snapshot,
+            progress=progress,
+        )
+
+    def snapshot(self: Plane, *, hold_s: float = 3600.0) -> AbstractContextManager[Snapshot]:
+        """One moment for several reads: ``with plane.snapshot() as s:``, then ``snapshot=s``.
+
+        Its ``id`` is good in any session of that database, too. It keeps a connection, and rows
+        that VACUUM would remove, until the block ends or nothing was read for ``hold_s``.
+        """
+        return self.database.reader.snapshot(hold_s=hold_s)
 
     def explain_cache(
         self: Plane, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
@@ -123,15 +242,36 @@ class Tables:
         key: Sequence[str] | None = None,
         mode: Mode = "append",
         job_id: str | None = None,
+        create: bool = True,
+        transactions: int = 1,
     ) -> StoreReceipt:
-        """Write columns to a PostgreSQL table, all rows or none; makes the table when missing.
+        """Write columns to a PostgreSQL table, all rows or none; makes the table when missing,
+        with types that follow from the columns' own (``create=False`` refuses to).
 
-        ``columns``: a Frame, a mapping, or any Arrow, Polars or pandas table. ``mode``: ``append``,
-        ``upsert`` by ``key`` (else the primary key), or ``replace`` all rows. A ``job_id`` that
-        was stored to this table before makes the call a no-op. Raises BadParameterError,
-        BadValueError naming column and row, UnsupportedTypeError, and ServerError's kinds.
+        ``columns``: a Frame, a mapping, any Arrow, Polars or pandas table; or a
+        ``pyarrow.RecordBatchReader`` or an iterator of record batches, of which one at a time is
+        held. ``mode``: ``append``, ``upsert`` by ``key`` (else the primary key), or ``replace`` all
+        rows. A ``job_id`` that was stored to this table before makes the call a no-op, and lets a
+        store be tried again where the connection breaks.
+
+        ``transactions``: append that many ranges of the rows at once, each in a connection and a
+        transaction of its own. That is not atomic: a range is seen as soon as it is committed, and
+        an error names the rows that are stored and those that are not (``stored_ranges``,
+        ``missing_ranges``); with a ``job_id`` the same call again stores the missing ones.
+
+        Raises BadParameterError, BadValueError naming column and row, UnsupportedTypeError,
+        QueryError, and ServerError's kinds; ServerUnreachableError says where the connection broke
+        in the commit, so that the rows may have been stored.
         """
-        return self.database.store(table, columns, key=key, mode=mode, job_id=job_id)
+        return self.database.store(
+            table,
+            columns,
+            key=key,
+            mode=mode,
+            job_id=job_id,
+            create=create,
+            transactions=transactions,
+        )
 
     def store_later(
         self: Plane,
@@ -188,12 +328,19 @@ class Tables:
         return frame
 
 
-def _check_unnamed(name: str | None) -> None:
+def _check_plain(name: str | None, *others: object) -> None:
+    """What a kept result cannot have: it is found by statement and values alone."""
     if name is not None:
         raise BadParameterError(
             f"both name {name!r} and a freshness are given: a result that is kept has a name",
             hint="leave freshness out, or put what was found: plane.put(name, frame)",
             parameter="name",
+        )
+    if others != (None, "exact", "auto", "query"):
+        raise BadParameterError(
+            "a result that is kept is of its own moment, decoded as by default",
+            hint="leave freshness out, or snapshot, numeric, texts and query_class",
+            parameter="freshness",
         )
 
 

@@ -140,9 +140,19 @@ class PostgresStore(Database):
         key: Sequence[str] | None = None,
         mode: Mode = "append",
         job_id: str | None = None,
+        create: bool = True,
+        transactions: int = 1,
     ) -> StoreReceipt:
         """Columns into a table, all rows or none; see ``PostgresWriter.store``."""
-        return self._writer.store(table, columns, key=key, mode=mode, job_id=job_id)
+        return self._writer.store(
+            table,
+            columns,
+            key=key,
+            mode=mode,
+            job_id=job_id,
+            create=create,
+            transactions=transactions,
+        )
 
     def open_write_behind(
         self, home: Path, *, is_private: bool, bytes_max: int, close_timeout_s: float

@@ -24,10 +24,10 @@ from neural_gpu_bus.stores.postgres.write_behind.record_format import Record
 from neural_gpu_bus.stores.postgres.writing.ledgers import claim_job
 from neural_gpu_bus.stores.postgres.writing.row_writing import (
     OpenedTable,
-    Rows,
     open_table,
     write_rows,
 )
+from neural_gpu_bus.stores.postgres.writing.sources import Rows
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
 
