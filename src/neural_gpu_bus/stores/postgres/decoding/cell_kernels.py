@@ -37,6 +37,9 @@ from neural_gpu_bus.stores.postgres.wire.machine_words import (
     store_64,
 )
 
+#: Of the files whose functions and numbers are compiled into these loops; a test says it.
+COMPILED_WITH = "51dc912682158a2e"
+
 #: arrayfuncs.c: dimensions, whether there are NULLs, OID of the items; then each dimension's size
 #: and lower bound.
 ARRAY_HEAD_BYTES, DIMENSION_BYTES, DIMENSIONS_MAX = 12, 8, 6

@@ -62,7 +62,7 @@ class CopyDecoder:
         self._bytes_max = bytes_max
 
     def feed(self, chunk: Chunk) -> None:
-        """Take the next bytes; of messages, count what is whole. Raises ProtocolError, QueryError."""
+        """Take the next bytes and count whole messages. Raises ProtocolError, QueryError."""
         piece = np.frombuffer(chunk, np.uint8)
         stop = self._stop + piece.size
         if stop > self._bytes_max:

@@ -1,8 +1,9 @@
 """Compiled search of texts in a table, which gives each different text a number.
 
-A table of int32 slots (a number plus 1, 0 for an empty one), probed in a line, and entries of two
-int64: where a text lies, and its length. A place below 0 lies in bytes known before: the labels of
-an enum. Texts that come in runs cost one comparison.
+A table of int32 slots (a number plus 1, 0 for an empty one), probed in a line, and entries of three
+words: where a text lies, its length, its first eight bytes, so that a short one is compared without
+looking where it lies. A place below 0 lies in bytes known before: the labels of an enum. Texts that
+come in runs cost one comparison.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from neural_gpu_bus.stores.postgres.decoding.layouts import (
     LAST_CODE,
     LAST_LENGTH,
     LAST_POSITION,
+    LAST_WORD,
     LIMIT,
     TABLE_AT,
     TABLE_MASK,
@@ -31,8 +33,14 @@ from neural_gpu_bus.stores.postgres.wire.machine_words import (
     store_64,
 )
 
+#: Of the files whose functions and numbers are compiled into these loops; a test says it.
+COMPILED_WITH = "e0683c057f3cb758"
+
 #: Odd, with bits all over: 2**64 divided by the golden ratio.
 MIXER = np.uint64(0x9E3779B97F4A7C15)
+
+#: Place, length, first word.
+ENTRY_BYTES = 24
 
 #: No code: the table is full, or its texts are too many for a dictionary.
 NO_CODE = -1
@@ -58,35 +66,40 @@ def _own_32(at):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def _hash(at, length):  # type: ignore[no-untyped-def]
-    """Words of eight bytes, the last one overlapping: nothing outside is read."""
-    state = np.uint64(length) * MIXER
+def _word(at, length):  # type: ignore[no-untyped-def]
+    """Up to the first eight bytes; with the length it says all of a text that has no more. Parts
+    overlap, so that nothing outside is read and nothing loops.
+    """
     if length >= 8:
-        for place in range(0, length - 7, 8):
-            state = _mixed(state, _own_64(at + place))
-        return _mixed(state, _own_64(at + length - 8))
+        return _own_64(at)
     if length >= 4:
-        return _mixed(state, _own_32(at) | _own_32(at + length - 4) << np.uint64(32))
-    for place in range(length):
-        state = _mixed(state, np.uint64(byte(at + place)))
+        return _own_32(at) | _own_32(at + length - 4) << np.uint64(32)
+    if length == 0:
+        return np.uint64(0)
+    middle, last = np.uint64(byte(at + (length >> 1))), np.uint64(byte(at + length - 1))
+    return np.uint64(byte(at)) | middle << np.uint64(8) | last << np.uint64(16)
+
+
+@njit(forceinline=True)
+def _hash(word, at, length):  # type: ignore[no-untyped-def]
+    """Of the first word, the length, and what follows in words of eight bytes."""
+    state = _mixed(np.uint64(length), word)
+    if length > 8:
+        for place in range(8, length - 7, 8):
+            state = _mixed(state, _own_64(at + place))
+        state = _mixed(state, _own_64(at + length - 8))
     return state
 
 
 @njit(forceinline=True)
-def _same(left, right, length):  # type: ignore[no-untyped-def]
-    """Whether two texts of one length are equal."""
-    if length >= 8:
-        for place in range(0, length - 7, 8):
-            if _own_64(left + place) != _own_64(right + place):
-                return False
-        return _own_64(left + length - 8) == _own_64(right + length - 8)
-    if length >= 4:
-        same = _own_32(left) == _own_32(right)
-        return same and _own_32(left + length - 4) == _own_32(right + length - 4)
-    for place in range(length):  # noqa: SIM110 - any() over a generator is not compiled
-        if byte(left + place) != byte(right + place):
+def _same_rest(left, right, length):  # type: ignore[no-untyped-def]
+    """Whether two texts of one length and one first word are equal."""
+    if length <= 8:
+        return True
+    for place in range(8, length - 7, 8):
+        if _own_64(left + place) != _own_64(right + place):
             return False
-    return True
+    return _own_64(left + length - 8) == _own_64(right + length - 8)
 
 
 @njit(forceinline=True)
@@ -104,35 +117,46 @@ def _set_slot(texts, index, value):  # type: ignore[no-untyped-def]
     store_64(np.uint64(texts + 8 * index), np.uint64(value))
 
 
+@njit(forceinline=True)
+def _place_in(texts, slot):  # type: ignore[no-untyped-def]
+    slot &= np.uint64(_slot(texts, TABLE_MASK))
+    return np.uint64(_slot(texts, TABLE_AT)) + slot * np.uint64(4)
+
+
 @njit
-def find_code(at, length, base, texts, rows):  # type: ignore[no-untyped-def]
+def find_code(word, at, length, base, texts, rows):  # type: ignore[no-untyped-def]
     """The number of the text at an address, a new one where it is new; or ``NO_CODE``.
 
-    ``texts``: address of a column's slots. ``rows``: rows so far.
+    ``word``: its first. ``texts``: address of a column's slots. ``rows``: rows so far.
     """
-    slot = _hash(at, length) >> np.uint64(20)
+    slot = _hash(word, at, length) >> np.uint64(20)
     while True:
-        slot = np.uint64(slot) & np.uint64(_slot(texts, TABLE_MASK))
-        place = np.uint64(_slot(texts, TABLE_AT)) + slot * np.uint64(4)
+        place = _place_in(texts, slot)
         found = np.int64(load_own_32(place))
         if found == 0:
-            break
-        entry = _slot(texts, ENTRIES_AT) + 16 * (found - 1)
-        if _i64(entry + 8) == length:
+            return _enter(word, at, length, base, texts, rows, place)
+        entry = _slot(texts, ENTRIES_AT) + ENTRY_BYTES * (found - 1)
+        if _i64(entry + 8) == length and _own_64(entry + 16) == word:
             known = _i64(entry)
             other = base + known if known >= 0 else _slot(texts, KNOWN_AT) - known - 1
-            if _same(at, other, length):
+            if _same_rest(at, other, length):
                 return found - 1
         slot += np.uint64(1)
+
+
+@njit
+def _enter(word, at, length, base, texts, rows, place):  # type: ignore[no-untyped-def]
+    """Give a text the next number and keep it at a place of the table."""
     count = _slot(texts, ENTRIES)
     allowed = _slot(texts, LIMIT)
     if _slot(texts, FREE) >= 0:
         allowed = min(allowed, _slot(texts, FREE) + rows // ROWS_PER_TEXT_MIN)
     if count >= allowed:
         return np.int64(NO_CODE)
-    entry = np.uint64(_slot(texts, ENTRIES_AT) + 16 * count)
+    entry = np.uint64(_slot(texts, ENTRIES_AT) + ENTRY_BYTES * count)
     store_64(entry, np.uint64(at - base))
     store_64(entry + np.uint64(8), np.uint64(length))
+    store_64(entry + np.uint64(16), word)
     store_32(place, np.uint32(count + 1))
     _set_slot(texts, ENTRIES, count + 1)
     return count
@@ -141,15 +165,17 @@ def find_code(at, length, base, texts, rows):  # type: ignore[no-untyped-def]
 @njit
 def note_code(at, length, base, texts, row):  # type: ignore[no-untyped-def]
     """Find a row's text and store its number; False where there is no number for it."""
-    last = base + _slot(texts, LAST_POSITION)
-    if length == _slot(texts, LAST_LENGTH) and _same(at, last, length):
+    word = _word(at, length)
+    as_last = length == _slot(texts, LAST_LENGTH) and word == np.uint64(_slot(texts, LAST_WORD))
+    if as_last and _same_rest(at, base + _slot(texts, LAST_POSITION), length):
         code = _slot(texts, LAST_CODE)
     else:
-        code = find_code(at, length, base, texts, row)
+        code = find_code(word, at, length, base, texts, row)
         if code == NO_CODE:
             return False
         _set_slot(texts, LAST_POSITION, at - base)
         _set_slot(texts, LAST_LENGTH, length)
+        _set_slot(texts, LAST_WORD, word)
         _set_slot(texts, LAST_CODE, code)
     store_32(np.uint64(_slot(texts, CODES_AT) + 4 * row), np.uint32(code))
     return True
@@ -159,16 +185,14 @@ def note_code(at, length, base, texts, row):  # type: ignore[no-untyped-def]
 def enter_known(texts, count):  # type: ignore[no-untyped-def]
     """Put the first entries, of texts known before, into an empty table."""
     for number in range(count):
-        entry = _slot(texts, ENTRIES_AT) + 16 * number
+        entry = _slot(texts, ENTRIES_AT) + ENTRY_BYTES * number
         at, length = _slot(texts, KNOWN_AT) - _i64(entry) - 1, _i64(entry + 8)
-        slot = _hash(at, length) >> np.uint64(20)
-        while True:
-            slot = np.uint64(slot) & np.uint64(_slot(texts, TABLE_MASK))
-            place = np.uint64(_slot(texts, TABLE_AT)) + slot * np.uint64(4)
-            if load_own_32(place) == 0:
-                break
+        word = _word(at, length)
+        store_64(np.uint64(entry + 16), word)
+        slot = _hash(word, at, length) >> np.uint64(20)
+        while load_own_32(_place_in(texts, slot)) != 0:
             slot += np.uint64(1)
-        store_32(place, np.uint32(number + 1))
+        store_32(_place_in(texts, slot), np.uint32(number + 1))
     _set_slot(texts, ENTRIES, count)
 
 
@@ -179,7 +203,8 @@ def find_codes(texts, addresses, lengths, codes):  # type: ignore[no-untyped-def
         if lengths[row] < 0:
             codes[row] = 0
             continue
-        code = find_code(addresses[row], lengths[row], np.int64(0), texts, row)
+        word = _word(addresses[row], lengths[row])
+        code = find_code(word, addresses[row], lengths[row], np.int64(0), texts, row)
         if code == NO_CODE:
             return row
         codes[row] = code

@@ -150,9 +150,10 @@ LAYOUT, VALUES, VALIDITY, OFFSETS, DATA, PARAMETER, PLAN_FIELDS = range(7)
     ENTRIES,
     LAST_POSITION,
     LAST_LENGTH,
+    LAST_WORD,
     LAST_CODE,
     TEXT_SLOTS,
-) = range(12)
+) = range(13)
 
 
 def decimal_parameter(bits: int, precision: int, scale: int) -> int:

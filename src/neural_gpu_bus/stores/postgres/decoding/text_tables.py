@@ -49,9 +49,9 @@ class TextTable:
     def clear(self) -> None:
         """Forget what was found."""
         limit = self._limit
-        size = 1 << (4 * limit - 1).bit_length()
+        size = 1 << (2 * limit - 1).bit_length()
         self._table = np.zeros(size, np.int32)
-        self._entries = np.empty((limit, 2), np.int64)
+        self._entries = np.empty((limit, kernels.ENTRY_BYTES // 8), np.int64)
         self._bytes = np.frombuffer(b"".join(self._known) or b"\0", np.uint8)
         slots = self.slots
         slots[:] = 0
@@ -63,7 +63,7 @@ class TextTable:
         slots[layouts.LAST_LENGTH] = -1
         at = 0
         for number, text in enumerate(self._known):
-            self._entries[number] = -1 - at, len(text)
+            self._entries[number, :2] = -1 - at, len(text)
             at += len(text)
         if self._known:
             kernels.enter_known(slots.ctypes.data, len(self._known))
@@ -85,7 +85,7 @@ class TextTable:
         known = self._bytes.tobytes()
         return [
             ctypes.string_at(base + at, length) if at >= 0 else known[-1 - at : -1 - at + length]
-            for at, length in self._entries[: len(self)].tolist()
+            for at, length, _ in self._entries[: len(self)].tolist()
         ]
 
 
