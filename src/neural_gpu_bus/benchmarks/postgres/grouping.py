@@ -25,7 +25,7 @@ VALUES = ("open", "high", "low", "close")
 OPERATIONS = ("mean", "std", "min", "max", "sum")
 NAME = "ngb_bench/grouped"
 OURS, DUCKDB, POLARS, ONCE = "plane.aggregate", "DuckDB", "Polars", "reading the columns once"
-#: Positions of our columns in the answer: which group, how many, then each operation of each value.
+#: The answer's columns: which group, how many, then each operation of each value.
 NAMES = ("key", "count", *(f"{value}_{name}" for value in VALUES for name in OPERATIONS))
 
 
@@ -131,12 +131,10 @@ def _require_equal(ways: dict[str, Callable[[], Any]]) -> None:
 
 
 def _columns(found: Any) -> dict[str, Any]:
-    """By position: what the columns are called is everybody's own."""
+    """Keys as their numbers, whatever each has for a dictionary."""
     if hasattr(found, "to_arrow"):
         found = found.to_arrow()
     elif not hasattr(found, "column_names"):
         found = found.arrow()
-    values = [found.column(place) for place in range(found.num_columns)]
-    texts = [f"t{value}" for value in values[0].cast(pa.string()).to_pylist()]
-    numbers = [float(text[2:]) for text in texts]
-    return dict(zip(NAMES, [numbers, *values[1:]], strict=True))
+    keys = [float(text[1:]) for text in found["key"].cast(pa.string()).to_pylist()]
+    return {"key": keys, **{name: found[name] for name in NAMES[1:]}}
