@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -101,6 +102,14 @@ class PostgresStore(Database):
             progress=progress,
             reserve=reserve,
         )
+
+    def read_limit_s(self, query_class: QueryClassName, timeout_s: float | None) -> float:
+        """Longest time of a read of that class, unless the caller gives one; infinite for none.
+
+        Raises BadParameterError for a class or a time that is none.
+        """
+        limit_s = self._reader.limit(query_class, timeout_s).timeout_s
+        return math.inf if limit_s is None else limit_s
 
     @property
     def reader(self) -> PostgresReader:

@@ -87,7 +87,7 @@ class PostgresReader:
         Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
         ServerUnreachableError and what reserving memory raises; nothing is left behind then.
         """
-        limit = self._limit(query_class, timeout_s)
+        limit = self.limit(query_class, timeout_s)
         started_ns, source_ns = time.perf_counter_ns(), _seen_ns(snapshot)
         means = self._means
         asked = Question(sql, params, limit, options, snapshot)
@@ -123,7 +123,7 @@ class PostgresReader:
         to read by, by default as cores and table suggest. ``report`` tells how it was read; where
         several were expected and could not be, the log does too. Raises what ``query`` raises.
         """
-        limit = self._limit(query_class, timeout_s)
+        limit = self.limit(query_class, timeout_s)
         question = table_question(
             table, columns=columns, where=where, params=params, order_by=order_by
         )
@@ -165,7 +165,7 @@ class PostgresReader:
 
         Raises what ``query`` raises, at once or while it is read.
         """
-        asked = Question(sql, params, self._limit(query_class, timeout_s), options, snapshot)
+        asked = Question(sql, params, self.limit(query_class, timeout_s), options, snapshot)
         return FrameStream(self._means, asked, batch_rows=batch_rows, progress=progress)
 
     def snapshot(self, *, hold_s: float = snapshots.HOLD_S_MAX) -> AbstractContextManager[Snapshot]:
@@ -176,7 +176,8 @@ class PostgresReader:
         """Give the receive buffers back; the pool is its owner's."""
         self._means.buffers.close()
 
-    def _limit(self, query_class: QueryClassName, timeout_s: float | None) -> TimeLimit:
+    def limit(self, query_class: QueryClassName, timeout_s: float | None) -> TimeLimit:
+        """The time of one read: that of its class, unless the caller gives one."""
         return time_limit(self._means.query_classes, query_class, timeout_s)
 
 

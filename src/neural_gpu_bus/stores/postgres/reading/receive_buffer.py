@@ -31,20 +31,24 @@ MIB = 1 << 20
 
 #: Several buffers of one read take from its limit in pieces of this size.
 GRANT_BYTES = 8 << 20
+#: Of a small limit, at least so many for each buffer.
+GRANTS_MIN = 8
 
 
 class Allowance:
     """Bytes that all buffers of one read may still receive; thread-safe."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, buffers: int) -> None:
         self.bytes_max = bytes_max
+        #: Small enough that none takes what another needs.
+        self._grant_bytes = max(1, min(GRANT_BYTES, bytes_max // (GRANTS_MIN * buffers)))
         self._left = bytes_max
         self._lock = threading.Lock()
 
-    def take(self, most: int) -> int:
+    def take(self) -> int:
         """Some of it; 0 where nothing is left."""
         with self._lock:
-            taken = min(most, self._left)
+            taken = min(self._grant_bytes, self._left)
             self._left -= taken
         return taken
 
@@ -86,7 +90,7 @@ class ReceiveBuffer:
     def _grow(self) -> None:
         bytes_max, more = self.bytes_max, 0
         if self._allowance is not None:
-            bytes_max, more = self._allowance.bytes_max, self._allowance.take(GRANT_BYTES)
+            bytes_max, more = self._allowance.bytes_max, self._allowance.take()
         if not more:
             raise QueryError(
                 f"the reply is larger than {bytes_max // MIB} MiB",
@@ -140,7 +144,7 @@ class ReceiveBuffers:
         with ExitStack() as lent:
             buffers = [lent.enter_context(self.lend()) for _ in range(count)]
             if count > 1:
-                allowance = Allowance(self.bytes_max)
+                allowance = Allowance(self.bytes_max, count)
                 for buffer in buffers:
                     buffer.share(allowance)
             yield buffers

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
+import numpy as np
 import pytest
 
 from neural_gpu_bus.errors import BadSettingError, QueryError
@@ -54,3 +57,33 @@ def test_memory_above_what_is_kept_goes_back(monkeypatch: pytest.MonkeyPatch) ->
 def test_more_addresses_than_there_are_is_a_bad_setting() -> None:
     with pytest.raises(BadSettingError, match="no room for a receive buffer"):
         ReceiveBuffer(1 << 62)
+
+
+def test_several_buffers_share_one_limit() -> None:
+    buffers = ReceiveBuffers(4 * MIB)
+    received = 0
+    with buffers.lend_several(3) as lent:
+        places = cycle(lent)
+        while received < 4 * MIB:
+            buffer = next(places)
+            free = len(buffer.free())
+            buffer.stop += free
+            received += free
+        with pytest.raises(QueryError, match="larger than 4 MiB"):
+            next(places).free()
+
+    assert received == 4 * MIB
+    with buffers.lend() as alone:
+        alone.stop = 4 * MIB - 10
+        assert len(alone.free()) == 10
+
+
+def test_what_is_kept_of_several_stays_within_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive_buffer, "KEPT_BYTES_MAX", 2 * MIB)
+    buffers = ReceiveBuffers(4 * MIB)
+    with buffers.lend_several(3) as lent:
+        for buffer in lent:
+            buffer.bytes[: MIB + 4096] = 7
+            buffer.stop = MIB + 4096
+
+    assert sum(int(np.count_nonzero(buffer.bytes)) for buffer in lent) == 2 * MIB

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from neural_gpu_bus.stores.postgres.reading.statement import without_end
+from neural_gpu_bus.stores.postgres.reading.statement import only_reads, without_end
 
 STATEMENTS = [
     "SELECT 1 AS a",
@@ -54,3 +54,26 @@ def test_a_long_statement_is_read_at_once() -> None:
     sql = "SELECT * FROM (VALUES " + ", ".join(f"({i}, 'a;')" for i in range(50_000)) + ") v; -- x"
 
     assert without_end(sql) == sql[:-6]
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads"),
+    [
+        ("SELECT 1", True),
+        ("  (select 1)", True),
+        ("-- said\nVALUES (1)", True),
+        ("WITH a AS (SELECT 1) TABLE a", True),
+        ("with a as (DELETE FROM b RETURNING *) SELECT * FROM a", False),
+        ("SELECT * INTO b FROM a", False),
+        ("SELECT * FROM a FOR UPDATE", False),
+        ("SELECT 'no update'", False),
+        ("SELECT updated FROM a", True),
+        ("INSERT INTO a VALUES (1) RETURNING *", False),
+        ("SHOW timezone", False),
+        ("EXPLAIN SELECT 1", False),
+        ("/* said */ SELECT 1", False),
+        ("selection", False),
+    ],
+)
+def test_only_a_plain_select_runs_before_it_is_described(sql: str, reads: bool) -> None:
+    assert only_reads(sql.encode()) is reads
