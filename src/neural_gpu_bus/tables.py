@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +17,7 @@ from neural_gpu_bus.memory import Frame, check_given_name
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import StoreReceipt
-    from neural_gpu_bus.ports import Progress, Reserve
+    from neural_gpu_bus.ports import Columns, Progress, Reserve
     from neural_gpu_bus.query_cache import QueryCache, QueryExplanation
     from neural_gpu_bus.stores.postgres import (
         Acknowledgement,
@@ -93,32 +93,39 @@ class Tables:
         SharedMemoryFullError, and ServerError's kinds.
         """
         if freshness is not None and type(sql) is str:  # first, because it takes a microsecond
-            found = self.query_cache.find(sql, params, freshness=freshness)
-            if found is not None and name is None:
+            found = self.query_cache.find(
+                sql, params, freshness=freshness, numeric=numeric, texts=texts
+            )
+            if found is not None and name is None and snapshot is None:
                 return found
         check_text("sql", sql, "'SELECT * FROM bars'")
         if timeout_s is not None:
             check_seconds("timeout_s", timeout_s)
-        if freshness is not None:
-            _check_plain(name, snapshot, numeric, texts, query_class)
-            read = partial(_read_for_cache, self.database, sql, params)
-            return self.query_cache.load(
-                read, sql, params, freshness=freshness, timeout_s=timeout_s
-            )
         if name is not None:
             check_given_name(name)
         from neural_gpu_bus.stores.postgres import ReadOptions
 
-        frame = self.database.query(
+        read = partial(
+            self.database.query,
             sql,
             params,
             query_class=query_class,
-            timeout_s=timeout_s,
-            name=name,
             options=ReadOptions(numeric, texts),
-            snapshot=snapshot,
             progress=progress,
         )
+        if freshness is not None:
+            _check_can_be_kept(name, snapshot)
+            return self.query_cache.load(
+                partial(_read_for_cache, read),
+                sql,
+                params,
+                freshness=freshness,
+                timeout_s=timeout_s,
+                wait_s=self.database.read_limit_s(query_class, timeout_s),
+                numeric=numeric,
+                texts=texts,
+            )
+        frame = read(timeout_s=timeout_s, name=name, snapshot=snapshot)
         assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
         return frame
 
@@ -328,30 +335,25 @@ class Tables:
         return frame
 
 
-def _check_plain(name: str | None, *others: object) -> None:
-    """What a kept result cannot have: it is found by statement and values alone."""
+def _check_can_be_kept(name: str | None, snapshot: object) -> None:
     if name is not None:
         raise BadParameterError(
             f"both name {name!r} and a freshness are given: a result that is kept has a name",
             hint="leave freshness out, or put what was found: plane.put(name, frame)",
             parameter="name",
         )
-    if others != (None, "exact", "auto", "query"):
+    if snapshot is not None:
         raise BadParameterError(
-            "a result that is kept is of its own moment, decoded as by default",
-            hint="leave freshness out, or snapshot, numeric, texts and query_class",
-            parameter="freshness",
+            "both a snapshot and a freshness are given: a result that is kept is of its own moment",
+            hint="leave one of them out",
+            parameter="snapshot",
         )
 
 
 def _read_for_cache(
-    database: PostgresStore,
-    sql: str,
-    params: Mapping[str, Any] | Sequence[Any] | None,
-    reserve: Reserve | None,
-    timeout_s: float | None,
+    read: Callable[..., Columns], reserve: Reserve | None, timeout_s: float | None
 ) -> Frame:
-    frame = database.query(sql, params, timeout_s=timeout_s, reserve=reserve)
+    frame = read(reserve=reserve, timeout_s=timeout_s)
     assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
     return frame
 

@@ -274,6 +274,14 @@ def test_the_planes_own_face(
         assert plane.query_cache.statistics().loads == 2
         with pytest.raises(BadParameterError, match="freshness is 'live'"):
             plane.query(sql, params, freshness="live")
+        as_text = plane.query("SELECT 1.5::numeric AS x", numeric="text", freshness=60)
+        as_float = plane.query("SELECT 1.5::numeric AS x", numeric="float64", freshness=60)
+        assert (as_text["x"][0], as_float["x"][0]) == ("1.5", 1.5)
+        assert plane.query("SELECT 1.5::numeric AS x", numeric="text", freshness=60) == as_text
+        with pytest.raises(BadParameterError, match="both a snapshot and a freshness"):
+            plane.query(sql, params, freshness=60, snapshot="1-1")
+        with pytest.raises(BadParameterError, match="query_class is 'quick'"):
+            plane.query("SELECT 3 AS x", freshness=60, query_class="quick")  # type: ignore[arg-type]
         with pytest.raises(BadParameterError, match="both name 'mine' and a freshness"):
             plane.query(sql, params, freshness=60, name="mine")
         with pytest.raises(BadParameterError, match="sql is 5"):

@@ -117,8 +117,8 @@ class QueryCache:
             known = self._known.get(quick_key(sql, params, numeric, texts))
             if known is None:
                 known = self._learn(sql, params, numeric, texts)
-        except Uncacheable:
-            return None
+        except (Uncacheable, TypeError):
+            return None  # TypeError: an option that cannot be a key, which reading refuses
         frame = self._kept.find(known, oldest)
         if frame is not None:
             known.hits += 1
@@ -132,11 +132,13 @@ class QueryCache:
         *,
         freshness: float | str,
         timeout_s: float | None = None,
+        wait_s: float | None = None,
         numeric: str | Mapping[str, str] = "exact",
         texts: str = "auto",
     ) -> Frame:
         """Read what ``find`` did not find, and keep it; or wait for whoever reads it already, if
-        that will be fresh enough.
+        that will be fresh enough. ``timeout_s``: of all of it; ``wait_s``: of waiting, where the
+        read has a limit of its own.
 
         Raises QueryTimeoutError where that takes too long, and what ``read`` raises: an error is
         kept for nobody.
@@ -150,14 +152,15 @@ class QueryCache:
             return self._read_for_itself(read, timeout_s)
         if self._is_known_as_not_kept(known, params):
             return self._read_for_itself(read, timeout_s)
-        wait_s = self._wait_timeout_s if timeout_s is None else timeout_s
+        limit_s = timeout_s if timeout_s is not None else wait_s
+        limit_s = self._wait_timeout_s if limit_s is None else limit_s
         with self._turns.taken(
-            known.key.digest, wait_s, lambda: self._kept.find(known, oldest)
+            known.key.digest, limit_s, lambda: self._kept.find(known, oldest)
         ) as found:
             if found is not None:
                 self._waits += 1
                 return found
-            if self._may_keep(known, sql, params, _left_s(timeout_s, started_s)):
+            if self._may_keep(known, sql, params, _left_s(limit_s, started_s)):
                 return self._read_for_all(read, known, _left_s(timeout_s, started_s))
         return self._read_for_itself(read, _left_s(timeout_s, started_s))
 
