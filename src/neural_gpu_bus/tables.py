@@ -222,7 +222,12 @@ class Tables:
         return self.database.reader.snapshot(hold_s=hold_s)
 
     def explain_cache(
-        self: Plane, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+        self: Plane,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        numeric: str | Mapping[str, str] = "exact",
+        texts: Texts = "auto",
     ) -> QueryExplanation:
         """Why ``query`` with a freshness is answered from memory or not; ``print`` it.
 
@@ -230,7 +235,7 @@ class Tables:
         may be kept and why not; what is in memory and how old it is. The statement is not run.
         """
         check_text("sql", sql, "'SELECT * FROM bars'")
-        return self.query_cache.explain(sql, params)
+        return self.query_cache.explain(sql, params, numeric=numeric, texts=texts)
 
     def forget_query(
         self: Plane, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
