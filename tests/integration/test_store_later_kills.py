@@ -24,7 +24,7 @@ from write_behind_actor import TABLES, open_write_behind, store_until_killed
 pytestmark = pytest.mark.slow
 
 ACTORS = 2
-SHORT_S = 8.0
+SHORT_S = 5.0
 
 
 class World:

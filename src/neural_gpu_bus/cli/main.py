@@ -11,7 +11,18 @@ import structlog
 import typer
 from rich.markup import escape
 
-from neural_gpu_bus.cli import bench, datasets, demo, doctor, host, load, memory, servers, work
+from neural_gpu_bus.cli import (
+    bench,
+    datasets,
+    demo,
+    doctor,
+    host,
+    load,
+    memory,
+    servers,
+    store_later,
+    work,
+)
 from neural_gpu_bus.cli.console import err
 from neural_gpu_bus.cli.entry import INTERRUPTED_EXIT_CODE
 from neural_gpu_bus.errors import NeuralGpuBusError
@@ -47,6 +58,7 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(bench.app, name="bench")
+app.add_typer(store_later.app, name="store-later")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -159,7 +159,7 @@ def _write_tables(connection: psycopg.Connection, batch: Batch, tables: Sequence
         whole = last_of_each_key(tables, _upsert_key(opened, batch))
     else:
         whole = pa.concat_tables(tables)
-    rows = Rows(schema, lambda: iter(whole.to_batches()))
+    rows = Rows(schema, lambda: iter(whole.to_batches()), whole.num_rows)
     return write_rows(connection, opened, rows, key=wanted.key, mode=wanted.mode)
 
 

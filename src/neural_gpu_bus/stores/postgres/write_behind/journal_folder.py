@@ -169,6 +169,10 @@ class JournalFolder:
                 total += _folder_bytes(self._journals / name)
         return total
 
+    def count(self) -> int:
+        """Journals that are not delivered, of all processes."""
+        return sum(1 for _ in _names(self._journals))
+
     def all_bytes(self) -> int:
         """What everything here takes on the disk."""
         return self.others_bytes(())

@@ -45,5 +45,8 @@ class WriteBehindStatistics(msgspec.Struct, frozen=True):
     last_error: str
     #: What all journals of this home and server take, rows set aside included.
     disk_bytes: int
+    #: Processes that have a journal: this one, others that live, and ended ones until theirs is
+    #: delivered.
+    journals: int
     #: The setting ``write_behind_bytes_max``.
     disk_bytes_max: int

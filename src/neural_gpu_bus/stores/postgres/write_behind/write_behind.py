@@ -279,6 +279,7 @@ class WriteBehind:
             set_aside=tuple(self.set_aside()),
             last_error=tally.last_error if tally else "",
             disk_bytes=self._folder.all_bytes(),
+            journals=self._folder.count(),
             disk_bytes_max=self._bytes_max,
         )
 
