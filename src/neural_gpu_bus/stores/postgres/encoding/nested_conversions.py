@@ -45,7 +45,7 @@ def array(source: Source, dimensions: int, element: PostgresType, convert: Conve
     column = convert(source.inner(items, element, owners))
     counts = shape.prod(axis=1)
     header_words = np.where(counts > 0, _ARRAY_WORDS + 2 * dimensions, _ARRAY_WORDS)
-    places = _Places(source, counts, cell_bytes(column, len(items)), 4 * header_words)
+    places = Places(source, counts, cell_bytes(column, len(items)), 4 * header_words)
     nulls = np.zeros(rows, np.int64)
     if column.valid is not None:
         nulls = np.bincount(owners, ~column.valid, rows).astype(np.int64)
@@ -75,7 +75,7 @@ def vector(source: Source) -> WireColumn:
     source.refuse_where(
         bad_length, f"does not have the length of a {source.target.type.text}", "mend the list"
     )
-    places = _Places(source, lengths, np.full(len(values), 4), np.full(len(lengths), 4))
+    places = Places(source, lengths, np.full(len(values), 4), np.full(len(lengths), 4))
     put_words(places.out, places.starts, (lengths << 16)[:, None], places.known.astype(np.int64))
     bits = values.view(np.int32).astype(np.int64)[:, None]
     put_words(places.out, places.inner, bits, np.ones(len(values), np.int64))
@@ -101,7 +101,7 @@ def composite(source: Source, fields: Sequence[tuple[int, PostgresType, Converte
     counts[:] = 1 if owners is None else 0
     if owners is not None:
         counts[owners] = 1
-    places = _Places(source, counts, sizes, np.zeros(len(counts), np.int64))
+    places = Places(source, counts, sizes, np.zeros(len(counts), np.int64))
     one = np.ones(len(whole), np.int64)
     put_words(places.out, places.inner, np.full((len(whole), 1), len(fields)), one)
     for column, (_, type_, _) in zip(columns, fields, strict=True):
@@ -118,7 +118,7 @@ def hstore(source: Source) -> WireColumn:
     _refuse_repeated_keys(source, keys, owners)
     columns = [text(source.inner(part, _TEXT, owners)) for part in (keys, values)]
     sizes = sum(cell_bytes(column, len(keys)) for column in columns)
-    places = _Places(source, lengths, np.asarray(sizes), np.full(len(lengths), 4))
+    places = Places(source, lengths, np.asarray(sizes), np.full(len(lengths), 4))
     put_words(places.out, places.starts, lengths[:, None], places.known.astype(np.int64))
     for column in columns:
         put_column(places.out, places.inner, column, 0, len(keys))
@@ -134,7 +134,7 @@ def cell_bytes(column: WireColumn, rows: int) -> Integers:
     return sizes if column.valid is None else np.where(column.valid, sizes, 4)
 
 
-class _Places:
+class Places:
     """Where the cells of inner values lie in the bytes of the outer column."""
 
     def __init__(

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neural_gpu_bus.stores.postgres.encoding import numeric_kernels as kernels
+from neural_gpu_bus.stores.postgres.encoding.scalar_conversions import wire
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Source, WireColumn
 
 #: No numeric has so many digits before or behind its point.
@@ -31,6 +32,17 @@ def decimal(source: Source) -> WireColumn:
     limbs = type_.bit_width // 32
     words = source.fixed(np.dtype(("<u4", (limbs,))))
     return _numeric(source, words, type_.scale)
+
+
+def cents(source: Source) -> WireColumn:
+    """Decimals of two digits behind the point to money, which is 64 bits of cents (cash.c)."""
+    words = source.fixed(np.dtype(("<i8", (source.array.type.bit_width // 64,))))
+    source.refuse_where(
+        (words[:, 1:] != words[:, :1] >> 63).any(axis=1),
+        "does not fit into money",
+        "let the column be numeric",
+    )
+    return wire(np.ascontiguousarray(words[:, 0]), source.valid)
 
 
 def _numeric(source: Source, words: npt.NDArray[np.uint32], scale: int) -> WireColumn:

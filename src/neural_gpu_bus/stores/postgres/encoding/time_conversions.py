@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from neural_gpu_bus.stores.arrow_values import booleans
 from neural_gpu_bus.stores.postgres.encoding.scalar_conversions import known, wire
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Array, Source, WireColumn
 from neural_gpu_bus.stores.postgres.wire.types import EPOCH_DAYS, EPOCH_US
@@ -19,7 +20,8 @@ TIMESTAMP_MAX_US = np.iinfo(np.int64).max
 #: Digits of a second that PostgreSQL holds; a type's modifier may say fewer.
 _DIGITS_MAX = 6
 
-#: timestamp.c, ``interval_send``; and Arrow's columnar format, "Interval".
+#: timestamp.c, ``interval_send``, date.c; and Arrow's columnar format, "Interval".
+_TIME_WITH_ZONE = np.dtype([("time_us", ">i8"), ("west_s", ">i4")])
 _INTERVAL = np.dtype([("time_us", ">i8"), ("days", ">i4"), ("months", ">i4")])
 _MONTH_DAY_NANO = np.dtype([("months", "<i4"), ("days", "<i4"), ("time_ns", "<i8")])
 assert _INTERVAL.itemsize == _MONTH_DAY_NANO.itemsize == 16  # noqa: S101
@@ -80,6 +82,24 @@ def time(source: Source) -> WireColumn:
     )
     _refuse_finer(source, values)
     return wire(values, source.valid)
+
+
+def time_with_zone(source: Source) -> WireColumn:
+    """Structs of a time of a day and its offset to the east in seconds; PostgreSQL counts to the
+    west (date.c, ``timetz_send``).
+    """
+    rows = len(source.array)
+    of_day, offset = source.array.flatten()
+    times, offsets = source.of(of_day), source.of(offset)
+    valid = source.valid
+    for part in (times, offsets):
+        bad = booleans(part.array.is_null())
+        source.refuse_where(bad, "has a NULL in it", "give both the time and its offset")
+    parts = np.zeros(rows, _TIME_WITH_ZONE)
+    parts["time_us"] = known(source, times.fixed("i8"))
+    parts["west_s"] = -known(source, offsets.fixed("i4"))
+    _refuse_finer(source, parts["time_us"])
+    return WireColumn(12, parts.view(np.uint8).reshape(rows, 12), valid)
 
 
 def interval(source: Source) -> WireColumn:

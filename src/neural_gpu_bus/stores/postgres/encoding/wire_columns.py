@@ -13,8 +13,8 @@ from neural_gpu_bus.stores.postgres.encoding.wire_conversions import (
     Converter,
     converter,
     plain,
-    text_below,
     unwrapped,
+    way_as_text,
 )
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Source, WireColumn
 from neural_gpu_bus.stores.postgres.wire.types import TargetColumn
@@ -37,11 +37,12 @@ class ColumnPlan:
 
 def plan_column(type_: pa.DataType, target: TargetColumn) -> ColumnPlan:
     """The way from this Arrow type to that column; UnsupportedTypeError where none is exact."""
-    convert, sent_as = converter(plain(type_), target.type), None
+    convert = converter(plain(type_), target.type)
+    sent_as: str | None = None
     if convert is None and target.type.kind not in _NEVER_FROM_TEXT:
-        below = text_below(type_)
-        if below is not None and (below.kind == "text" or target.type.kind == "array"):
-            convert, sent_as = converter(plain(type_), below), below.text
+        as_text = way_as_text(type_, target.type)
+        if as_text is not None:
+            sent_as, convert = as_text[0].text, as_text[1]
     if convert is None:
         raise _no_way(type_, target)
     way = convert

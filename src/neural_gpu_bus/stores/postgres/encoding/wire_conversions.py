@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from neural_gpu_bus.stores.postgres.encoding import (
     nested_conversions,
     numeric_conversions,
+    range_conversions,
     scalar_conversions,
     text_conversions,
     time_conversions,
@@ -55,15 +56,19 @@ def unwrapped(source: Source) -> Source:
     return source if unwrap is None else unwrapped(source.of(unwrap[1](source.array)))
 
 
-def text_below(type_: Any) -> PostgresType | None:
-    """What a column of texts, or of lists of them, goes to the server as, to be read there."""
+def way_as_text(type_: Any, target: PostgresType) -> tuple[PostgresType, Converter] | None:
+    """What a column of texts, of lists of them or of ranges between them goes to the server as,
+    to be read there; and the way.
+    """
     type_ = plain(type_)
     if _is_text(type_):
-        return PostgresType("text", "text")
+        return _TEXT, text_conversions.text
+    if target.kind == "range" and _is_range(type_) and _is_text(type_.field(0).type):
+        return _TEXT, range_conversions.as_text
     depth, inner = _list_depth(type_)
-    if depth and converter(inner, _TEXT) is not None:
-        return PostgresType("array", "text[]", element=_TEXT)
-    return None
+    below = PostgresType("array", "text[]", element=_TEXT)
+    convert = converter(type_, below) if depth and target.kind == "array" else None
+    return None if convert is None or not _is_text(plain(inner)) else (below, convert)
 
 
 _TEXT = PostgresType("text", "text", oid=25)
@@ -99,7 +104,9 @@ def _from_integer(type_: Any, target: PostgresType) -> Converter | None:
     return numeric_conversions.whole_number if kind == "numeric" else None
 
 
-def _from_decimal(_type: Any, target: PostgresType) -> Converter | None:
+def _from_decimal(type_: Any, target: PostgresType) -> Converter | None:
+    if target.kind == "money" and type_.scale == 2 and type_.bit_width >= 64:
+        return numeric_conversions.cents
     return numeric_conversions.decimal if target.kind == "numeric" else None
 
 
@@ -172,6 +179,11 @@ def _from_list(type_: Any, target: PostgresType) -> Converter | None:
 
 def _from_struct(type_: Any, target: PostgresType) -> Converter | None:
     names = [field.name for field in type_]
+    if target.kind == "timetz":
+        fits = [field.type for field in type_] == [pa.time64("us"), pa.int32()]
+        return time_conversions.time_with_zone if fits else None
+    if target.kind == "range":
+        return _from_bounds(type_, target)
     if len(set(names)) < len(names) or {name for name, _ in target.fields} != set(names):
         return None
     fields = []
@@ -182,6 +194,24 @@ def _from_struct(type_: Any, target: PostgresType) -> Converter | None:
             return None
         fields.append((index, field_type, convert))
     return lambda source: nested_conversions.composite(source, fields)
+
+
+def _from_bounds(type_: Any, target: PostgresType) -> Converter | None:
+    element = target.element
+    if element is None or not _is_range(type_):
+        return None
+    convert = converter(type_.field(0).type, element)
+    if convert is None:
+        return None
+    return lambda source: range_conversions.as_range(source, element, convert)
+
+
+def _is_range(type_: Any) -> bool:
+    return (
+        pa.types.is_struct(type_)
+        and tuple(field.name for field in type_) == range_conversions.FIELDS
+        and type_.field(0).type == type_.field(1).type
+    )
 
 
 def _from_map(type_: Any, target: PostgresType) -> Converter | None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _READ_TYPES = """
 SELECT t.oid::int8, t.typtype::text, t.typbasetype::int8, t.typtypmod, t.typnotnull,
-  CASE WHEN t.typreceive::text = 'array_recv' THEN t.typelem ELSE 0 END::int8,
+  CASE WHEN t.typreceive::text = 'array_recv' THEN t.typelem
+    ELSE coalesce((SELECT rngsubtype FROM pg_range WHERE rngtypid = t.oid), 0) END::int8,
   t.typreceive::text, format_type(t.oid, -1),
   ARRAY(
     SELECT json_build_array(a.attname, a.atttypid::int8, a.atttypmod,
@@ -82,19 +83,22 @@ class Types:
             inner_modifier = found.base_modifier if modifier < 0 else modifier
             inner, not_null = self.resolve(found.base, inner_modifier, text, base, depth + 1)
             return replace(inner, oid=oid), not_null or found.not_null
-        if found.element:
-            element_text = text.removesuffix("[]")
-            element, _ = self.resolve(
-                found.element, modifier, element_text, base.removesuffix("[]"), depth + 1
-            )
-            return replace(other, kind="array", element=element), False
+        return self._made_of_others(found, other, depth), False
+
+    def _made_of_others(self, found: _Described, other: PostgresType, depth: int) -> PostgresType:
         if found.is_ == "c":
             fields = tuple(
                 (name, self.resolve(field, own_modifier, own_text, own_base, depth + 1)[0])
                 for name, field, own_modifier, own_text, own_base in found.fields
             )
-            return replace(other, kind="composite", fields=fields), False
-        return replace(other, kind=_RECEIVED_AS.get(found.receive, "other")), False
+            return replace(other, kind="composite", fields=fields)
+        if not found.element:
+            return replace(other, kind=_RECEIVED_AS.get(found.receive, "other"))
+        is_range = found.is_ == "r"
+        text, base = (part.removesuffix("[]") for part in (other.text, other.base))
+        modifier = -1 if is_range else other.modifier
+        element, _ = self.resolve(found.element, modifier, text, base, depth + 1)
+        return replace(other, kind="range" if is_range else "array", element=element)
 
 
 def read_types(connection: psycopg.Connection, oids: Iterable[int]) -> Types:

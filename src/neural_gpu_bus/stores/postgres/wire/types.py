@@ -19,6 +19,7 @@ KINDS = {
     142: "xml",
     700: "float4",
     701: "float8",
+    790: "money",
     1042: "bpchar",
     1043: "varchar",
     1082: "date",
@@ -26,6 +27,7 @@ KINDS = {
     1114: "timestamp",
     1184: "timestamptz",
     1186: "interval",
+    1266: "timetz",
     1700: "numeric",
     2950: "uuid",
     3220: "pg_lsn",
@@ -51,8 +53,8 @@ UNSIGNED_OF_WIDTH = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 class PostgresType:
     """A column's type."""
 
-    #: One of ``KINDS``; ``enum``, ``array``, ``composite``, ``hstore``, ``vector``; or ``other``:
-    #: written as text, which the server's own input function reads.
+    #: One of ``KINDS``; ``enum``, ``array``, ``composite``, ``range``, ``hstore``, ``vector``; or
+    #: ``other``: written as text, which the server's own input function reads.
     kind: str
     #: As PostgreSQL writes it: ``double precision``, ``character varying(8)``.
     text: str
@@ -62,7 +64,7 @@ class PostgresType:
     modifier: int = -1
     #: ``text`` without the modifier, quoted where it has to be: what a text is cast to.
     base: str = ""
-    #: Type of an array's elements.
+    #: Type of an array's elements, or of a range's bounds.
     element: PostgresType | None = None
     #: Names and types of a composite's fields.
     fields: tuple[tuple[str, PostgresType], ...] = ()
