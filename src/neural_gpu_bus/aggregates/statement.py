@@ -82,8 +82,18 @@ class ServerColumn:
         """The type of its exact sum."""
         if self.family != "decimal":
             return "float8" if self.family == "float" else "int8"
-        scale = (self.modifier - 4) & 0x7FF  # numeric.c, numeric_typmod_scale
-        return f"numeric(38, {scale})" if self.modifier >= 4 and scale <= 38 else "numeric"
+        return self._numeric(38)
+
+    @property
+    def own_type(self) -> str:
+        """What one of its values is cast to: a numeric loses its scale in an aggregate."""
+        return f"::{self._numeric(0)}" if self.family == "decimal" else ""
+
+    def _numeric(self, precision_min: int) -> str:
+        precision, scale = ((self.modifier - 4) >> 16) & 0xFFFF, (self.modifier - 4) & 0x7FF
+        if self.modifier < 4 or scale > precision:  # numeric.c: no scale, or a negative one
+            return "numeric"
+        return f"numeric({max(precision, precision_min)}, {scale})"
 
 
 def quoted(name: str) -> str:
@@ -166,8 +176,8 @@ def _operation_sql(one: Aggregate, columns: Mapping[str, ServerColumn], binder: 
         return _quantile_sql(one, column, binder)
     function, value, kind = _CALLS[one.function]
     taken = {"column": column.sql, "value": column.value, "number": column.number}[value]
-    result = {"exact": column.sum_type, "float8": "float8"}.get(kind)
-    return f"{function}({taken})" + (f"::{result}" if result else "")
+    result = {"exact": f"::{column.sum_type}", "own": column.own_type, "float8": "::float8"}
+    return f"{function}({taken}){result.get(kind, '')}"
 
 
 #: Function -> SQL's, what of the column it takes, and what its result is cast to.
@@ -179,15 +189,15 @@ _CALLS = {
     "std": ("stddev_samp", "number", "float8"),
     "var_pop": ("var_pop", "number", "float8"),
     "std_pop": ("stddev_pop", "number", "float8"),
-    "min": ("min", "value", ""),
-    "max": ("max", "value", ""),
+    "min": ("min", "value", "own"),
+    "max": ("max", "value", "own"),
 }
 
 
 def _quantile_sql(one: Aggregate, column: ServerColumn, binder: Binder) -> str:
     share = binder.bind(0.5 if one.q is None else one.q, "float8")
     if one.function == "quantile_disc":
-        return f"percentile_disc({share}) WITHIN GROUP (ORDER BY {column.value})"
+        return f"percentile_disc({share}) WITHIN GROUP (ORDER BY {column.value}){column.own_type}"
     return f"percentile_cont({share}) WITHIN GROUP (ORDER BY {column.sql}::float8)"
 
 
@@ -195,7 +205,7 @@ def _end_sql(one: Aggregate, column: ServerColumn, order: ServerColumn) -> str:
     way = "ASC" if one.function == "first" else "DESC"
     known = f"{column.sql} IS NOT NULL AND {order.sql} IS NOT NULL"
     values = f"array_agg({column.value} ORDER BY {order.sql} {way})"
-    return f"({values} FILTER (WHERE {known}))[1]"
+    return f"({values} FILTER (WHERE {known}))[1]{column.own_type}"
 
 
 def _pair_sql(one: Aggregate, columns: Mapping[str, ServerColumn]) -> str:
