@@ -74,7 +74,7 @@ from neural_gpu_bus.stores.postgres.decoding.value_kernels import (
 from neural_gpu_bus.stores.postgres.wire.machine_words import byte, i16, i32, store_64
 
 #: Of the files whose functions and numbers are compiled into these loops; a test says it.
-COMPILED_WITH = "dba39b8b01d5352b"
+COMPILED_WITH = "df1faa632d6a5035"
 
 #: Tag and length of a message.
 FRAME_BYTES = 5

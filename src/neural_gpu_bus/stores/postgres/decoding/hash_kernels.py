@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917
 """Compiled search of texts in a table, which gives each different text a number.
 
 A table of int32 slots (a number plus 1, 0 for an empty one), probed in a line, and entries of three
@@ -34,7 +35,7 @@ from neural_gpu_bus.stores.postgres.wire.machine_words import (
 )
 
 #: Of the files whose functions and numbers are compiled into these loops; a test says it.
-COMPILED_WITH = "e0683c057f3cb758"
+COMPILED_WITH = "4cf75b94bd82aa57"
 
 #: Odd, with bits all over: 2**64 divided by the golden ratio.
 MIXER = np.uint64(0x9E3779B97F4A7C15)
