@@ -107,8 +107,11 @@ class Courier:
             try:
                 with connection.transaction():
                     through, rows, repeated = _write(connection, batch)
-            except BaseException:
+            except Exception as error:
                 self._ledger_ready = False  # somebody may have dropped it
+                if connection.broken and not isinstance(error, psycopg.Error):
+                    # Whatever else seemed wrong then, the rows are not to blame.
+                    raise psycopg.OperationalError("the connection broke") from error
                 raise
             (lsn,) = connection.execute(_LSN).fetchall()[0]
         return Delivered(through, rows, lsn, repeated)

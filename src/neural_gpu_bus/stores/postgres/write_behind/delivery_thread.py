@@ -90,9 +90,9 @@ class DeliveryThread:
 
     def _turn(self, look: bool) -> float | None:
         """One turn of everything; seconds until the next, None when nothing waits."""
+        if look:
+            self._look()
         try:
-            if look:
-                self._look()
             wait_s = self._deliverer.turn_all()
             if self._finish_delivered() or look:
                 self._forget_finished()
@@ -116,12 +116,18 @@ class DeliveryThread:
 
     def _look(self) -> None:
         """Take over what is nobody's, and count what is others'."""
-        for journal in self._folder.take_over(self._shelf.names()):
+        try:
+            taken = self._folder.take_over(self._shelf.names())
+        except OSError as error:
+            _log.warning("journals of earlier processes cannot be read", error=str(error))
+            return
+        for journal in taken:
             self._shelf.add(journal)
             records, nbytes = journal.waiting()
             if records:
                 _log.info("rows of an earlier process are delivered", records=records, bytes=nbytes)
-        self._room.note_others(self._folder.others_bytes(self._shelf.names()))
+        with suppress(OSError):
+            self._room.note_others(self._folder.others_bytes(self._shelf.names()))
 
     def _finish_delivered(self) -> bool:
         """Journals that are all in PostgreSQL go; whether there was one."""

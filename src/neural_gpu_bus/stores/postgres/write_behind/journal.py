@@ -35,8 +35,8 @@ def lock_journal(folder: Path) -> int | None:
     """The lock's open file; None when another process has it, or the journal went meanwhile."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError:
+        return None  # gone, or another user's
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         is_there = os.fstat(lock).st_ino == (folder / LOCK).stat().st_ino
@@ -73,6 +73,7 @@ class Journal:
         self._mutex = threading.Lock()
         self._segments: dict[int, _Segment] = {}
         self._queues: dict[str, RecordQueue] = {}
+        self._last_sequence = 0
         _held.add(self)
 
     def add_segment(self, number: int, nbytes: int, *, is_open: bool) -> None:
@@ -81,11 +82,15 @@ class Journal:
             self._segments[number] = _Segment(nbytes, is_open=is_open)
 
     def add_records(self, records: Iterable[tuple[str, Place]], segment: int, end: int) -> None:
-        """Records that are on disk: table and place of each; the segment now ends at ``end``."""
+        """Records that are on disk: table and place of each; the segment now ends at ``end``. May
+        be repeated: what was added before is not added again.
+        """
         with self._mutex:
             for table, place in records:
-                self._queues.setdefault(table, RecordQueue()).append(place)
-                self._segments[segment].waiting += 1
+                if place.sequence > self._last_sequence:
+                    self._queues.setdefault(table, RecordQueue()).append(place)
+                    self._last_sequence = place.sequence
+                    self._segments[segment].waiting += 1
             self._segments[segment].nbytes = end
 
     def close_segment(self, number: int) -> None:
@@ -129,6 +134,12 @@ class Journal:
         with self._mutex:
             queues = list(self._queues.values())
             return sum(map(len, queues)), sum(queue.nbytes for queue in queues)
+
+    @property
+    def nbytes(self) -> int:
+        """Of its segments."""
+        with self._mutex:
+            return sum(segment.nbytes for segment in self._segments.values())
 
     @property
     def is_delivered(self) -> bool:

@@ -35,7 +35,10 @@ from neural_gpu_bus.stores.postgres.write_behind.journal import (
 )
 from neural_gpu_bus.stores.postgres.write_behind.record_queue import Place
 from neural_gpu_bus.stores.postgres.write_behind.room import Room
-from neural_gpu_bus.stores.postgres.write_behind.segment_scan import scan_segment
+from neural_gpu_bus.stores.postgres.write_behind.segment_scan import (
+    SegmentScan,
+    scan_segment,
+)
 from neural_gpu_bus.stores.postgres.write_behind.set_aside import SetAside
 
 _log = structlog.get_logger(__name__)
@@ -96,6 +99,7 @@ class JournalFolder:
                 self._read_journal(journal)
             except (ProtocolError, OSError) as error:
                 self._refused.add(name)
+                self._room.give_back(journal.nbytes)
                 journal.let_go()
                 _log.warning("a journal cannot be read", journal=name, error=str(error))
                 continue
@@ -107,28 +111,30 @@ class JournalFolder:
         numbers = segment_numbers(journal.folder)
         skipped = self.set_aside.sequences(journal.name)
         for number in numbers:
-            data = segment_path(journal.folder, number).read_bytes()
-            scan = scan_segment(data, journal.name, number, is_last=number == numbers[-1])
-            for start, end in scan.damages:
-                self._set_damage_aside(journal.name, number, start, data[start:end])
-            if scan.torn_at is not None and scan.torn_at < len(data):
-                _log.info(
-                    "the torn end of a journal, never acknowledged, is left out",
-                    journal=journal.name,
-                    bytes=len(data) - scan.torn_at,
-                )
-            self._room.add(len(data))
-            journal.add_segment(number, len(data), is_open=True)
+            nbytes, scan = self._scan(journal, number, number == numbers[-1])
+            self._room.add(nbytes)
+            journal.add_segment(number, nbytes, is_open=True)
             found = (
-                (
-                    record.metadata.table,
-                    Place(number, record.position, record.nbytes, record.sequence),
-                )
+                (record.table, Place(number, record.position, record.nbytes, record.sequence))
                 for record in scan.records
                 if record.sequence not in skipped
             )
-            journal.add_records(found, number, len(data))
+            journal.add_records(found, number, nbytes)
             journal.close_segment(number)
+
+    def _scan(self, journal: Journal, number: int, is_last: bool) -> tuple[int, SegmentScan]:
+        """Bytes of a segment, and what is in it; damage in it is set aside."""
+        data = segment_path(journal.folder, number).read_bytes()
+        scan = scan_segment(data, journal.name, number, is_last=is_last)
+        for start, end in scan.damages:
+            self._set_damage_aside(journal.name, number, start, data[start:end])
+        if scan.torn_at is not None:
+            _log.info(
+                "the torn end of a journal, never acknowledged, is left out",
+                journal=journal.name,
+                bytes=len(data) - scan.torn_at,
+            )
+        return len(data), scan
 
     def _set_damage_aside(self, journal: str, number: int, start: int, data: bytes) -> None:
         self.set_aside.add_damage(f"{journal}-{number:08d}-{start}", journal, data)

@@ -134,10 +134,11 @@ class JournalWriter:
         except BaseException as error:  # noqa: BLE001  (raised again below)
             failure = error
         is_written = end >= 0 and self._end == end
-        if is_written:
-            self._publish(group)
-        else:
-            self._undo()
+        try:
+            self._publish(group) if is_written else self._undo()
+        except BaseException as error:  # noqa: BLE001  (Ctrl-C just now; raised again below)
+            failure = error
+            self._publish(group) if is_written else self._undo()
         disk_failure = failure if isinstance(failure, OSError) else None
         with self._turn:
             self._writing = False

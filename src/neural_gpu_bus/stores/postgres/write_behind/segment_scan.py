@@ -14,7 +14,6 @@ from neural_gpu_bus.stores.postgres.write_behind.record_format import (
     RECORD_MAGIC,
     SEGMENT_HEADER_BYTES,
     Bytes,
-    RecordMetadata,
     check_segment_header,
     decode_header,
     decode_record,
@@ -32,7 +31,7 @@ class FoundRecord:
     position: int
     nbytes: int
     sequence: int
-    metadata: RecordMetadata
+    table: str
 
 
 @dataclass(slots=True)
@@ -62,7 +61,7 @@ def scan_segment(data: Bytes, journal: str, number: int, *, is_last: bool) -> Se
             header = decode_header(data, position, journal)
             assert header is not None  # noqa: S101  (decode_record read it)
             scan.records.append(
-                FoundRecord(position, header.nbytes, record.sequence, record.metadata)
+                FoundRecord(position, header.nbytes, record.sequence, record.metadata.table)
             )
             position += header.nbytes
             continue
