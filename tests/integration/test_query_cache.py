@@ -28,7 +28,7 @@ from neural_gpu_bus.query_cache.clock import host_clock_ns
 from neural_gpu_bus.settings import Settings
 from query_actors import CachedReads, ask_and_never_come_back, ask_when_told
 
-PROCESSES = 4
+PROCESSES = 3
 
 
 @pytest.fixture
