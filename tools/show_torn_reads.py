@@ -27,8 +27,13 @@ from psycopg.conninfo import conninfo_to_dict
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from fix_reader import open_reader
-from reading_moving_money import ACCOUNTS, MONEY, make_accounts, money_moves
+from fix_reader import open_reader  # type: ignore[import-not-found]
+from reading_moving_money import (  # type: ignore[import-not-found]
+    ACCOUNTS,
+    MONEY,
+    make_accounts,
+    money_moves,
+)
 
 CONNECTIONS = 4
 Read = Callable[[str], pa.Table]
@@ -68,7 +73,7 @@ def _readers(
     def by_us(tables: list[str]) -> list[pa.Table]:
         with ours.snapshot() as snapshot:
             return [
-                ours.table(f"{schema}.{table}", snapshot=snapshot, connections=CONNECTIONS)  # type: ignore[misc]
+                ours.table(f"{schema}.{table}", snapshot=snapshot, connections=CONNECTIONS)
                 for table in tables
             ]
 
@@ -95,7 +100,7 @@ def _uri(dsn: str) -> str:
     return f"postgresql://{login}@{host}:{given.get('port', 5432)}/{given['dbname']}"
 
 
-def _by_connectorx(dsn: str, schema: str, table: str) -> pa.Table:
+def _by_connectorx(dsn: str, schema: str, table: str) -> Any:
     import connectorx
 
     return connectorx.read_sql(
@@ -107,7 +112,7 @@ def _by_connectorx(dsn: str, schema: str, table: str) -> pa.Table:
     )
 
 
-def _by_connectorx_pages(dsn: str, schema: str, table: str) -> pa.Table:
+def _by_connectorx_pages(dsn: str, schema: str, table: str) -> Any:
     """A list of statements is its way to any other ranges."""
     import connectorx
 

@@ -15,6 +15,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import psycopg
@@ -106,6 +107,7 @@ class DirectRows:
             + _RUN
             + (wire.query(after) if after else b"")
         )
+        self._skip_front(_front(before))
         while True:
             tag, body = self._next_message()
             if tag == wire.ROW_DESCRIPTION:
@@ -115,6 +117,16 @@ class DirectRows:
                 return []
             if self._refusal is not None:
                 self._end()
+
+    def _skip_front(self, front: bytes) -> None:
+        """Go to the description where all before it came at once and as expected; one by one its
+        messages took 30 us.
+        """
+        self._fill()
+        end = self._position + len(front)
+        if self._buffer.stop >= end and self._buffer.view[self._position : end] == front:
+            self._position = end
+            self._readies -= front.count(wire.READY_IN_TRANSACTION)
 
     def pause(self) -> None:
         """Let the rows wait in the buffer, so that the connection is free for something else."""
@@ -347,6 +359,16 @@ class DirectRows:
         if self._refusal is not None:
             return self._failure(self._refusal)
         return failure_from(None, text, self._address)
+
+
+@lru_cache(maxsize=64)
+def _front(before: bytes) -> bytes:
+    """What comes back before the description where nothing was refused."""
+    began = b""
+    if before:
+        settings = wire.command_complete(b"SET") * before.count(b"SET ")
+        began = wire.command_complete(b"BEGIN") + settings + wire.READY_IN_TRANSACTION
+    return began + wire.PARSE_COMPLETE + wire.BIND_COMPLETE
 
 
 def _other_command(body: bytes) -> QueryError:

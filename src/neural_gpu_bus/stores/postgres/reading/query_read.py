@@ -72,7 +72,7 @@ def receive_once(
         statement = bound(connection, asked.sql, asked.params)
         deadline = Deadline(limit_s, means.address)
         watch.reads(statement, buffer)
-        direct = means.direct and only_reads(statement)
+        direct = means.direct and only_reads(asked.sql)
         try:
             with exchange_on(
                 connection,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -123,13 +124,15 @@ _PIECE = re.compile(
 )
 
 
-def only_reads(sql: bytes) -> bool:
+@lru_cache(maxsize=512)
+def only_reads(sql: str) -> bool:
     """Whether the statement is a plain SELECT for certain: it may run before its columns are
     looked at. No word of change stands in it, not even in a text; what cannot be told is False.
+    Asked before parameters are bound, which are values and change nothing.
     """
     return _READ.match(sql) is not None and _CHANGE.search(sql) is None
 
 
-_READ = re.compile(rb"(?:\s|\(|--[^\n\r]*[\n\r])*(?:select|values|table|with)\b", re.IGNORECASE)
+_READ = re.compile(r"(?:\s|\(|--[^\n\r]*[\n\r])*(?:select|values|table|with)\b", re.IGNORECASE)
 #: INTO makes a table; FOR UPDATE takes locks, and is found as the change it is for.
-_CHANGE = re.compile(rb"\b(?:insert|update|delete|merge|into)\b", re.IGNORECASE)
+_CHANGE = re.compile(r"\b(?:insert|update|delete|merge|into)\b", re.IGNORECASE)

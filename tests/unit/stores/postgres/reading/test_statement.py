@@ -76,4 +76,4 @@ def test_a_long_statement_is_read_at_once() -> None:
     ],
 )
 def test_only_a_plain_select_runs_before_it_is_described(sql: str, reads: bool) -> None:
-    assert only_reads(sql.encode()) is reads
+    assert only_reads(sql) is reads
