@@ -32,7 +32,7 @@ class RawCopy(Reader):
     """``connections`` at once, each with a part of the table's pages."""
 
     how: ClassVar[str] = "COPY BINARY from the socket into nowhere: the server's own speed"
-    named: ClassVar[str] = "receive and discard"
+    named: ClassVar[str] = "receive only, COPY"
     kind: ClassVar[Kind] = "limit"
 
     def __init__(self, dsn: str, connections: int = 1) -> None:
@@ -42,7 +42,7 @@ class RawCopy(Reader):
     @property
     def title(self) -> str:  # type: ignore[override]
         """Says how many connections."""
-        return self.named + (f", {self._count} conn." if self._count > 1 else "")
+        return self.named + (f" x {self._count}" if self._count > 1 else "")
 
     def open(self) -> None:
         """Connect."""
@@ -114,7 +114,7 @@ class RawRows(RawCopy):
     """The same by the extended protocol: a row is a message, its values binary."""
 
     how: ClassVar[str] = "binary rows of the extended protocol, from the socket into nowhere"
-    named: ClassVar[str] = "receive and discard, rows"
+    named: ClassVar[str] = "receive only, rows"
 
     def _request(self, statement: str) -> bytes:
         return b"".join(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from neural_gpu_bus.benchmarks.memory.answers import Answer, Goal, Line, Part
 from neural_gpu_bus.benchmarks.postgres import tables
 from neural_gpu_bus.benchmarks.postgres.contest import opened, read_lines
-from neural_gpu_bus.benchmarks.postgres.raw_copy import RawCopy
+from neural_gpu_bus.benchmarks.postgres.raw_copy import RawRows
 from neural_gpu_bus.benchmarks.postgres.reader import Asked, Reader
 from neural_gpu_bus.benchmarks.postgres.reader_columns import AdbcTables
 from neural_gpu_bus.benchmarks.postgres.reader_ours import OurQuery, OurTable
@@ -62,7 +62,7 @@ def _at_columns(ground: PostgresGround, closing: ExitStack, count: int) -> Part:
 
 
 def _part(ground: PostgresGround, closing: ExitStack, title: str, asked: Asked, rows: int) -> Part:
-    readers: list[Reader] = [OurQuery(ground.plane), RawCopy(ground.dsn), AdbcTables(ground.dsn)]
+    readers: list[Reader] = [OurQuery(ground.plane), RawRows(ground.dsn), AdbcTables(ground.dsn)]
     field = opened(readers, closing)
     repeats = min(ground.sizes.repeats, _LONG_REPEATS if rows > _LONG_ROWS else 99)
     return Part(title, read_lines(ground, field.readers, asked, repeats))
@@ -74,14 +74,13 @@ def _at_connections(ground: PostgresGround, closing: ExitStack) -> Part:
     asked = Asked(table, tables.FIXED_COLUMNS)
     readers: list[Reader] = []
     for count in CONNECTIONS:
-        readers += [_table_by(ground, count), RawCopy(ground.dsn, count)]
+        readers += [_table_by(ground, count), RawRows(ground.dsn, count)]
     field = opened(readers, closing)
     lines = read_lines(ground, field.readers, asked, ground.sizes.repeats)
     named = [
-        Line(f"{line.title.split(',')[0]}, {CONNECTIONS[at // 2]} connection(s)", line.kind,
-             line.spread)
+        Line(f"{line.title.split(' x ')[0]} x {CONNECTIONS[at // 2]}", line.kind, line.spread)
         for at, line in enumerate(lines)
-    ]  # fmt: skip
+    ]
     return Part(f"{ground.sizes.rows:,} rows x 6 by connections", named)
 
 
