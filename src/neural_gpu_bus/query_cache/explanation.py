@@ -49,7 +49,11 @@ class QueryExplanation:
         lines = [
             ("statement", [self.statement]),
             ("kept", list(self.not_kept) or ["yes, where a freshness is given"]),
-            ("live", list(self.not_live) or ["possible: its tables' commits tell all"]),
+            (
+                "live",
+                list(self.not_live)
+                or ["possible, once tables are followed: their commits tell all"],
+            ),
             ("depends on", [*self.tables, *self.functions] or ["no table and no function"]),
             ("in memory", [self._memory()]),
             ("served", [self._served()]),
