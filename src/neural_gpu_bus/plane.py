@@ -29,9 +29,10 @@ from neural_gpu_bus.descriptors import (
 from neural_gpu_bus.errors import ClosedError
 from neural_gpu_bus.matching import ManyDatasets
 from neural_gpu_bus.memory import Frame, UnifiedMemory
+from neural_gpu_bus.queries import Queries
 from neural_gpu_bus.settings import Settings, load_settings
+from neural_gpu_bus.storing import Storing
 from neural_gpu_bus.submission import describe_job
-from neural_gpu_bus.tables import Tables
 from neural_gpu_bus.traditional import EventBus
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def let_kernels_be_cached(settings: Settings) -> None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "cache" / "kernels"))
 
 
-class DataPlane(Tables, Analysis, Datasets, ManyDatasets):
+class DataPlane(Queries, Storing, Analysis, Datasets, ManyDatasets):
     """All that one process needs: data as columns in shared memory, jobs, and bulk stores.
 
     Each server is connected when it is first needed. Use it as a context manager, or call

@@ -1,43 +1,27 @@
-"""Tables: the part of ``DataPlane`` that reads from PostgreSQL and writes to it."""
+"""Queries: the part of ``DataPlane`` that reads from PostgreSQL."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-import structlog
-
 from neural_gpu_bus.arguments import check_seconds, check_text
-from neural_gpu_bus.errors import BadParameterError, ServerError
+from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.memory import Frame, check_given_name
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.descriptors import StoreReceipt
     from neural_gpu_bus.ports import Columns, Progress, Reserve
     from neural_gpu_bus.query_cache import QueryCache, QueryExplanation
     from neural_gpu_bus.stores.postgres import (
-        Acknowledgement,
         FrameStream,
-        LoadReport,
-        Mode,
         PostgresStore,
         QueryClassName,
         ReadReport,
         Snapshot,
         Texts,
-        WriteBehind,
-        WriteBehindMode,
     )
-    from neural_gpu_bus.traditional import EventBus
-
-#: Topic on the market-data bus that says that a table has new rows.
-TABLES_TOPIC = "tables"
-
-_log = structlog.get_logger(__name__)
 
 
 class Plane(Protocol):
@@ -49,15 +33,9 @@ class Plane(Protocol):
     @property
     def query_cache(self) -> QueryCache: ...  # noqa: D102
 
-    @property
-    def write_behind(self) -> WriteBehind: ...  # noqa: D102
 
-    @property
-    def market_data(self) -> EventBus: ...  # noqa: D102
-
-
-class Tables:
-    """PostgreSQL's tables as columns, and columns as tables."""
+class Queries:
+    """PostgreSQL's tables as columns."""
 
     def query(
         self: Plane,
@@ -93,41 +71,28 @@ class Tables:
         SharedMemoryFullError, and ServerError's kinds.
         """
         if freshness is not None and type(sql) is str:  # first, because it takes a microsecond
-            found = self.query_cache.find(
-                sql, params, freshness=freshness, numeric=numeric, texts=texts
-            )
+            find = self.query_cache.find
+            found = find(sql, params, freshness=freshness, numeric=numeric, texts=texts)
             if found is not None and name is None and snapshot is None:
                 return found
-        check_text("sql", sql, "'SELECT * FROM bars'")
-        if timeout_s is not None:
-            check_seconds("timeout_s", timeout_s)
-        if name is not None:
-            check_given_name(name)
+        _check_query(sql, timeout_s, name)
         from neural_gpu_bus.stores.postgres import ReadOptions
 
-        read = partial(
-            self.database.query,
+        read = partial(self.database.query, sql, params, query_class=query_class)
+        read = partial(read, options=ReadOptions(numeric, texts), progress=progress)
+        if freshness is None:
+            return _framed(read(timeout_s=timeout_s, name=name, snapshot=snapshot))
+        _check_can_be_kept(name, snapshot)
+        return self.query_cache.load(
+            partial(_read_for_cache, read),
             sql,
             params,
-            query_class=query_class,
-            options=ReadOptions(numeric, texts),
-            progress=progress,
+            freshness=freshness,
+            timeout_s=timeout_s,
+            wait_s=self.database.read_limit_s(query_class, timeout_s),
+            numeric=numeric,
+            texts=texts,
         )
-        if freshness is not None:
-            _check_can_be_kept(name, snapshot)
-            return self.query_cache.load(
-                partial(_read_for_cache, read),
-                sql,
-                params,
-                freshness=freshness,
-                timeout_s=timeout_s,
-                wait_s=self.database.read_limit_s(query_class, timeout_s),
-                numeric=numeric,
-                texts=texts,
-            )
-        frame = read(timeout_s=timeout_s, name=name, snapshot=snapshot)
-        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
-        return frame
 
     def table(
         self: Plane,
@@ -173,8 +138,7 @@ class Tables:
             options=ReadOptions(numeric, texts),
             progress=progress,
         )
-        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
-        return frame
+        return _framed(frame)
 
     def read_report(self: Plane, frame: Frame) -> ReadReport | None:
         """How ``table`` read this frame: connections, snapshot, why not more, bytes, times."""
@@ -246,98 +210,25 @@ class Tables:
         check_text("sql", sql, "'SELECT * FROM bars'")
         return self.query_cache.forget(sql, params)
 
-    def store(
-        self: Plane,
-        table: str,
-        columns: Any,
-        *,
-        key: Sequence[str] | None = None,
-        mode: Mode = "append",
-        job_id: str | None = None,
-        create: bool = True,
-        transactions: int = 1,
-    ) -> StoreReceipt:
-        """Write columns to a PostgreSQL table, all rows or none; makes the table when missing,
-        with types that follow from the columns' own (``create=False`` refuses to).
-
-        ``columns``: a Frame, a mapping, any Arrow, Polars or pandas table; or a
-        ``pyarrow.RecordBatchReader`` or an iterator of record batches, of which one at a time is
-        held. ``mode``: ``append``, ``upsert`` by ``key`` (else the primary key), or ``replace`` all
-        rows. A ``job_id`` that was stored to this table before makes the call a no-op, and lets a
-        store be tried again where the connection breaks.
-
-        ``transactions``: append that many ranges of the rows at once, each in a connection and a
-        transaction of its own. That is not atomic: a range is seen as soon as it is committed, and
-        an error names the rows that are stored and those that are not (``stored_ranges``,
-        ``missing_ranges``); with a ``job_id`` the same call again stores the missing ones.
-
-        Raises BadParameterError, BadValueError naming column and row, UnsupportedTypeError,
-        QueryError, and ServerError's kinds; ServerUnreachableError says where the connection broke
-        in the commit, so that the rows may have been stored.
-        """
-        return self.database.store(
-            table,
-            columns,
-            key=key,
-            mode=mode,
-            job_id=job_id,
-            create=create,
-            transactions=transactions,
-        )
-
-    def store_later(
-        self: Plane,
-        table: str,
-        columns: Any,
-        *,
-        key: Sequence[str] | None = None,
-        mode: WriteBehindMode = "append",
-        job_id: str | None = None,
-    ) -> Acknowledgement:
-        """Return once the rows are on the local disk; a thread stores them soon after, once and
-        in order within a table, through restarts of this process and of PostgreSQL.
-
-        Arguments as ``store``, without ``replace``. ``plane.write_behind`` waits for them
-        (``wait_stored``, ``flush``) and tells how it stands. Rows that the server refuses are set
-        aside there and hold up no others. Raises BadParameterError and UnsupportedTypeError for
-        what no table takes, JournalFullError, DiskFullError, HostError; then nothing was taken.
-        """
-        return self.write_behind.store_later(table, columns, key=key, mode=mode, job_id=job_id)
-
-    def load(
-        self: Plane,
-        files: Sequence[str | os.PathLike[str]],
-        table: str,
-        *,
-        key: Sequence[str] | None = None,
-        text: Sequence[str] = (),
-        again: bool = False,
-        progress: Progress | None = None,
-    ) -> list[LoadReport]:
-        """Bring Parquet, Arrow or CSV files into a table, each in one transaction.
-
-        The same bytes again add nothing; with a key they bring back rows that were deleted or
-        changed since. ``key``: columns that tell rows apart; known market data has its own.
-        ``text``: columns of a CSV that are text whatever they look like. ``again``: append also
-        what was loaded before, where the table has no key. ``progress`` is told rows done and,
-        where known, all rows. The market-data bus hears of each file. Raises BadFileError naming
-        file, row and column.
-        """
-        reports = self.database.load(
-            files, table, key=key, text=text, again=again, progress=progress
-        )
-        for report in reports:
-            if report.rows:
-                _announce_rows(self.market_data, report)
-        return reports
-
     def tables(self: Plane) -> Frame:
         """``name``, estimated ``rows`` and ``bytes`` of each table that this user may read."""
         from neural_gpu_bus.stores.postgres import TABLES_SQL
 
-        frame = self.database.query(TABLES_SQL)
-        assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
-        return frame
+        return _framed(self.database.query(TABLES_SQL))
+
+
+def _framed(columns: Columns) -> Frame:
+    """What this plane's memory sealed, as its own class."""
+    assert isinstance(columns, Frame)  # noqa: S101
+    return columns
+
+
+def _check_query(sql: str, timeout_s: float | None, name: str | None) -> None:
+    check_text("sql", sql, "'SELECT * FROM bars'")
+    if timeout_s is not None:
+        check_seconds("timeout_s", timeout_s)
+    if name is not None:
+        check_given_name(name)
 
 
 def _check_can_be_kept(name: str | None, snapshot: object) -> None:
@@ -358,13 +249,4 @@ def _check_can_be_kept(name: str | None, snapshot: object) -> None:
 def _read_for_cache(
     read: Callable[..., Columns], reserve: Reserve | None, timeout_s: float | None
 ) -> Frame:
-    frame = read(reserve=reserve, timeout_s=timeout_s)
-    assert isinstance(frame, Frame)  # noqa: S101  (what this plane's memory seals)
-    return frame
-
-
-def _announce_rows(market_data: EventBus, report: LoadReport) -> None:
-    try:
-        market_data.publish(TABLES_TOPIC, "TableLoaded", msgspec.structs.asdict(report))
-    except ServerError as error:  # the rows are there: that is the answer
-        _log.warning("new rows were not announced", table=report.table, error=error.what)
+    return _framed(read(reserve=reserve, timeout_s=timeout_s))
