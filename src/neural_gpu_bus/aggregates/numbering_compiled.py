@@ -18,6 +18,9 @@ from neural_gpu_bus.aggregates.vector_words import load_byte, load_word
 #: 3.5 ns a row.
 SLOTS = 4096
 
+#: Texts up to here are known by three words and their size.
+WORDS_BYTES = 24
+
 #: An odd number near 2^64 divided by the golden ratio (Knuth, volume 3, section 6.4).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _BYTES = np.uint64(8)
@@ -46,16 +49,16 @@ def _head(address, size, end):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True)
 def _middle_hash(address, size):  # type: ignore[no-untyped-def]
-    """Of what lies between the first eight bytes and the last eight."""
+    """Of what lies between the first 16 bytes and the last eight."""
     found = np.uint64(0)
-    for place in range(8, size - 8, 8):
+    for place in range(16, size - 8, 8):
         found = _mixed(found ^ load_word(address + np.uint64(place)))
     return found
 
 
 @njit(nogil=True)
 def _middle_equal(one, other, size):  # type: ignore[no-untyped-def]
-    for place in range(8, size - 8, 8):
+    for place in range(16, size - 8, 8):
         if load_word(one + np.uint64(place)) != load_word(other + np.uint64(place)):
             return False
     return True
@@ -83,49 +86,51 @@ def _grown(array):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def _text_parts(offsets, base, row, end):  # type: ignore[no-untyped-def]
-    """A text's address, size, first and last eight bytes (0 for a shorter one)."""
+    """A text's address and size, its first, second and last eight bytes (0 where it is shorter)."""
     start = np.uint64(offsets[row])
     size = np.uint64(offsets[row + 1]) - start
     address = base + start
     head = _head(address, size, end)
     tail = load_word(address + size - _BYTES) if size >= 8 else np.uint64(0)
-    return address, size, head, tail
+    second = load_word(address + _BYTES) if size > 16 else np.uint64(0)
+    return address, size, head, second, tail
 
 
 @njit(forceinline=True)
-def _text_hash(address, size, head, tail):  # type: ignore[no-untyped-def]
-    found = _mixed(head ^ _mixed(tail ^ size))
-    if size > 16:
+def _text_hash(address, size, head, second, tail):  # type: ignore[no-untyped-def]
+    found = _mixed(head ^ _mixed(tail ^ size ^ (second * _GOLDEN)))
+    if size > WORDS_BYTES:
         found = _mixed(found ^ _middle_hash(address, size))
     return found
 
 
 @njit(nogil=True)
 def _number_texts(offsets, base, start, codes, firsts, seeds):  # type: ignore[no-untyped-def]
-    """A text of up to 16 bytes is its first eight, its last eight and its size: these lie by its
+    """A text of up to 24 bytes is its first 16, its last eight and its size: these lie by its
     number, so that no text seen before is read again. Of longer ones the middle is.
     """
     slots = SLOTS
     while slots < 4 * seeds:
         slots *= 4
     hashes = np.empty(slots, np.uint64)
-    heads, tails, sizes = np.empty_like(hashes), np.empty_like(hashes), np.empty_like(hashes)
+    heads, seconds = np.empty_like(hashes), np.empty_like(hashes)
+    tails, sizes = np.empty_like(hashes), np.empty_like(hashes)
     end = base + np.uint64(offsets[offsets.size - 1])
     for seed in range(seeds):
-        address, size, head, tail = _text_parts(offsets, base, firsts[seed], end)
-        hashes[seed] = _text_hash(address, size, head, tail)
-        heads[seed], tails[seed], sizes[seed] = head, tail, size
+        address, size, head, second, tail = _text_parts(offsets, base, firsts[seed], end)
+        hashes[seed] = _text_hash(address, size, head, second, tail)
+        heads[seed], seconds[seed], tails[seed], sizes[seed] = head, second, tail, size
     table = _spread(hashes, seeds, slots)
     last = np.uint64(slots - 1)
     count = seeds
     number = np.uint64(0)
     for place in range(codes.size):
-        address, size, head, tail = _text_parts(offsets, base, start + place, end)
+        address, size, head, second, tail = _text_parts(offsets, base, start + place, end)
         same = head == heads[number] and tail == tails[number] and size == sizes[number]
-        if same and size <= 16 and count:  # rows in order of their key
-            codes[place] = number
+        if same and second == seconds[number] and size <= WORDS_BYTES and count:
+            codes[place] = number  # rows in order of their key
             continue
-        found = _text_hash(address, size, head, tail)
+        found = _text_hash(address, size, head, second, tail)
         slot = found & last
         while True:
             held = table[slot]
@@ -133,20 +138,22 @@ def _number_texts(offsets, base, start, codes, firsts, seeds):  # type: ignore[n
                 if 2 * (count + 1) > table.size:
                     table = _spread(hashes, count, 4 * table.size)
                     hashes, heads = _grown(hashes), _grown(heads)
-                    tails, sizes = _grown(tails), _grown(sizes)
+                    seconds, tails, sizes = _grown(seconds), _grown(tails), _grown(sizes)
                     last = np.uint64(table.size - 1)
                     slot = found & last
                     continue
-                hashes[count], heads[count], tails[count], sizes[count] = found, head, tail, size
+                hashes[count], heads[count], seconds[count] = found, head, second
+                tails[count], sizes[count] = tail, size
                 firsts[count] = start + place
                 number = np.uint64(count)
                 count += 1
                 table[slot] = count
                 break
             number = np.uint64(held) - np.uint64(1)
-            if head == heads[number] and tail == tails[number] and size == sizes[number]:
+            same = head == heads[number] and tail == tails[number] and size == sizes[number]
+            if same and second == seconds[number]:
                 first = base + np.uint64(offsets[firsts[number]])
-                if size <= 16 or _middle_equal(address, first, size):
+                if size <= WORDS_BYTES or _middle_equal(address, first, size):
                     break
             slot = (slot + np.uint64(1)) & last
         codes[place] = number
