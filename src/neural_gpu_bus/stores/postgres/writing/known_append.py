@@ -29,6 +29,8 @@ LOG_POSITION = (
 )
 
 PIECE_BYTES_MAX = 1 << 20
+#: Encoded in less time than it takes to wake the server once more.
+FEW_ROWS_MAX = 1_000
 
 #: Refusals that say something of the rows or of the table, which may be another by now: 22 data, 23
 #: constraints, 42 names and rights, 0A what a table does not take. The careful way says them, and
@@ -68,7 +70,8 @@ class KnownAppend:
             framed=True,
         )
         statements = self._claim(connection) + planned.statements
-        exchange = OneExchange(connection, self.address)
+        few = (self.rows.rows or 0) <= FEW_ROWS_MAX
+        exchange = OneExchange(connection, self.address, few=few)
         try:
             replies = exchange.run(statements, pieces, LOG_POSITION)
         except BadValueError:

@@ -64,9 +64,12 @@ def can_exchange(connection: psycopg.Connection) -> bool:
 
 
 class OneExchange:
-    """One store on a borrowed connection."""
+    """One store on a borrowed connection. ``few``: the rows are few, and all goes in one send;
+    else the server begins with its statements while the first rows are encoded here.
+    """
 
-    def __init__(self, connection: psycopg.Connection, address: str) -> None:
+    def __init__(self, connection: psycopg.Connection, address: str, *, few: bool) -> None:
+        self._few = few
         self._connection = connection
         self._address = address
         self._socket = socket.socket(fileno=connection.fileno())
@@ -96,9 +99,10 @@ class OneExchange:
             self._socket.detach()
 
     def _send_all(self, statements: str, pieces: Generator[bytes, None, None], last: str) -> None:
-        # The server begins with its statements while the first rows are encoded here.
-        self._send([wire.query(statements.encode())])
-        waiting: list[Any] = []
+        waiting: list[Any] = [wire.query(statements.encode())]
+        if not self._few:
+            self._send(waiting)
+            waiting = []
         size = 0
         try:
             for piece in pieces:
