@@ -28,13 +28,13 @@ class World:
             raise self._failures.pop(0)
         return "rows"
 
-    def sleep(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         self.slept_s.append(seconds)
         self.now_s += seconds
 
     def run(self, timeout_s: float | None = 60.0) -> str:
         return retried(
-            self.attempt, timeout_s=timeout_s, clock=lambda: self.now_s, sleep=self.sleep
+            self.attempt, timeout_s=timeout_s, clock=lambda: self.now_s, sleep=self.pause
         )
 
 
