@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from documented_failures import assert_told
+
 pytestmark = pytest.mark.slow
 
 
@@ -38,3 +40,9 @@ def test_doctor_alone_is_as_ever(ngb: Any) -> None:
 
     assert "Optional parts" in shown.stdout
     assert "Missing command" not in shown.stderr
+
+
+def test_a_work_mem_that_the_server_cannot_bear_is_summed_up(ngb: Any) -> None:
+    given = {"NGB_POSTGRES_WORK_MEM_BYTES": str(1 << 30), "NGB_POSTGRES_MEMORY_BYTES": str(1 << 34)}
+    for command in (["doctor", "postgres"], ["query", "SELECT 1"]):
+        assert_told(ngb(*command, **given), "work_mem could take more than the server has", 2)
