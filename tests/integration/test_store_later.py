@@ -331,6 +331,32 @@ def test_a_locked_table_holds_up_no_other(later: WriteBehind, failing_server: Ow
     later.wait_stored(slow, WAIT_S)
 
 
+def test_what_takes_too_long_at_once_goes_in_pieces(
+    later: WriteBehind, failing_server: OwnServer
+) -> None:
+    """A trigger takes 20 ms for each row, and a statement may take 0.2 s."""
+    failing_server.run("CREATE TABLE later (n int8)")
+    failing_server.run(
+        "CREATE OR REPLACE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END'"
+    )
+    failing_server.run(
+        "CREATE TRIGGER slow BEFORE INSERT ON later FOR EACH ROW EXECUTE FUNCTION be_slow()"
+    )
+    failing_server.run("ALTER ROLE CURRENT_USER SET statement_timeout = '0.2s'")
+    try:
+        with failing_server.locked("later"):
+            for n in range(30):
+                store(later, n)
+        too_much = later.store_later("later", {"n": np.arange(100, 120)})
+        with pytest.raises(RowsRefusedError, match="statement timeout"):
+            later.wait_stored(too_much, 40)
+    finally:
+        failing_server.run("ALTER ROLE CURRENT_USER RESET statement_timeout")
+
+    assert numbers(failing_server) == list(range(30))
+
+
 def test_a_dropped_table_is_made_again(later: WriteBehind, failing_server: OwnServer) -> None:
     store(later, 1)
     later.flush(WAIT_S)

@@ -182,15 +182,14 @@ class Deliverer:
         state.backoff.failed()
         if verdict is Verdict.TABLE_BUSY:
             return
-        if verdict is Verdict.DOUBTFUL and state.backoff.failures < DOUBTFUL_TRIES:
-            return
         if len(turn.places) > 1:
             # Halved until the bad record is alone: those before it go in on the way.
             state.records_max = len(turn.places) // 2
-            state.backoff.hurry()
+        elif verdict is Verdict.DOUBTFUL and state.backoff.failures < DOUBTFUL_TRIES:
+            return
         else:
             self._refuse(turn, error)
-            state.backoff.succeeded()
+        state.backoff.succeeded()
 
     def _note_server(self, verdict: Verdict, error: Exception) -> None:
         is_away = verdict is Verdict.SERVER_AWAY

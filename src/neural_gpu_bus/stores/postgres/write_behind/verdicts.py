@@ -47,7 +47,10 @@ _STATES: tuple[tuple[str, Verdict], ...] = (
     ("40", Verdict.TABLE_BUSY),  # deadlock, serialisation
     ("55P03", Verdict.TABLE_BUSY),  # lock not available
     ("55006", Verdict.TABLE_BUSY),  # object in use
-    ("57", Verdict.TABLE_BUSY),  # cancelled by somebody
+    # Cancelled by somebody, or longer than statement_timeout: fewer rows may be quick enough.
+    ("57014", Verdict.DOUBTFUL),
+    ("25P04", Verdict.DOUBTFUL),
+    ("57", Verdict.TABLE_BUSY),
     ("42P01", Verdict.DOUBTFUL),  # dropped while we wrote; missing tables are made
     ("58", Verdict.DOUBTFUL),
     ("XX", Verdict.DOUBTFUL),  # also: the table was dropped just now
@@ -58,14 +61,12 @@ def verdict_on(error: Exception) -> Verdict:
     """From the error's class and its SQLSTATE."""
     if isinstance(error, _AWAY):
         return Verdict.SERVER_AWAY
-    if isinstance(error, QueryTimeoutError):
-        return Verdict.TABLE_BUSY
     if isinstance(error, (QueryError, ServerError)):
         state = error.facts.get("sqlstate") or ""
         found = next((verdict for prefix, verdict in _STATES if state.startswith(prefix)), None)
         if found is not None:
             return found
-    if isinstance(error, (HostError, OSError, MemoryError)):
+    if isinstance(error, (QueryTimeoutError, HostError, OSError, MemoryError)):
         return Verdict.TABLE_BUSY
     # Also what nobody thought of: the rows are kept with its words, and block nothing.
     return Verdict.REFUSED
