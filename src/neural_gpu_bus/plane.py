@@ -23,6 +23,7 @@ from neural_gpu_bus.datasets import Datasets, open_memory
 from neural_gpu_bus.descriptors import (
     BusStatistics,
     MemoryStatistics,
+    PoolStatistics,
     StoreReceipt,
     StoreTarget,
 )
@@ -56,10 +57,12 @@ _Part = TypeVar("_Part", bound=_Closes)
 
 
 class PlaneStatistics(msgspec.Struct, frozen=True):
-    """Memory and bus at one moment."""
+    """Memory, bus and connections at one moment."""
 
     memory: MemoryStatistics
     bus: BusStatistics
+    #: This plane's connections to PostgreSQL; None while it needed none.
+    database: PoolStatistics | None = None
 
 
 def open_plane(*, counted: bool = True, **arguments: Any) -> DataPlane:
@@ -168,8 +171,13 @@ class DataPlane(Queries, Storing, Analysis, Datasets, ManyDatasets):
         self.engine_logic.publish(RESULTS_TOPIC, kind, facts)
 
     def statistics(self) -> PlaneStatistics:
-        """Memory and bus at this moment."""
-        return PlaneStatistics(self.memory.statistics(), self.queue.statistics())
+        """Memory, bus and connections to PostgreSQL at this moment."""
+        database: PostgresStore | None = self._parts.get("database")
+        return PlaneStatistics(
+            self.memory.statistics(),
+            self.queue.statistics(),
+            database.statistics() if database is not None else None,
+        )
 
     # ---- the layers, each built when it is first needed
 
@@ -200,6 +208,8 @@ class DataPlane(Queries, Storing, Analysis, Datasets, ManyDatasets):
                 query_timeout_s=self.settings.query_timeout_s,
                 result_bytes_max=self.settings.query_limit_bytes,
                 query_classes=build_query_classes(self.settings),
+                connection_age_s=self.settings.postgres_connection_age_s,
+                connection_idle_s=self.settings.postgres_connection_idle_s,
             ),
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from neural_gpu_bus.addresses import postgres_address, postgres_parts
 from neural_gpu_bus.ports import Database
 from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
-from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.connections.pool import AGE_S_MAX, IDLE_S_MAX, Pool
 from neural_gpu_bus.stores.postgres.loading.loads import FileLoader, LoadReport
 from neural_gpu_bus.stores.postgres.reading.cost_estimates import CostEstimate, cost_estimate
 from neural_gpu_bus.stores.postgres.reading.dependencies import DependencyReader
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from neural_gpu_bus.descriptors import StoreReceipt
+    from neural_gpu_bus.descriptors import PoolStatistics, StoreReceipt
     from neural_gpu_bus.ports import Columns, Progress, Reserve
     from neural_gpu_bus.stores.postgres.connections.query_classes import (
         QueryClasses,
@@ -56,6 +56,8 @@ class PostgresStore(Database):
         query_timeout_s: float,
         result_bytes_max: int,
         query_classes: QueryClasses | None = None,
+        connection_age_s: float = AGE_S_MAX,
+        connection_idle_s: float = IDLE_S_MAX,
     ) -> None:
         self.address = postgres_address(dsn)
         self._dsn = dsn
@@ -63,6 +65,8 @@ class PostgresStore(Database):
             partial(_connect_fitted, dsn, connect_timeout_s, query_classes),
             connections_max=connections_max,
             wait_timeout_s=query_timeout_s,
+            age_s_max=connection_age_s,
+            idle_s_max=connection_idle_s,
         )
         self._reader = PostgresReader(
             self._pool,
@@ -188,6 +192,10 @@ class PostgresStore(Database):
     ) -> list[LoadReport]:
         """Files into a table, safe to repeat; see ``FileLoader.load``."""
         return self._loader.load(files, table, key=key, text=text, again=again, progress=progress)
+
+    def statistics(self) -> PoolStatistics:
+        """Its connections at this moment."""
+        return self._pool.statistics()
 
     def close(self) -> None:
         """Close the connections and give the receive buffer back."""
