@@ -1,5 +1,5 @@
 """Measure reading 1,000,000 rows x 6 and the last 10,000 bars of one instrument: ADBC against
-ours, equality first, turns taken in one run.
+ours, on one connection and several, equality first, turns taken in one run.
 
 Usage: python tools/measure_reading.py 'host=/run/x port=5439 user=ngb dbname=ngb'
 """
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,8 +38,10 @@ FROM generate_series(0, 999999) AS i;
 CREATE UNIQUE INDEX ON {TABLE} (instrument_id, ts);
 """
 COLUMNS = "ts, open, high, low, close, volume"
+WHOLE_TABLE = "1,000,000 rows x 6"
+CONNECTIONS = (1, 2, 4)
 CASES = {
-    "1,000,000 rows x 6": (f"SELECT {COLUMNS} FROM {TABLE}", 11),
+    WHOLE_TABLE: (f"SELECT {COLUMNS} FROM {TABLE}", 11),
     "last 10,000 bars": (
         f"SELECT {COLUMNS} FROM {TABLE} WHERE instrument_id = 'I7' ORDER BY ts DESC LIMIT 10000",
         41,
@@ -59,7 +62,7 @@ def main(dsn: str) -> None:
 
 def measure(dsn: str) -> None:
     """Print a line for each way and case: median, quickest, own CPU, all in ms."""
-    pool = Pool(lambda: connect(dsn, timeout_s=5), connections_max=1, wait_timeout_s=5)
+    pool = Pool(lambda: connect(dsn, timeout_s=5), connections_max=5, wait_timeout_s=5)
     options = {key: quote(str(value), safe="") for key, value in conninfo_to_dict(dsn).items()}
     uri = "postgresql:///?" + "&".join(f"{key}={value}" for key, value in options.items())
     with (
@@ -80,12 +83,17 @@ def measure(dsn: str) -> None:
             "ours": reader.query,
             "ours, libpq": through_libpq.query,
         }
+        several: dict[str, Query] = {
+            f"ours, {count} connections": partial(_by_table, reader, count) for count in CONNECTIONS
+        }
         for case, (statement, turns) in CASES.items():
             expected = by_adbc(statement)
-            for query in (reader.query, through_libpq.query):
+            queries = [reader.query, through_libpq.query]
+            queries += several.values() if case == WHOLE_TABLE else []
+            for query in queries:
                 assert query(statement).arrow().cast(expected.schema).equals(expected)
             print(case)
-            compare(ways, statement, turns)
+            compare(ways | several if case == WHOLE_TABLE else ways, statement, turns)
         memory.close()
     pool.close()
 
@@ -93,12 +101,18 @@ def measure(dsn: str) -> None:
 def _reader(pool: Pool, memory: UnifiedMemory, dsn: str, *, direct: bool) -> PostgresReader:
     return PostgresReader(
         pool,
-        memory.reserve,
+        partial(memory.reserve, cleared=False),
         address=postgres_address(dsn),
         timeout_s=60,
         received_bytes_max=1 << 30,
         direct=direct,
     )
+
+
+def _by_table(reader: PostgresReader, connections: int, statement: str) -> Any:
+    """The same rows by ranges of pages; ``statement`` says which."""
+    assert statement == CASES[WHOLE_TABLE][0]
+    return reader.table(TABLE, columns=COLUMNS.split(", "), connections=connections)
 
 
 def compare(ways: dict[str, Query], statement: str, turns: int) -> None:
@@ -116,7 +130,7 @@ def compare(ways: dict[str, Query], statement: str, turns: int) -> None:
     for name, times in times_ms.items():
         median = statistics.median(times)
         print(
-            f"  {name:12} median {median:8.2f}  quickest {min(times):8.2f}  "
+            f"  {name:20} median {median:8.2f}  quickest {min(times):8.2f}  "
             f"own CPU {statistics.median(cpu_ms[name]):7.2f}  x{base / median:.2f}"
         )
 

@@ -90,7 +90,12 @@ class SharedTableRead:
             expected_rows=self._look.expected_rows,
         )
         side = SideBySide(
-            work, self._means.address, self._deadline, direct=self._means.direct, tell=watch
+            work,
+            self._means.address,
+            self._deadline,
+            direct=self._means.direct,
+            tell=watch,
+            cancelled=self._means.pool.count_cancelled,
         )
         with self._means.pool.lend_free(plan.connections - 1) as others:
             sessions = [self._leader, *others]

@@ -55,12 +55,14 @@ class SideBySide:
         *,
         direct: bool,
         tell: Callable[[int], None] | None = None,
+        cancelled: Callable[[], None] | None = None,
     ) -> None:
         self._work = work
         self._address = address
         self._deadline = deadline
         self._direct = direct
         self._tell = tell
+        self._cancelled = cancelled
         self._lock = threading.Lock()
         self._waiting = list(enumerate(work.statements))[::-1]
         self._parts: list[ReceivedPart | None] = [None] * len(work.statements)
@@ -147,7 +149,13 @@ class SideBySide:
         told: Callable[[int], None] | None,
     ) -> None:
         with exchange_on(
-            connection, buffer, self._address, self._deadline, direct=self._direct, told=told
+            connection,
+            buffer,
+            self._address,
+            self._deadline,
+            direct=self._direct,
+            told=told,
+            cancelled=self._cancelled,
         ) as exchange:
             while (taken := self._take()) is not None:
                 index, statement = taken

@@ -54,7 +54,10 @@ def receive_table(means: ReadingMeans, asked: TableRequest, stack: ExitStack) ->
 
     def attempt(again: bool, left_s: float | None) -> ReceivedTable:
         limit_s = left_s if again else asked.limit.timeout_s
-        return _TableRead(means, asked, limit_s).receive(stack)
+        with ExitStack() as attempted:  # an attempt that failed keeps no buffers
+            received = _TableRead(means, asked, limit_s).receive(attempted)
+            stack.push(attempted.pop_all())
+        return received
 
     return retried(attempt, timeout_s=asked.limit.timeout_s)
 

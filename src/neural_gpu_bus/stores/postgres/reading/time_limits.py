@@ -37,7 +37,8 @@ class TimeLimit:
         try:
             yield
         except QueryTimeoutError as error:
-            if self.given or self.timeout_s is None:
+            waited_for_pool = "sqlstate" not in error.facts
+            if self.given or self.timeout_s is None or waited_for_pool:
                 raise
             name = self.query_class.name
             raise QueryTimeoutError(
