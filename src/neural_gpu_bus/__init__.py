@@ -19,6 +19,8 @@ from neural_gpu_bus import errors
 from neural_gpu_bus.version import __version__
 
 if TYPE_CHECKING:
+    from neural_gpu_bus.aggregates import Aggregate
+    from neural_gpu_bus.aggregates.rates import AggregatePlan
     from neural_gpu_bus.bus import Job
     from neural_gpu_bus.descriptors import (
         AsOf,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Acknowledgement",
+    "Aggregate",
+    "AggregatePlan",
     "AsOf",
     "BlockReservation",
     "DataPlane",
@@ -67,6 +71,8 @@ __all__ = [
 #: Where each public class lives. They load on first use, so that importing the package stays light.
 _HOMES = {
     "Acknowledgement": "neural_gpu_bus.stores.postgres",
+    "Aggregate": "neural_gpu_bus.aggregates",
+    "AggregatePlan": "neural_gpu_bus.aggregates.rates",
     "AsOf": "neural_gpu_bus.descriptors",
     "BlockReservation": "neural_gpu_bus.memory",
     "DataPlane": "neural_gpu_bus.plane",

@@ -339,6 +339,17 @@ def test_short_series_are_not_defined_yet(plane: DataPlane, bars: str, last: int
     assert "pattern_score" not in plane.time_series("I1", "1-MINUTE", table=bars, patterns=False)
 
 
+def test_the_network_scores_the_same_patterns(plane: DataPlane, bars: str) -> None:
+    pytest.importorskip("onnxruntime")
+    mine, network = (
+        plane.time_series("I2", "1-MINUTE", last=200, table=bars, engine=engine)
+        for engine in ("cpu", "neural")
+    )
+
+    np.testing.assert_allclose(mine["pattern_score"], network["pattern_score"], atol=1e-5)
+    np.testing.assert_array_equal(mine["ema"], network["ema"])
+
+
 def test_a_series_is_stored_once_a_bar(plane: DataPlane, bars: str) -> None:
     for last in (50, 60):
         plane.time_series(

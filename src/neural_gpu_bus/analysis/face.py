@@ -142,9 +142,9 @@ class Analysis:
         parameters are ``indicators``: ``{"sma": 50}``); with ``patterns`` those of
         ``patterns.shape``: ``pattern``, ``pattern_score`` and ``pattern_`` with each shape's name.
         What is not defined yet is NaN, and ``pattern`` NULL. The kernels run in this process, on
-        ``cpu`` unless ``engine`` names another. With ``name`` the result becomes that dataset's
-        newest version; with ``store`` it is upserted into that table by instrument, bar type and
-        time.
+        ``cpu`` unless ``engine`` names another (``neural`` scores the patterns alone). With
+        ``name`` the result becomes that dataset's newest version; with ``store`` it is upserted
+        into that table by instrument, bar type and time.
 
         Raises BadParameterError naming like instruments where there are no bars, and what
         ``query`` and ``store`` raise.

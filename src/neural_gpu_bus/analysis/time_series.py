@@ -161,6 +161,8 @@ def _run(
     workload = find(name)
     params = check_params(workload, given)
     arrays = workload.prepare({"bars": bars}, params)
+    if engine == "neural" and workload.kernels.neural is None:
+        engine = "cpu"  # indicators are recurrences, and no network
     runner, _ = planner.choose(workload, arrays, params, engine)
     return workload.table(runner.run(workload, arrays, params), params)
 
