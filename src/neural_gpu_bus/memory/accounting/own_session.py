@@ -10,7 +10,7 @@ import os
 import threading
 from pathlib import Path
 
-from neural_gpu_bus.memory.accounting.maps import Kind, OwnMaps
+from neural_gpu_bus.memory.accounting.maps import NOWHERE, Kind, OwnMaps
 from neural_gpu_bus.memory.accounting.processes import OwnCounters, ProcessTable
 from neural_gpu_bus.memory.catalog.index import Index
 from neural_gpu_bus.memory.files.folder import Session
@@ -32,16 +32,21 @@ class Listed:
 
     def enter(self, session: OwnSession) -> None:
         """Stand in this session's list from now on."""
-        self._session = session
-        self._place = session.maps.add(self.uuid, self.nbytes, self.kind)
-        session.counters.add_mapped(self.nbytes)
+        self._session, self._place = session, NOWHERE
         session.listed.add(self)
+        session.counters.add_mapped(self.nbytes)
+        try:
+            self._place = session.maps.add(self.uuid, self.nbytes, self.kind)
+        except BaseException:
+            self.end()
+            raise
 
     def end(self) -> None:
-        """It was unmapped."""
-        self._session.maps.remove(self._place)
-        self._session.counters.add_mapped(-self.nbytes)
-        self._session.listed.discard(self)
+        """It was unmapped; harmless twice."""
+        if self in self._session.listed:
+            self._session.listed.discard(self)
+            self._session.maps.remove(self._place)
+            self._session.counters.add_mapped(-self.nbytes)
 
 
 class OwnSession:

@@ -18,6 +18,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,9 +60,16 @@ class WrittenFile:
         self.mapping.array()[block.uuid_at : block.uuid_at + uuid_bytes] = 0
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it; harmless twice."""
         self.leave_list()
-        os.close(self.file)
+        file, self.file = self.file, -1
+        if file >= 0:
+            os.close(file)
+
+    def __del__(self) -> None:
+        # An interrupt lost it: a file that was removed keeps its pages while it is open.
+        with suppress(Exception):
+            self.close()
 
     def leave_list(self) -> None:
         """Spare pages count as bytes without a name; a block being filled too."""

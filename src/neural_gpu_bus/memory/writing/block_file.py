@@ -49,7 +49,7 @@ class BlockFile:
         self.uuid = written.uuid
         self.nbytes = nbytes
         self.region = region
-        self.written: WrittenFile | None = written
+        self.written: WrittenFile | None = None
         #: Whether somebody may still hold an array over the writer's mapping.
         self.exposed = True
         #: Whether a child made by fork has the writer's mapping too.
@@ -58,6 +58,7 @@ class BlockFile:
         self._is_named: Callable[[], bool] = bool  # no
         self._pid = os.getpid()
         _open_files.add(self)
+        self.written = written  # last: from here on it is this file that gives it back
 
     def array(self) -> npt.NDArray[np.uint8]:
         """The block's bytes, writable."""
@@ -101,16 +102,23 @@ class BlockFile:
             self._given_back(self.region, self.nbytes)
         written.close()
 
+    def __del__(self) -> None:
+        # An interrupt lost it on its way to the reservation that would have given it back.
+        with suppress(Exception):
+            self.abandon()
+
 
 def make(path: Path, nbytes: int, uuid: str) -> WrittenFile:
     """A new file of zeros. Raises OSError where there is no room; then nothing is left."""
-    file = make_file(path)
+    file = -1
     try:
+        file = make_file(path)
         allocate(file, nbytes)
         return WrittenFile(path, file, FileMapping(file, nbytes, writable=True), uuid)
     except BaseException:
         path.unlink(missing_ok=True)
-        os.close(file)
+        if file >= 0:
+            os.close(file)
         raise
 
 

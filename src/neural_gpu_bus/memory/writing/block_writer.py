@@ -74,12 +74,16 @@ class BlockWriter:
     ) -> block_file.BlockFile:
         use = self._use
         path = use.session.corner.path / f"{block}.arrow"
-        with (
-            use.occupancy.claimed(use.session, region, nbytes, use.remove, use.release_kept),
-            folders.no_room_told(use.folder, nbytes),
-        ):
-            written = self._written_file(path, nbytes, block, region, cleared=cleared)
+        try:
+            with (
+                use.occupancy.claimed(use.session, region, nbytes, use.remove, use.release_kept),
+                folders.no_room_told(use.folder, nbytes),
+            ):
+                written = self._written_file(path, nbytes, block, region, cleared=cleared)
             return block_file.BlockFile(written, nbytes, region, use.give_back)
+        except BaseException:
+            path.unlink(missing_ok=True)  # an interrupt may come when it is made already
+            raise
 
     def _written_file(
         self, path: Path, nbytes: int, block: str, region: Region, *, cleared: bool
@@ -178,8 +182,7 @@ class BlockWriter:
         folders.seal_file(reservation.file.written.file)
         file = os.open(path, os.O_RDONLY)
         try:
-            at_end = self._at_end(descriptor, kind)
-            mapping = FileMapping(file, descriptor.nbytes, block=descriptor.uuid, at_end=at_end)
+            mapping = self._mapped(file, descriptor, kind)
         finally:
             os.close(file)
         return BlockSource(descriptor, self._use.folder, mapping)
@@ -188,9 +191,19 @@ class BlockWriter:
         frame = self._use.attached[source.descriptor.uuid] = Frame(source)
         return frame
 
-    def _at_end(self, descriptor: BlockDescriptor, kind: Kind) -> Callable[[], object] | None:
+    def _mapped(self, file: int, descriptor: BlockDescriptor, kind: Kind) -> FileMapping:
         listed = list_mapping(self._use.folder, descriptor.uuid, descriptor.nbytes, kind)
-        end = listed.end if listed is not None else None
+        try:
+            at_end = self._at_end(descriptor, kind, listed.end if listed is not None else None)
+            return FileMapping(file, descriptor.nbytes, block=descriptor.uuid, at_end=at_end)
+        except BaseException:
+            if listed is not None:
+                listed.end()
+            raise
+
+    def _at_end(
+        self, descriptor: BlockDescriptor, kind: Kind, end: Callable[[], object] | None
+    ) -> Callable[[], object] | None:
         if kind is not Kind.UNNAMED:
             return end
         return partial(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
@@ -20,7 +21,7 @@ from neural_gpu_bus.errors import (
     ServerError,
     ServerUnreachableError,
 )
-from neural_gpu_bus.stores.postgres.connections.pool_member import Member, PoolCounts
+from neural_gpu_bus.stores.postgres.connections.pool_member import Member, PoolCounts, Turn
 
 #: A connection older than this is replaced: a server process never gives back what it cached of
 #: tables and plans.
@@ -59,10 +60,14 @@ class Pool:
 
     def _start(self) -> None:
         self._process = os.getpid()
-        self._changed = threading.Condition()
+        # Taken itself: an interrupt may come inside Condition.__enter__, when the lock is held.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         #: The last one given back is lent next, so that the first ones grow old.
         self._idle: list[Member] = []
-        self._lent = 0
+        #: Whoever has a connection, or is getting one. Weak: a turn that an interrupt kept from
+        #: being ended goes with its frame.
+        self._turns: weakref.WeakSet[Turn] = weakref.WeakSet()
         self._waiting = 0
         self._closed = False
         self._counts = PoolCounts()
@@ -125,23 +130,23 @@ class Pool:
 
     @contextmanager
     def _lend(self, wait_s: float, *, counted: bool = True) -> Iterator[Member]:
-        member = self._take(wait_s, counted=counted)
-        healthy = False
+        turn = Turn(os.getpid())
         try:
-            yield member
-            healthy = True
+            turn.member = self._take(turn, wait_s, counted=counted)
+            yield turn.member
+            turn.healthy = True
         finally:
-            self._give_back(member, healthy)
+            self._end_turn(turn)
 
     # ---- looking and closing
 
     def statistics(self) -> PoolStatistics:
         """The pool at this moment; of a forked child its own, from zero."""
         counts = self._counts
-        with self._changed:
+        with self._lock:
             return PoolStatistics(
                 connections_max=self._connections_max,
-                lent=self._lent,
+                lent=len(self._turns),
                 idle=len(self._idle),
                 waiting=self._waiting,
                 waits=counts.waits,
@@ -163,40 +168,36 @@ class Pool:
         """Close idle connections now, and lent ones when they come back."""
         if self._process != os.getpid():
             return
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
         self._close_idle()
 
     def _close_idle(self) -> None:
-        with self._changed:
+        with self._lock:
             idle, self._idle = self._idle, []
         for member in idle:
             member.connection.close()
 
     # ---- taking
 
-    def _take(self, wait_s: float, *, counted: bool) -> Member:
+    def _take(self, turn: Turn, wait_s: float, *, counted: bool) -> Member:
         if self._process != os.getpid():
             # The parent still talks on these sockets: kept, unused, so that nothing closes them.
             self._of_parent += self._idle
             self._start()
-        self._wait_turn(wait_s, counted=counted)
-        try:
-            return self._idle_member() or self._new_member()
-        except BaseException:
-            self._end_turn(None)
-            raise
+        self._wait_turn(turn, wait_s, counted=counted)
+        return self._idle_member() or self._new_member()
 
-    def _wait_turn(self, wait_s: float, *, counted: bool) -> None:
+    def _wait_turn(self, turn: Turn, wait_s: float, *, counted: bool) -> None:
         started_s = self._clock()
-        with self._changed:
-            waits = not self._closed and self._lent >= self._connections_max
+        with self._lock:
+            waits = not self._closed and len(self._turns) >= self._connections_max
             if waits and wait_s > 0:
                 self._waiting += 1
                 try:
                     self._changed.wait_for(
-                        lambda: self._closed or self._lent < self._connections_max, wait_s
+                        lambda: self._closed or len(self._turns) < self._connections_max, wait_s
                     )
                 finally:
                     self._waiting -= 1
@@ -204,19 +205,19 @@ class Pool:
                     self._counts.waited(self._clock() - started_s)
             if self._closed:
                 raise ClosedError("the PostgreSQL store is closed", hint="open a new plane")
-            if self._lent >= self._connections_max:
+            if len(self._turns) >= self._connections_max:
                 raise QueryTimeoutError(
                     f"all {self._connections_max} connections to PostgreSQL were in use for "
                     f"{wait_s:g} s",
                     hint="run fewer queries at once, or raise NGB_POSTGRES_CONNECTIONS_MAX",
                     timeout_s=wait_s,
                 )
-            self._lent += 1
+            self._turns.add(turn)
 
     def _idle_member(self) -> Member | None:
         """One that can be used; those that cannot are closed on the way."""
         while True:
-            with self._changed:
+            with self._lock:
                 member = self._idle.pop() if self._idle else None
             if member is None:
                 return None
@@ -263,20 +264,30 @@ class Pool:
 
     # ---- giving back
 
-    def _give_back(self, member: Member, healthy: bool) -> None:
-        if self._process != os.getpid():
-            self._of_parent.append(member)
+    def _end_turn(self, turn: Turn) -> None:
+        if turn.process != os.getpid():
+            if turn.member is not None:
+                self._of_parent.append(turn.member)
             return
-        clean = healthy and member.is_clean()
-        if not clean:
-            self._counts.closed_broken += 1
-            member.connection.close()
-        self._end_turn(member if clean else None)
+        member = None
+        try:
+            member = self._clean_member(turn)
+        finally:
+            self._give_back(turn, member)
 
-    def _end_turn(self, member: Member | None) -> None:
+    def _clean_member(self, turn: Turn) -> Member | None:
+        """The turn's connection if it can be lent again; closed if not."""
+        member = turn.member
+        if member is None or (turn.healthy and member.is_clean()):
+            return member
+        self._counts.closed_broken += 1
+        member.connection.close()
+        return None
+
+    def _give_back(self, turn: Turn, member: Member | None) -> None:
         now_s = self._clock()
-        with self._changed:
-            self._lent -= 1
+        with self._lock:
+            self._turns.discard(turn)
             gone = [one for one in self._idle if now_s - one.idle_since_s >= self._idle_s_max]
             self._counts.closed_idle += len(gone)
             self._idle = [one for one in self._idle if one not in gone]

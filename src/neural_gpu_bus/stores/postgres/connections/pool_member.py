@@ -37,6 +37,17 @@ class Member:
         )
 
 
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Turn:
+    """One place among the pool's connections, from the wait for it to its end."""
+
+    #: That asked for it; a child made by fork gives nothing back.
+    process: int
+    member: Member | None = None
+    #: The body came to its end.
+    healthy: bool = False
+
+
 @dataclass(slots=True)
 class PoolCounts:
     """Counted since the pool was made; without a lock, for people to look at."""
