@@ -88,7 +88,7 @@ def measure(dsn: str) -> None:
         }
         for case, (statement, turns) in CASES.items():
             expected = by_adbc(statement)
-            queries = [reader.query, through_libpq.query]
+            queries: list[Query] = [reader.query, through_libpq.query]
             queries += several.values() if case == WHOLE_TABLE else []
             for query in queries:
                 assert query(statement).arrow().cast(expected.schema).equals(expected)
