@@ -15,6 +15,7 @@ from cutting_proxy import cutting_proxy
 from fix_postgres_extras import BARS_ROWS, BARS_SUM, PoolMode, pgbouncer
 from neural_gpu_bus.errors import (
     BadSettingError,
+    BadValueError,
     QueryError,
     QueryTimeoutError,
     ServerUnreachableError,
@@ -90,6 +91,26 @@ def test_stores_go_through_a_pooler(
     assert pooled.store.store(table, few, mode="replace").rows == 10
     assert failing_server.run(count_and_sum) == [(10, 22.5)]
     pooled.assert_nothing_left()
+
+
+def test_appends_in_one_exchange_go_through_a_pooler(
+    pooled: WatchedStore, failing_server: OwnServer, table: str
+) -> None:
+    """After a refused statement the pooler sees rows that no COPY waits for."""
+    store = pooled.store.store
+    for number in range(4):
+        store(table, {"i": [number], "price": [0.5]}, job_id=f"{table} {number}")
+    many = {"i": np.arange(3, 100_000), "price": np.zeros(99_997)}
+    with pytest.raises(BadValueError, match=r"row 1: its key is in table .* Key \(i\)=\(3\)"):
+        store(table, many)
+    assert store(table, {"i": [2], "price": [0.5]}, job_id=f"{table} 2").repeated
+    failing_server.run(f"ALTER TABLE {table} ADD COLUMN other int")
+    assert store(table, {"i": np.arange(10, 20), "price": np.ones(10)}).rows == 10
+    assert store(table, {name: values[100:] for name, values in many.items()}).rows == 99_897
+
+    assert failing_server.run(f"SELECT count(*) FROM {table}") == [(4 + 10 + 99_897,)]
+    pooled.assert_nothing_left()
+    pooled.assert_answers()
 
 
 def test_times_are_utc_through_a_pooler_whatever_others_set(

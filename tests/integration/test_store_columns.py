@@ -252,6 +252,23 @@ def test_what_does_not_fit_the_table_is_refused(
     assert playground.rows("SELECT count(*) FROM t") == [(0,)]
 
 
+@pytest.mark.parametrize("name", ["bars_2024", "t7", 'odd 5 "name"'])
+def test_digits_in_a_table_s_name_are_no_row(playground: Playground, name: str) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    playground.run(f"CREATE TABLE {quoted} (k int PRIMARY KEY, v varchar(2), w int CHECK (w > 0))")
+    store, table = playground.writer.store, playground.table(name)
+    store(table, {"k": [1]})
+
+    for columns, message in [
+        ({"k": [2, 3], "v": ["ok", "long"]}, "row 2, column 'v': PostgreSQL refused it"),
+        ({"k": [2, 3], "w": [1, -1]}, "row 2: PostgreSQL refused it"),
+        ({"k": [2, 1]}, "row 2: its key is in table"),
+        ({"k": [2, 2]}, "rows 1 and 2 have the same key"),
+    ]:
+        with pytest.raises(BadValueError, match=message):
+            store(table, columns)
+
+
 def test_a_missing_schema_is_named(playground: Playground) -> None:
     with pytest.raises(QueryError, match="schema 'no_such_schema' does not exist"):
         playground.writer.store("no_such_schema.t", {"a": [1]})

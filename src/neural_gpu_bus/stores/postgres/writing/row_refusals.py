@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition
     from neural_gpu_bus.stores.postgres.writing.sources import Rows
 
-#: The server's context of a row that COPY could not take; it is translated (lc_messages), the
-#: order of number and column is not.
-_CONTEXT = re.compile(r"COPY [^\n]*?(\d+)(?:, [^\n,]*? (\"?)(?P<column>[^\n:\"]+)\2)?(?:$|\n|:)")
+#: The server's context of a row that COPY could not take: ``COPY t_2024, line 5, column k``. It is
+#: translated (lc_messages); the table's name, which may end in digits, comes first.
+_CONTEXT = re.compile(
+    r"COPY [^\n]*?(?:, |、)[^\d\n,]*?(\d+)"
+    r"(?:(?:, |、)[^\n,]*? (\"?)(?P<column>[^\n:\"]+)\2)?(?:$|\n|:)"
+)
 
 #: Data exceptions and broken constraints (PostgreSQL manual, appendix A); 22P03 and 22P04 say
 #: that what was sent is no COPY data at all, which no row explains.

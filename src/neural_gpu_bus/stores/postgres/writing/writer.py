@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 
@@ -70,6 +71,8 @@ class PostgresWriter:
         self._address = address
         self._ledgers_ready = False
         self._known = KnownTables()
+        #: Connections without a pooler in between, as far as known.
+        self._direct: WeakSet[psycopg.Connection] = WeakSet()
 
     def store(
         self,
@@ -143,8 +146,8 @@ class PostgresWriter:
                 return receipt
             outcome = self._run(connection, write)
             lsn = self.log_position(connection)
-        if outcome.table is not None:
-            self._known.remember(outcome.table)
+            if outcome.table is not None and self._is_direct(connection):
+                self._known.remember(outcome.table)
         return StoreReceipt(rows=outcome.rows or 0, lsn=lsn, repeated=outcome.rows is None)
 
     def _append_known(self, connection: psycopg.Connection, write: Write) -> StoreReceipt | None:
@@ -152,13 +155,26 @@ class PostgresWriter:
         table = self._known.get(write.table)
         ready = write.job_id is None or self._ledgers_ready
         plain = write.mode == "append" and write.data.repeatable and ready
-        if table is None or not plain or not set(write.key) <= set(write.data.schema.names):
+        if connection not in self._direct or table is None or not plain:
+            return None
+        if not set(write.key) <= set(write.data.schema.names):
             return None
         append = KnownAppend(table, write.data, write.job_id, self._address)
         receipt = append.run(connection)
         if append.may_be_outdated:
             self._known.forget(write.table)
         return receipt
+
+    def _is_direct(self, connection: psycopg.Connection) -> bool:
+        """Whether no pooler stands in between: what says its process's number is that process.
+        pgbouncer 1.18 in transaction mode never answers after rows that no COPY waits for.
+        """
+        if connection not in self._direct:
+            (backend,) = connection.execute("SELECT pg_backend_pid()").fetchall()[0]
+            if backend != connection.info.backend_pid:
+                return False
+            self._direct.add(connection)
+        return True
 
     def _run(self, connection: psycopg.Connection, write: Write) -> _Outcome:
         """The write in a transaction. The ledgers are looked at once, not in every store (0.1 of
