@@ -146,6 +146,22 @@ def test_threads_and_borders_change_no_digit(
     check(one, aggregate_plainly(table.to_pylist(), request.by, MANY))
 
 
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 15, 16, 17, 23, 24, 25, 32, 33, 100])
+def test_texts_that_differ_in_one_byte_are_different(size: int) -> None:
+    """Wherever the byte stands, NUL too, and whatever stood in the row before."""
+    plain = ["\0" * size, "", *("a" * at + "b" + "a" * (size - at - 1) for at in range(size))]
+    texts = [text for text in plain for _ in range(2)] + plain[::-1]
+    table = pa.table({"k": pa.array(texts, pa.large_string())})
+    request = make_request("k", None, None, operations_of([], {"count": True}, None))
+
+    for kind in (pa.large_string(), pa.string()):
+        cast = pa.table({"k": table["k"].cast(kind)})
+        assert aggregate_table(cast, request).to_pydict() == {
+            "k": sorted(plain),
+            "count": [3] * len(plain),
+        }
+
+
 def test_a_first_value_far_out_costs_no_digits() -> None:
     """Measured from 1e12, values around 0 would keep four digits of their variance."""
     random = np.random.default_rng(1)

@@ -123,13 +123,17 @@ def _number_texts(offsets, base, start, codes, firsts, seeds):  # type: ignore[n
     table = _spread(hashes, seeds, slots)
     last = np.uint64(slots - 1)
     count = seeds
-    number = np.uint64(0)
+    number = old_head = old_second = old_tail = old_address = np.uint64(0)
+    old_size = np.uint64(0xFFFFFFFFFFFFFFFF)  # no text's
     for place in range(codes.size):
         address, size, head, second, tail = _text_parts(offsets, base, start + place, end)
-        same = head == heads[number] and tail == tails[number] and size == sizes[number]
-        if same and second == seconds[number] and size <= WORDS_BYTES and count:
+        same = head == old_head and second == old_second and tail == old_tail and size == old_size
+        if same and (size <= WORDS_BYTES or _middle_equal(address, old_address, size)):
             codes[place] = number  # rows in order of their key
             continue
+        # Of the row before, not of its number: that one is known only after its look-up.
+        old_head, old_second, old_tail, old_size = head, second, tail, size
+        old_address = address
         found = _text_hash(address, size, head, second, tail)
         slot = found & last
         while True:
