@@ -204,7 +204,7 @@ def _write_part(
     first_row: int,
     written: npt.NDArray[np.int64],
     plan: Plan,
-    codes: Sequence[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+    codes: Sequence[tuple[npt.NDArray[np.int32], Sequence[npt.NDArray[np.int32]]]],
 ) -> None:
     scan = part.scan
     scratch = np.zeros(layouts.SCRATCH_BYTES, np.uint8)
@@ -215,8 +215,11 @@ def _write_part(
     kernels.write_rows(part.buffer, place, scan.framed, plan, written, state)
     if state[layouts.FAULT]:
         raise _value_fault(state, scan)
-    for values, found in codes:
-        values[first_row : first_row + scan.rows] = found
+    for values, blocks in codes:
+        at = first_row
+        for block in blocks:
+            values[at : at + block.size] = block
+            at += block.size
 
 
 def _slots_of(scan: CopyScan, first_row: int) -> npt.NDArray[np.int64]:

@@ -45,8 +45,8 @@ _STREAM_FAULTS = {
 class TextCodes(NamedTuple):
     """A column's texts as numbers."""
 
-    #: Of each row; 0 for NULL.
-    codes: npt.NDArray[np.int32]
+    #: Of each row, in blocks; 0 for NULL.
+    blocks: list[npt.NDArray[np.int32]]
     #: In the order of the numbers.
     texts: list[bytes]
 
@@ -94,22 +94,31 @@ class CopyScan:
         self._text_bytes = np.zeros(len(self.columns), np.int64)
         self._nulls = np.zeros(len(self.columns), np.int64)
         self._slots = np.zeros((len(self.columns), layouts.TEXT_SLOTS), np.int64)
-        self._codes = np.zeros((len(self._tables), 0), np.int32)
+        #: First row and codes of each block, by place.
+        self._codes: dict[int, list[tuple[int, npt.NDArray[np.int32]]]] = {
+            place: [] for place in self._tables
+        }
+        self._codes_end = 0
         for place, table in self._tables.items():
             table.clear()
             self._slots[place] = table.slots
 
     def _make_room(self, stop: int) -> None:
-        """For a code of every row that may stand before ``stop``."""
-        row_bytes = 2 + 4 * len(self.columns)
-        rows = self.rows + (stop - self.position) // row_bytes + 1
-        if rows <= self._codes.shape[1]:
+        """For a code of every row that may stand before ``stop``. Blocks are never copied to grow:
+        first touch of their memory is half of what codes cost.
+        """
+        rows = self.rows + (stop - self.position) // (2 + 4 * len(self.columns)) + 1
+        if rows <= self._codes_end:
             return
-        longer = np.zeros((len(self._tables), max(2 * rows, CODES_MIN)), np.int32)
-        longer[:, : self.rows] = self._codes[:, : self.rows]
-        self._codes = longer
-        for line, place in enumerate(self._tables):
-            self._slots[place, layouts.CODES_AT] = longer[line].ctypes.data
+        size = max(rows - self.rows, self._codes_end, CODES_MIN)
+        self._codes_end = self.rows + size
+        for place, blocks in self._codes.items():
+            if self._widths[place] != layouts.HASHED:
+                blocks.clear()
+                continue
+            blocks.append((self.rows, np.zeros(size, np.int32)))
+            address = blocks[-1][1].ctypes.data
+            self._slots[place, layouts.CODES_AT] = address - 4 * self.rows
 
     @property
     def rows(self) -> int:
@@ -169,7 +178,9 @@ class CopyScan:
             return None
         table = self._tables[place]
         table.slots[:] = self._slots[place]
-        codes = self._codes[[*self._tables].index(place), : self.rows]
+        blocks = self._codes[place]
+        ends = [first for first, _ in blocks[1:]] + [self.rows]
+        codes = [block[: end - first] for (first, block), end in zip(blocks, ends, strict=True)]
         return TextCodes(codes, table.texts(buffer.ctypes.data))
 
     def _fault(self) -> ProtocolError:

@@ -30,8 +30,8 @@ class Dictionary(NamedTuple):
     """A column's different texts, and the number of each row's."""
 
     values: pa.Array[Any]
-    #: Of each part.
-    codes: Sequence[Codes]
+    #: Of each part, in blocks.
+    codes: Sequence[Sequence[Codes]]
 
     @property
     def arrow(self) -> pa.DataType:
@@ -84,7 +84,7 @@ def _merged(parts: Sequence[TextCodes], first: Sequence[bytes]) -> Dictionary:
     for part in parts:
         moved = [numbers.setdefault(text, len(numbers)) for text in part.texts]
         same = moved == list(range(len(moved)))
-        codes.append(part.codes if same else _moved(part.codes, moved))
+        codes.append(part.blocks if same else [_moved(block, moved) for block in part.blocks])
     return Dictionary(text_array(list(numbers)), codes)
 
 

@@ -19,9 +19,6 @@ from neural_gpu_bus.stores.postgres.decoding.layouts import (
     FREE,
     KNOWN_AT,
     LAST_CODE,
-    LAST_LENGTH,
-    LAST_POSITION,
-    LAST_WORD,
     LIMIT,
     TABLE_AT,
     TABLE_MASK,
@@ -35,7 +32,7 @@ from neural_gpu_bus.stores.postgres.wire.machine_words import (
 )
 
 #: Of the files whose functions and numbers are compiled into these loops; a test says it.
-COMPILED_WITH = "4cf75b94bd82aa57"
+COMPILED_WITH = "44096735ef998bcc"
 
 #: Odd, with bits all over: 2**64 divided by the golden ratio.
 MIXER = np.uint64(0x9E3779B97F4A7C15)
@@ -94,9 +91,7 @@ def _hash(word, at, length):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def _same_rest(left, right, length):  # type: ignore[no-untyped-def]
-    """Whether two texts of one length and one first word are equal."""
-    if length <= 8:
-        return True
+    """Whether two texts of one length above 8 and one first word are equal."""
     for place in range(8, length - 7, 8):
         if _own_64(left + place) != _own_64(right + place):
             return False
@@ -124,24 +119,34 @@ def _place_in(texts, slot):  # type: ignore[no-untyped-def]
     return np.uint64(_slot(texts, TABLE_AT)) + slot * np.uint64(4)
 
 
+@njit(forceinline=True)
+def _matches(entry, word, at, length, base, texts):  # type: ignore[no-untyped-def]
+    """Whether the text at an address is that of an entry."""
+    if _own_64(entry + 16) != word or _i64(entry + 8) != length:
+        return False
+    if length <= 8:
+        return True
+    known = _i64(entry)
+    return _same_rest(
+        at, base + known if known >= 0 else _slot(texts, KNOWN_AT) - known - 1, length
+    )
+
+
 @njit
 def find_code(word, at, length, base, texts, rows):  # type: ignore[no-untyped-def]
     """The number of the text at an address, a new one where it is new; or ``NO_CODE``.
 
     ``word``: its first. ``texts``: address of a column's slots. ``rows``: rows so far.
     """
-    slot = _hash(word, at, length) >> np.uint64(20)
+    slot, entries = _hash(word, at, length) >> np.uint64(20), _slot(texts, ENTRIES_AT)
+    mask, table = np.uint64(_slot(texts, TABLE_MASK)), np.uint64(_slot(texts, TABLE_AT))
     while True:
-        place = _place_in(texts, slot)
+        place = table + (slot & mask) * np.uint64(4)
         found = np.int64(load_own_32(place))
         if found == 0:
             return _enter(word, at, length, base, texts, rows, place)
-        entry = _slot(texts, ENTRIES_AT) + ENTRY_BYTES * (found - 1)
-        if _i64(entry + 8) == length and _own_64(entry + 16) == word:
-            known = _i64(entry)
-            other = base + known if known >= 0 else _slot(texts, KNOWN_AT) - known - 1
-            if _same_rest(at, other, length):
-                return found - 1
+        if _matches(entries + ENTRY_BYTES * (found - 1), word, at, length, base, texts):
+            return found - 1
         slot += np.uint64(1)
 
 
@@ -166,17 +171,12 @@ def _enter(word, at, length, base, texts, rows, place):  # type: ignore[no-untyp
 @njit
 def note_code(at, length, base, texts, row):  # type: ignore[no-untyped-def]
     """Find a row's text and store its number; False where there is no number for it."""
-    word = _word(at, length)
-    as_last = length == _slot(texts, LAST_LENGTH) and word == np.uint64(_slot(texts, LAST_WORD))
-    if as_last and _same_rest(at, base + _slot(texts, LAST_POSITION), length):
-        code = _slot(texts, LAST_CODE)
-    else:
+    word, code = _word(at, length), _slot(texts, LAST_CODE)
+    last = _slot(texts, ENTRIES_AT) + ENTRY_BYTES * code
+    if code < 0 or not _matches(last, word, at, length, base, texts):
         code = find_code(word, at, length, base, texts, row)
         if code == NO_CODE:
             return False
-        _set_slot(texts, LAST_POSITION, at - base)
-        _set_slot(texts, LAST_LENGTH, length)
-        _set_slot(texts, LAST_WORD, word)
         _set_slot(texts, LAST_CODE, code)
     store_32(np.uint64(_slot(texts, CODES_AT) + 4 * row), np.uint32(code))
     return True

@@ -148,12 +148,9 @@ LAYOUT, VALUES, VALIDITY, OFFSETS, DATA, PARAMETER, PLAN_FIELDS = range(7)
     LIMIT,
     FREE,
     ENTRIES,
-    LAST_POSITION,
-    LAST_LENGTH,
-    LAST_WORD,
     LAST_CODE,
     TEXT_SLOTS,
-) = range(13)
+) = range(10)
 
 
 def decimal_parameter(bits: int, precision: int, scale: int) -> int:

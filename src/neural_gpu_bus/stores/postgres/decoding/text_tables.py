@@ -60,7 +60,7 @@ class TextTable:
         slots[layouts.KNOWN_AT] = self._bytes.ctypes.data
         slots[layouts.TABLE_MASK] = size - 1
         slots[layouts.LIMIT], slots[layouts.FREE] = limit, self._free
-        slots[layouts.LAST_LENGTH] = -1
+        slots[layouts.LAST_CODE] = -1
         at = 0
         for number, text in enumerate(self._known):
             self._entries[number, :2] = -1 - at, len(text)
