@@ -31,6 +31,7 @@ _FAILED = ctypes.c_void_p(-1).value
 _FIXED = 0x10
 #: Linux faults a writer's pages in at once, in one call instead of one trap for each 4 KiB.
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
+_ADDRESSES_ONLY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
 #: fcntl command of macOS that reserves blocks on the disk (sys/fcntl.h), and its record.
 _F_PREALLOCATE = 42
 _F_ALLOCATEALL = 4
@@ -69,17 +70,15 @@ class FileMapping:
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable or private else 0)
         sharing = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
         flags = sharing | (_POPULATE if writable else 0)
-        address = _libc.mmap(None, nbytes, protection, flags, descriptor, 0)
-        if address == _FAILED:
-            raise HostError(
-                f"mapping {nbytes} bytes failed: {os.strerror(ctypes.get_errno())}",
-                hint="raise vm.max_map_count, or hold fewer frames at once",
-            )
-        self.address = address
+        self._at_end: Callable[[], object] | None = None
         self.block = block
         self.nbytes = nbytes
-        self._at_end = at_end
+        # Addresses first: making pages takes milliseconds, an interrupt meanwhile comes between the
+        # call and its answer, and what nobody knows the address of stays mapped for good.
+        self.address = address = _mapped(None, nbytes, 0, _ADDRESSES_ONLY, -1)
         self._unmap = _libc.munmap  # module globals may be gone when the last array dies
+        _mapped(address, nbytes, protection, flags | _FIXED, descriptor)
+        self._at_end = at_end
         self.__array_interface__: dict[str, Any] = {
             "data": (address, not (writable or private)),
             "shape": (nbytes,),
@@ -110,6 +109,16 @@ class FileMapping:
             self._unmap(self.address, self.nbytes)
             if self._at_end is not None:
                 self._at_end()
+
+
+def _mapped(address: int | None, nbytes: int, protection: int, flags: int, descriptor: int) -> int:
+    found: int = _libc.mmap(address, nbytes, protection, flags, descriptor, 0)
+    if found == _FAILED:
+        raise HostError(
+            f"mapping {nbytes} bytes failed: {os.strerror(ctypes.get_errno())}",
+            hint="raise vm.max_map_count, or hold fewer frames at once",
+        )
+    return found
 
 
 class FileTooShortError(OSError):
