@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from fix_reader import open_reader
@@ -327,3 +328,16 @@ def test_progress_rises_to_all(parallel: PostgresReader, bars: str) -> None:
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert len(told) > 2
     assert all(total for _, total in told)
+
+
+def test_the_leader_outlives_the_servers_limit_on_idle_transactions(
+    postgres_dsn: str, bars: str
+) -> None:
+    """It has read its ranges long before the last one ends."""
+    dsn = make_conninfo(postgres_dsn, options="-c idle_in_transaction_session_timeout=30ms")
+    with open_reader(dsn, connections_max=4) as reader:
+        found = read(reader, bars, where="i <> 50000 OR pg_sleep(0.4) IS NOT NULL", connections=3)
+
+        report = reader.report(found)
+        assert report is not None
+        assert (found.num_rows, report.connections) == (ROWS, 3)

@@ -51,6 +51,8 @@ def receive_query(
     limit_s = asked.limit.timeout_s
 
     def attempt(again: bool, left_s: float | None) -> CopyScan:
+        if again:
+            means.pool.begin_anew()
         now_s = left_s if again else limit_s
         return receive_once(means, buffer, asked, watch, now_s, read_only=again)
 

@@ -42,6 +42,8 @@ from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 #: Every way gives rows in the order of the pages: no scan begins where another one is.
 IN_ORDER: Final = b"SET LOCAL synchronize_seqscans = off; "
+#: The leader waits for the others, however long the server lets a transaction be idle.
+_LEADER: Final = IN_ORDER + b"SET LOCAL idle_in_transaction_session_timeout = 0; "
 
 
 class SharedTableRead:
@@ -120,8 +122,9 @@ class SharedTableRead:
         """
         given, limit_ms = self._asked.snapshot, self._deadline.left_ms()
         if given is None:
-            return self._export(transactions.begin_export(limit_ms=limit_ms, settings=IN_ORDER))
-        begin = self._begin_import(snapshot_id(given) or "")
+            settings = self._asked.limit.query_class.set_local() + _LEADER
+            return self._export(transactions.begin_export(limit_ms=limit_ms, settings=settings))
+        begin = self._begin_import(snapshot_id(given) or "", _LEADER)
         try:
             [(server,)] = self._session.run(begin + self._lock(b"") + SERVER)
         except QueryError as error:
@@ -138,8 +141,8 @@ class SharedTableRead:
             return error.what
         return Snapshot(identity or "", taken_ns, server or "")
 
-    def _begin_import(self, snapshot: str) -> bytes:
-        settings = self._asked.limit.query_class.set_local() + IN_ORDER
+    def _begin_import(self, snapshot: str, settings: bytes) -> bytes:
+        settings = self._asked.limit.query_class.set_local() + settings
         return transactions.begin(
             limit_ms=self._deadline.left_ms(), settings=settings, snapshot=snapshot
         )
@@ -162,7 +165,7 @@ class SharedTableRead:
         columns = self._means.types.columns(fields, self._asked.options)
         # Another session that waited behind a change of the table, which waits for the leader's
         # lock, would wait forever.
-        join = self._begin_import(snapshot.id) + self._lock(b" NOWAIT") + SERVER
+        join = self._begin_import(snapshot.id, IN_ORDER) + self._lock(b" NOWAIT") + SERVER
         return SharedWork(
             statements=self._statements(facts, plan, fields, whole),
             fields=fields,
