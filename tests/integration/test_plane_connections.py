@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from fix_servers import wait_until
 from neural_gpu_bus import DataPlane, embedded
 from neural_gpu_bus.errors import QueryTimeoutError
 from neural_gpu_bus.settings import Settings
@@ -59,3 +62,27 @@ def test_what_the_plane_counts(plane: DataPlane) -> None:
     text = metrics_text(lambda: (memory, ()), lambda: plane.statistics().database)
     assert "ngb_postgres_connections_idle 1.0" in text
     assert "ngb_postgres_connections_opened_total 1.0" in text
+
+
+def test_a_read_whose_connection_was_ended_is_counted(plane: DataPlane, postgres_dsn: str) -> None:
+    """The server process ends while the statement runs: the read begins again, on a new one."""
+    ended = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        "AND datname = current_database() AND query LIKE '%sleep_and_end%'"
+    )
+    plane.query("SELECT 1 AS one")
+
+    def end_it() -> None:
+        with psycopg.connect(postgres_dsn, autocommit=True) as other:
+            wait_until(lambda: other.execute(ended.encode()).fetchall(), "the statement's start")
+
+    thread = threading.Thread(target=end_it)
+    thread.start()
+    frame = plane.query("SELECT pg_sleep(0.5)::text AS sleep_and_end")
+    thread.join()
+
+    assert frame.rows == 1
+    found = plane.statistics().database
+    assert found is not None
+    assert found.retried == 1
+    assert found.lent == 0

@@ -8,7 +8,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TypeVar
 
 import psycopg
 import structlog
@@ -19,7 +18,6 @@ from neural_gpu_bus.errors import (
     QueryTimeoutError,
     ServerAuthenticationError,
     ServerError,
-    ServerUnreachableError,
 )
 from neural_gpu_bus.stores.postgres.connections.pool_member import Member, PoolCounts, Turn
 
@@ -28,7 +26,6 @@ from neural_gpu_bus.stores.postgres.connections.pool_member import Member, PoolC
 AGE_S_MAX = 3600.0
 IDLE_S_MAX = 600.0
 
-_Found = TypeVar("_Found")
 _log = structlog.get_logger(__name__)
 
 
@@ -100,34 +97,6 @@ class Pool:
                     break
             yield [member.connection for member in members]
 
-    def read(
-        self,
-        work: Callable[[psycopg.Connection, Callable[[], None]], _Found],
-        *,
-        wait_s: float | None = None,
-    ) -> _Found:
-        """Do ``work(connection, sent)``; once more on a new connection where an idle one turns out
-        to be broken before ``sent()`` was called.
-
-        ``work`` calls it before it sends what the server may run: what might have been done is
-        never done twice.
-        """
-        was_sent: list[bool] = []
-        limit_s = self._wait_timeout_s if wait_s is None else wait_s
-        with ExitStack() as lent:
-            member = lent.enter_context(self._lend(limit_s))
-            try:
-                return work(member.connection, lambda: was_sent.append(True))
-            except ServerUnreachableError:
-                if was_sent or not member.reused:
-                    raise
-                member.connection.close()
-        # The others are of the same server, and were idle as long.
-        self._close_idle()
-        self._counts.retried += 1
-        with self._lend(limit_s) as member:
-            return work(member.connection, lambda: None)
-
     @contextmanager
     def _lend(self, wait_s: float, *, counted: bool = True) -> Iterator[Member]:
         turn = Turn(os.getpid())
@@ -164,6 +133,14 @@ class Pool:
         """A statement on one of its connections was cancelled."""
         self._counts.cancelled += 1
 
+    def begin_anew(self) -> None:
+        """A read lost its connection and begins again: the idle ones may have broken at the same
+        moment, without a word, so the next is a new one.
+        """
+        self._counts.retried += 1
+        if self._process == os.getpid():
+            self._counts.closed_broken += self._close_idle()
+
     def close(self) -> None:
         """Close idle connections now, and lent ones when they come back."""
         if self._process != os.getpid():
@@ -173,11 +150,13 @@ class Pool:
             self._changed.notify_all()
         self._close_idle()
 
-    def _close_idle(self) -> None:
+    def _close_idle(self) -> int:
+        """How many those were."""
         with self._lock:
             idle, self._idle = self._idle, []
         for member in idle:
             member.connection.close()
+        return len(idle)
 
     # ---- taking
 
@@ -225,7 +204,6 @@ class Pool:
                 self._counts.closed_broken += 1
                 member.connection.close()
                 continue
-            member.reused = True
             return self._younger(member)
 
     def _younger(self, member: Member) -> Member:

@@ -16,8 +16,6 @@ class Member:
     connection: psycopg.Connection
     opened_s: float
     idle_since_s: float = 0.0
-    #: Lent before: it may have broken while nobody looked.
-    reused: bool = False
 
     def is_quiet(self) -> bool:
         """False when the server closed an idle connection or said something on it: either way the

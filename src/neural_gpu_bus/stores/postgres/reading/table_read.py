@@ -53,6 +53,8 @@ def receive_table(means: ReadingMeans, asked: TableRequest, stack: ExitStack) ->
     """
 
     def attempt(again: bool, left_s: float | None) -> ReceivedTable:
+        if again:
+            means.pool.begin_anew()
         limit_s = left_s if again else asked.limit.timeout_s
         with ExitStack() as attempted:  # an attempt that failed keeps no buffers
             received = _TableRead(means, asked, limit_s).receive(attempted)

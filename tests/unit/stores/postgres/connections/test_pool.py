@@ -13,7 +13,6 @@ from neural_gpu_bus.errors import (
     ClosedError,
     QueryTimeoutError,
     ServerAuthenticationError,
-    ServerUnreachableError,
 )
 from neural_gpu_bus.stores.postgres.connections.connection import connect
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
@@ -131,11 +130,6 @@ def aging(postgres_dsn: str, clock: Clock) -> Iterator[Pool]:
     )
     yield made
     made.close()
-
-
-def end_backend(dsn: str, pid: int) -> None:
-    with psycopg.connect(dsn, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
 def test_what_is_lent_idle_and_counted_is_told(pool: Pool) -> None:
@@ -263,46 +257,28 @@ def test_free_connections_that_cannot_be_opened_are_left_out(postgres_dsn: str) 
     pool.close()
 
 
-def test_a_read_that_meets_a_broken_idle_connection_is_begun_again(
-    aging: Pool, postgres_dsn: str
-) -> None:
-    """The connection breaks between the look at it and its use."""
-    with aging.lend() as first, aging.lend():
+def test_a_read_that_begins_again_gets_a_new_connection(aging: Pool) -> None:
+    """A network that is cut closes nothing: idle connections look well, and none of them is."""
+    with aging.lend() as first, aging.lend() as second:
         pass
-    calls = []
+    aging.begin_anew()
+    with aging.lend() as third:
+        assert third.execute("SELECT 1").fetchone() == (1,)
 
-    def work(connection: psycopg.Connection, sent: Callable[[], None]) -> int:
-        calls.append(connection)
-        if len(calls) == 1:
-            end_backend(postgres_dsn, connection.info.backend_pid)
-            raise ServerUnreachableError("gone", server="PostgreSQL", address="here")
-        sent()
-        return connection.info.backend_pid
-
-    found = aging.read(work)
-
-    assert len(calls) == 2
-    assert found == calls[1].info.backend_pid
-    assert calls[0].closed
-    assert (aging.statistics().retried, aging.statistics().idle) == (1, 1)
     assert first.closed
+    assert second.closed
+    found = aging.statistics()
+    assert (found.retried, found.closed_broken, found.opened, found.idle) == (1, 2, 3, 1)
 
 
-@pytest.mark.parametrize("how", ["sent before", "new connection", "breaks again"])
-def test_what_may_have_been_done_is_never_done_twice(aging: Pool, how: str) -> None:
-    calls = []
-
-    def work(_connection: psycopg.Connection, sent: Callable[[], None]) -> None:
-        calls.append(1)
-        if how == "sent before":
-            sent()
-        raise ServerUnreachableError("gone", server="PostgreSQL", address="here")
-
-    if how != "new connection":
-        with aging.lend():
-            pass
-    with pytest.raises(ServerUnreachableError, match="gone"):
-        aging.read(work)
-
-    assert len(calls) == (2 if how == "breaks again" else 1)
-    assert aging.statistics().lent == 0
+def test_a_forked_child_that_begins_again_closes_nothing_of_its_parents(aging: Pool) -> None:
+    with aging.lend() as connection:
+        pass
+    child = os.fork()
+    if child == 0:
+        aging.begin_anew()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with aging.lend() as again:
+        assert again is connection
+        assert again.execute("SELECT 1").fetchone() == (1,)
