@@ -97,6 +97,13 @@ _POOLER_TEXTS = (
     "is disabled",
 )
 
+_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_WAY_OUT = (
+    "another session holds a lock on the table: wait for its end, or see who it is with SELECT "
+    "pid, query FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE granted AND relation = "
+    "'the table'::regclass"
+)
+
 #: What is shown of a server's text; a refused value of megabytes is quoted whole.
 TEXT_CHARACTERS_MAX = 2_000
 
@@ -235,6 +242,8 @@ def failure_from(
     if meaning is ServerAuthenticationError:
         return _refused_user(text, address)
     sentence, way_out = _SENTENCES[meaning]
+    if sqlstate == _LOCK_NOT_AVAILABLE:
+        way_out, text = _LOCK_WAY_OUT, text + _at(position)
     limit = f" after {timeout_s:g} s" if meaning is QueryTimeoutError and timeout_s else ""
     return meaning(
         f"{SERVER} at {address} {sentence}{limit}: {text}",
@@ -261,10 +270,14 @@ def _refused_user(text: str, address: str) -> ServerAuthenticationError:
     )
 
 
+def _at(position: str | None) -> str:
+    return f" (at character {position} of the statement)" if position else ""
+
+
 def _refused_statement(
     text: str, sqlstate: str, position: str | None, hint: str | None
 ) -> QueryError:
-    where = f" (at character {position} of the statement)" if position else ""
+    where = _at(position)
     return QueryError(
         f"{SERVER} refused the statement: {text}{where}",
         hint=_cut(hint or _HINTS.get(sqlstate, "mend the statement")),
