@@ -85,12 +85,11 @@ _TLS_TEXTS = (
 
 #: pgbouncer says all of its own by 08P01, which is PostgreSQL's word for bytes that it cannot read.
 _PROTOCOL_VIOLATION = "08P01"
+_POOLER_ONLY_TEXTS = ("query_wait_timeout", "server_login_retry", "no more connections allowed")
 _POOLER_TEXTS = (
+    *_POOLER_ONLY_TEXTS,
     "server conn crashed",
-    "query_wait_timeout",
-    "server_login_retry",
     "server login",
-    "no more connections allowed",
     "cannot connect",
     "timeout",
     "closing because",
@@ -152,14 +151,21 @@ def _connect_failure(error: psycopg.Error, address: str) -> NeuralGpuBusError:
         'role "' in lowered and "does not exist" in lowered
     ):
         return _refused_user(text, address)
+    if _DISK_FULL_TEXT in lowered:
+        return failure_from(_DISK_FULL, text, address)
+    if any(part in lowered for part in _POOLER_ONLY_TEXTS):
+        return _unreachable(f"the pooler in front says: {text}", address)
+    return _bad_address(text, lowered, address) or _unreachable(text, address)
+
+
+def _bad_address(text: str, lowered: str, address: str) -> BadSettingError | None:
+    """Where the address has to change; None where it may be right."""
     if 'database "' in lowered and "does not exist" in lowered:
         return BadSettingError(
             f"{SERVER} at {address} has no such database: {text}",
             hint="create it (createdb), or name another in NGB_POSTGRES_DSN",
             setting="postgres_dsn",
         )
-    if _DISK_FULL_TEXT in lowered:
-        return failure_from(_DISK_FULL, text, address)
     if any(part in lowered for part in _TLS_TEXTS):
         return BadSettingError(
             f"{SERVER} at {address} has not the TLS that was asked for: {text}",
@@ -174,7 +180,7 @@ def _connect_failure(error: psycopg.Error, address: str) -> NeuralGpuBusError:
             "in pgbouncer's ignore_startup_parameters",
             setting="postgres_dsn",
         )
-    return _unreachable(text, address)
+    return None
 
 
 def _unreachable(text: str, address: str) -> ServerUnreachableError:
