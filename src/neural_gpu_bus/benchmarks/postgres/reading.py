@@ -110,7 +110,7 @@ def read_mixed(ground: PostgresGround, closing: ExitStack) -> Answer:
 
 def read_newest(ground: PostgresGround, closing: ExitStack) -> Answer:
     """The last bars of one instrument: from the server, connected or not, and resident."""
-    table = tables.fixed_table(ground, ground.sizes.rows)
+    table = tables.indexed_table(ground, ground.sizes.rows)
     rest = (
         " WHERE instrument_id = 'I07' AND bar_type = '1-MINUTE-LAST' "
         f"ORDER BY ts DESC LIMIT {ground.sizes.newest}"
