@@ -75,7 +75,7 @@ def test_backends_killed_at_random_never_give_wrong_rows(
     killing.start()
     right = failed = 0
     try:
-        for _ in range(40):
+        for _ in range(25):
             try:
                 columns = watched.store.query(READ)
             except ServerUnreachableError:
@@ -208,7 +208,7 @@ def test_tables_dropped_made_and_altered_meanwhile_are_right_or_refused(
     seen, refused = set(), 0
     try:
         wait_until(lambda: failing_server.run("SELECT to_regclass('shifting')"), "the table")
-        for _ in range(120):
+        for _ in range(60):
             try:
                 columns = watched.store.query("SELECT * FROM shifting")
             except QueryError as error:
