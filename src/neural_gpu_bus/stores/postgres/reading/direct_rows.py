@@ -92,9 +92,16 @@ class DirectRows:
         """Leave the socket to libpq, open."""
         self._socket.detach()
 
-    def open(self, before: bytes, sql: bytes, after: bytes) -> list[wire.Field]:
+    def open(
+        self,
+        before: bytes,
+        sql: bytes,
+        after: bytes,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> list[wire.Field]:
         """Run ``before``, the statement and ``after``; the statement's columns, none where it
-        returns no rows. Raises what the server refused.
+        returns no rows. ``meanwhile`` is called while the server works. Raises what the server
+        refused.
         """
         self._position = self._started = self._buffer.stop
         self._rows_before = self._rows
@@ -107,6 +114,8 @@ class DirectRows:
             + _RUN
             + (wire.query(after) if after else b"")
         )
+        if meanwhile is not None:
+            meanwhile()
         self._skip_front(_front(before))
         while True:
             tag, body = self._next_message()

@@ -57,7 +57,13 @@ class LibpqCopy:
     def close(self) -> None:
         """Nothing was taken from the connection."""
 
-    def open(self, before: bytes, sql: bytes, after: bytes) -> list[Field]:
+    def open(
+        self,
+        before: bytes,
+        sql: bytes,
+        after: bytes,
+        meanwhile: Callable[[], None] | None = None,  # noqa: ARG002  (the rows take longer here)
+    ) -> list[Field]:
         """See ``DirectRows.open``; here the statement does not run before its rows are received."""
         self._before, self._sql, self._after = before, sql, after
         self._fields = self._describe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from neural_gpu_bus.errors import QueryError
@@ -18,6 +19,7 @@ from neural_gpu_bus.stores.postgres.reading.statement import Params, bound, only
 from neural_gpu_bus.stores.postgres.reading.time_limits import TimeLimit
 from neural_gpu_bus.stores.postgres.reading.watching import Watch
 from neural_gpu_bus.stores.postgres.tables.near_names import with_near_tables
+from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,14 @@ class Question:
 
 
 def receive_query(
-    means: ReadingMeans, buffer: ReceiveBuffer, asked: Question, watch: Watch
+    means: ReadingMeans,
+    buffer: ReceiveBuffer,
+    asked: Question,
+    watch: Watch,
+    meanwhile: Callable[[], None] | None = None,
 ) -> CopyScan:
-    """Its rows in the buffer, counted. A lost connection is tried again within limits; a statement
-    that writes is not run twice.
+    """Its rows in the buffer, counted; ``meanwhile`` is called while the server works. A lost
+    connection is tried again within limits; a statement that writes is not run twice.
     """
     limit_s = asked.limit.timeout_s
 
@@ -54,7 +60,9 @@ def receive_query(
         if again:
             means.pool.begin_anew()
         now_s = left_s if again else limit_s
-        return receive_once(means, buffer, asked, watch, now_s, read_only=again)
+        return receive_once(
+            means, buffer, asked, watch, now_s, read_only=again, meanwhile=meanwhile
+        )
 
     return retried(attempt, timeout_s=limit_s)
 
@@ -67,6 +75,7 @@ def receive_once(
     limit_s: float | None,
     *,
     read_only: bool,
+    meanwhile: Callable[[], None] | None = None,
 ) -> CopyScan:
     """One attempt; ``read_only``: the server refuses what writes."""
     buffer.stop = 0
@@ -85,19 +94,18 @@ def receive_once(
                 told=watch,
                 cancelled=means.pool.count_cancelled,
             ) as exchange:
-                return _received(
-                    means, exchange, asked.begin(deadline, read_only=read_only), statement, asked
-                )
+                before = asked.begin(deadline, read_only=read_only)
+                fields = exchange.open(before, statement, transactions.END, meanwhile)
+                return _received(means, exchange, fields, asked.options)
         except QueryError as error:
             told = gone(error, asked.snapshot)
             raise with_near_tables(connection, told) from error.__cause__
 
 
 def _received(
-    means: ReadingMeans, exchange: Exchange, before: bytes, statement: bytes, asked: Question
+    means: ReadingMeans, exchange: Exchange, fields: Sequence[Field], options: ReadOptions
 ) -> CopyScan:
-    fields = exchange.open(before, statement, transactions.END)
     if not means.types.are_known(fields):
         exchange.pause()
         means.types.learn(exchange.connection, fields)
-    return exchange.receive(means.types.columns(fields, asked.options))
+    return exchange.receive(means.types.columns(fields, options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 
 from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.ports import Columns, Progress, Reserve
@@ -13,6 +13,7 @@ from neural_gpu_bus.stores.postgres.connections.query_classes import QueryClass,
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart, write_columns
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading import snapshots
+from neural_gpu_bus.stores.postgres.reading.expected_memory import ExpectedMemory, Shapes
 from neural_gpu_bus.stores.postgres.reading.frame_stream import BATCH_ROWS, FrameStream
 from neural_gpu_bus.stores.postgres.reading.query_read import Question, receive_query
 from neural_gpu_bus.stores.postgres.reading.read_report import ReadReport, ReadReports
@@ -64,7 +65,7 @@ class PostgresReader:
             },
             direct=direct,
         )
-        self._reports = ReadReports()
+        self._reports, self._shapes = ReadReports(), Shapes()
 
     def query(
         self,
@@ -92,12 +93,12 @@ class PostgresReader:
         means = self._means
         asked = Question(sql, params, limit, options, snapshot)
         watch = Watch(means.pool, means.address, progress)
-        with means.buffers.lend() as buffer, limit.named():
-            scan = receive_query(means, buffer, asked, watch)
+        kind = (sql, str(options.numeric), options.texts)
+        memory = ExpectedMemory(self._shapes, kind, reserve or means.reserve)
+        with closing(memory), means.buffers.lend() as buffer, limit.named():
+            scan = receive_query(means, buffer, asked, watch, memory.prepare)
             watch.end(scan.rows)
-            reservation = write_columns(
-                [ReceivedPart(buffer.bytes, scan)], reserve or means.reserve
-            )
+            reservation = write_columns([ReceivedPart(buffer.bytes, scan)], memory)
         reload_ns = time.perf_counter_ns() - started_ns
         return reservation.seal(name, reload_ns=reload_ns, source_ns=source_ns)
 
