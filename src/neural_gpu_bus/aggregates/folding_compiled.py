@@ -34,11 +34,13 @@ from neural_gpu_bus.aggregates.vector_words import (
 )
 
 #: Rows looked at together: 64 equal codes are one run, which takes a loop of its own. Without it a
-#: row would wait for the one before to be written, and rows in order of their key take 10 ns.
+#: row would wait for the one before to be written: 4.4 ns with 20 equal keys in a row, else 2.4.
 BLOCK = 64
 
 #: Places in a group's record of integers: rows, sum of the low and of the high 32 bits, extremes.
 COUNT, SUM_LOW, SUM_HIGH, LOW, HIGH, INT_RECORD = range(6)
+
+_RECORD_BYTES = np.uint64(8 * RECORD)
 
 _LOW_32 = 0xFFFFFFFF
 
@@ -91,54 +93,51 @@ def _fold_stretch(values, record, lane, lanes):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _begin(records, code, groups, a, b, c, d):  # type: ignore[no-untyped-def]
+def _begin(record, a, b, c, d):  # type: ignore[no-untyped-def]
     """The first row of a group: its values are what all others are measured from."""
-    for at in range(code, records.shape[0], groups):
-        records[at, SHIFTS] = _finite_or_zero(a)
-        records[at, SHIFTS + 1] = _finite_or_zero(b)
-        records[at, SHIFTS + 2] = _finite_or_zero(c)
-        records[at, SHIFTS + 3] = _finite_or_zero(d)
+    record[SHIFTS] = _finite_or_zero(a)
+    record[SHIFTS + 1] = _finite_or_zero(b)
+    record[SHIFTS + 2] = _finite_or_zero(c)
+    record[SHIFTS + 3] = _finite_or_zero(d)
+
+
+@njit(nogil=True)
+def _fold_block(codes, a, b, c, d, records, counts):  # type: ignore[no-untyped-def]
+    """Rows of any groups."""
+    base = np.uint64(records.ctypes.data)
+    for row in range(codes.size):
+        code = codes[row]
+        count = counts[code]
+        if count == 0:
+            _begin(records[code], a[row], b[row], c[row], d[row])
+        counts[code] = count + 1
+        fold_row(base + np.uint64(code) * _RECORD_BYTES, a[row], b[row], c[row], d[row])
 
 
 @njit(VOID(CODES, FLOATS, FLOATS, FLOATS, FLOATS, OUT_FLOAT_ROWS, OUT_INTS), cache=True, nogil=True)
 def fold_floats(codes: Any, a: Any, b: Any, c: Any, d: Any, records: Any, counts: Any) -> None:
-    """Four columns into ``records`` (sets * (groups + 1), RECORD), rows into ``counts``.
+    """Four columns into ``records`` (groups + 1, RECORD), rows into ``counts``.
 
     A group whose count is 0 takes its first row's values as shifts, 0 for one that is not finite.
-    Rows go to the sets in turns, so that a row need not wait for the one before to be written:
-    1M rows in stretches of 20 equal keys take 9.4 ms with one set and 4.3 ms with four.
     """
-    base = np.uint64(records.ctypes.data)
-    groups = counts.size
-    sets = records.shape[0] // groups
-    turns = np.uint64(sets - 1)  # a power of two less one
-    set_bytes = np.uint64(groups * 8 * RECORD)
     lanes = np.empty(4 * RUN_LANES)
     row = 0
     while row < codes.size:
         end = _uniform_end(codes, row)
         if end > row:
             code = codes[row]
+            record = records[code]
             if counts[code] == 0:
-                _begin(records, code, groups, a[row], b[row], c[row], d[row])
+                _begin(record, a[row], b[row], c[row], d[row])
             counts[code] += end - row
-            _fold_stretch(a[row:end], records[code], 0, lanes)
-            _fold_stretch(b[row:end], records[code], 1, lanes)
-            _fold_stretch(c[row:end], records[code], 2, lanes)
-            _fold_stretch(d[row:end], records[code], 3, lanes)
-            row = end
-            continue
-        end = min(row + BLOCK, codes.size)
-        part, pa, pb, pc, pd = codes[row:end], a[row:end], b[row:end], c[row:end], d[row:end]
-        for place in range(part.size):
-            code = part[place]
-            count = counts[code]
-            if count == 0:
-                _begin(records, code, groups, pa[place], pb[place], pc[place], pd[place])
-            counts[code] = count + 1
-            record = base + (np.uint64(place) & turns) * set_bytes
-            record += np.uint64(code) * np.uint64(8 * RECORD)
-            fold_row(record, pa[place], pb[place], pc[place], pd[place])
+            _fold_stretch(a[row:end], record, 0, lanes)
+            _fold_stretch(b[row:end], record, 1, lanes)
+            _fold_stretch(c[row:end], record, 2, lanes)
+            _fold_stretch(d[row:end], record, 3, lanes)
+        else:
+            end = min(row + BLOCK, codes.size)
+            part = codes[row:end]
+            _fold_block(part, a[row:end], b[row:end], c[row:end], d[row:end], records, counts)
         row = end
 
 

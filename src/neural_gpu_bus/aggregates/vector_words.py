@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.ir.instructions import StoreInstr
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -44,6 +45,23 @@ def _higher(builder: Any, value: Any, than: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", value, than), value, than)
 
 
+class _WholeStore(StoreInstr):  # type: ignore[misc]
+    """A store of all lanes. LLVM turns a select and its store into a masked one, and on AMD's Zen 4
+    the next load of that record waits long for it: 9.4 ns a row with 20 equal keys in a row, 4.4
+    without. It leaves a volatile store alone.
+    """
+
+    def descr(self, buf: list[str]) -> None:
+        super().descr(buf)
+        buf[-1] = buf[-1].replace("store ", "store volatile ", 1)
+
+
+def _store_whole(builder: Any, value: Any, pointer: Any) -> None:
+    store = _WholeStore(builder.block, value, pointer)
+    store.align = 8
+    builder._insert(store)  # noqa: SLF001  (llvmlite has no method for a volatile store)
+
+
 def _on_stack(builder: Any, value: Any) -> Any:
     return cgutils.alloca_once_value(builder, value)  # type: ignore[no-untyped-call]
 
@@ -70,7 +88,7 @@ def _fold_row(typing_context: Any, record: Any, a: Any, b: Any, c: Any, d: Any) 
             HIGHS: _higher(builder, row, held[HIGHS]),
         }
         for place, value in changed.items():
-            builder.store(value, places[place]).align = 8
+            _store_whole(builder, value, places[place])
         return context.get_dummy_value()
 
     return types.void(types.uint64, *[types.float64] * LANES), generate
