@@ -68,6 +68,7 @@ class TableDefinition:
     columns_state: int = 0
     #: Policies for rows hold for this user: the server takes no COPY then.
     row_security: bool = False
+    is_partitioned: bool = False
 
     def check_unchanged(self) -> str:
         """A statement that fails with division by zero where the columns are others by now; 55 us
@@ -108,6 +109,7 @@ def read_table(connection: psycopg.Connection, name: TableName) -> TableDefiniti
         next((key for is_primary, key in keys if is_primary), ()),
         state,
         row_security,
+        kind == "p",
     )
 
 

@@ -3,9 +3,8 @@
 * A new table gets its rows by COPY and its primary key after them, which builds the index once.
 * ``replace`` is DELETE + COPY under a lock that keeps other writers out: TRUNCATE would show an
   empty table to readers with an older snapshot and would wait for (and block) every reader.
-* ``upsert`` goes through a temporary table and INSERT ... ON CONFLICT DO UPDATE, in key order, so
-  that two upserts never wait for each other in a circle. Rows that are there as they are stay
-  untouched. Into an empty table it is a plain COPY.
+* ``upsert`` goes through a temporary table: see ``merging``. Into an empty table it is a plain
+  COPY.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from neural_gpu_bus.stores.postgres.tables.table_definition import (
     add_index,
     add_primary_key,
     create_table,
-    identifiers,
     read_table,
 )
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName
@@ -32,8 +30,9 @@ from neural_gpu_bus.stores.postgres.writing import row_refusals
 from neural_gpu_bus.stores.postgres.writing.column_matching import match_columns
 from neural_gpu_bus.stores.postgres.writing.copying import copy_rows
 from neural_gpu_bus.stores.postgres.writing.ledgers import forget_files
+from neural_gpu_bus.stores.postgres.writing.merging import merge_rows
 from neural_gpu_bus.stores.postgres.writing.sources import Rows
-from neural_gpu_bus.stores.postgres.writing.staging import STAGING, Staged, append_staged, stage
+from neural_gpu_bus.stores.postgres.writing.staging import append_staged
 
 if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.encoding.wire_columns import ColumnPlan
@@ -113,7 +112,7 @@ def write_rows(
     if mode == "upsert":
         key = _conflict_key(definition, rows.schema, key)
         if not _lock_if_empty(connection, definition):
-            return _merge(connection, definition, rows, plans, key)[0]
+            return merge_rows(connection, definition, rows, plans, key)[0]
     if mode == "replace":
         _lock_writers_out(connection, definition)
         connection.execute(sql.SQL("DELETE FROM {}").format(definition.name.identifier))
@@ -131,7 +130,7 @@ def mend_rows(
     """
     plans = match_columns(definition, rows.schema)
     key = _conflict_key(definition, rows.schema, key)
-    return _merge(connection, definition, rows, plans, key)[1]
+    return merge_rows(connection, definition, rows, plans, key)[1]
 
 
 def is_empty(connection: psycopg.Connection, definition: TableDefinition) -> bool:
@@ -201,56 +200,6 @@ def _add_keys(
             raise repeated from None
     if index:
         add_index(connection, definition.name, index)
-
-
-def _merge(
-    connection: psycopg.Connection,
-    definition: TableDefinition,
-    rows: Rows,
-    plans: Sequence[ColumnPlan],
-    key: Sequence[str],
-) -> tuple[int, int]:
-    """Rows given, and rows that were added or changed."""
-    staged = stage(connection, rows, plans)
-    statement = _merge_statement(definition, staged, key)
-    try:
-        written = staged.insert(connection, statement)
-    except psycopg.errors.CardinalityViolation:
-        repeated = staged.repeated_key(connection, key)
-        if repeated is None:
-            raise
-        raise repeated from None
-    return staged.rows, written
-
-
-def _merge_statement(
-    definition: TableDefinition, staged: Staged, key: Sequence[str]
-) -> sql.Composed:
-    names = staged.names
-    values = [name for name in names if name not in key]
-    table = definition.name.identifier
-    action: sql.Composable = sql.SQL("NOTHING")
-    if values:
-        # *<> compares the bytes: a row that is there as it is is not written again, which spares
-        # WAL and dead rows where files overlap; = would take 0.0 for -0.0.
-        action = sql.SQL("UPDATE SET {} WHERE ROW({})::record *<> ROW({})::record").format(
-            sql.SQL(", ").join(
-                sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(n)) for n in values
-            ),
-            sql.SQL(", ").join(sql.SQL("kept.{}").format(sql.Identifier(n)) for n in values),
-            sql.SQL(", ").join(sql.SQL("EXCLUDED.{}").format(sql.Identifier(n)) for n in values),
-        )
-    return sql.SQL(
-        "INSERT INTO {} AS kept ({}) SELECT {} FROM {} ORDER BY {} ON CONFLICT ({}) DO {}"
-    ).format(
-        table,
-        identifiers(names),
-        staged.values,
-        STAGING,
-        staged.values_of(key),
-        identifiers(key),
-        action,
-    )
 
 
 def _copy_explained(
