@@ -7,6 +7,9 @@ from typing import Any
 
 from neural_gpu_bus.errors import BadParameterError
 
+#: It is the key of a ledger in PostgreSQL, and no entry of an index may pass 2,704 bytes.
+JOB_ID_BYTES_MAX = 1024
+
 
 def check_text(name: str, value: Any, example: str) -> None:
     """BadParameterError for what is no text, or an empty one."""
@@ -26,6 +29,29 @@ def check_encodable(name: str, value: str) -> None:
             hint="use text that can be written as UTF-8",
             parameter=name,
         ) from None
+
+
+def check_job_id(job_id: Any) -> None:
+    """BadParameterError for what is neither None nor a text that PostgreSQL and a journal keep as
+    it is: not empty, with UTF-8, without NUL, of ``JOB_ID_BYTES_MAX`` at most.
+    """
+    if job_id is None:
+        return
+    check_text("job_id", job_id, "'prices of 2026-07-01'")
+    check_encodable("job_id", job_id)
+    nbytes = len(job_id.encode())
+    if nbytes > JOB_ID_BYTES_MAX:
+        raise BadParameterError(
+            f"job_id of {nbytes:,} bytes: at most {JOB_ID_BYTES_MAX:,} are kept",
+            hint="use a short name, or the digest of a long one",
+            parameter="job_id",
+        )
+    if "\0" in job_id:
+        raise BadParameterError(
+            f"job_id {job_id!r} has a NUL character, which no text of PostgreSQL holds",
+            hint="leave it out",
+            parameter="job_id",
+        )
 
 
 def check_whole_number(name: str, value: Any, least: int, hint: str = "") -> int:
