@@ -168,6 +168,19 @@ def test_texts_that_differ_in_one_byte_are_different(size: int) -> None:
         }
 
 
+@pytest.mark.parametrize("threads_", [1, 3])
+def test_many_different_texts_are_all_told_apart(threads_: int) -> None:
+    """More than tables begin with, in parts that number them by themselves."""
+    random = np.random.default_rng(5)
+    plain = [f"{number:x}".rjust(number % 40, "-") for number in range(20_000)]
+    picked = np.concatenate([random.permutation(20_000) for _ in range(15)])
+    table = pa.table({"k": pa.array(plain, pa.large_string()).take(pa.array(picked))})
+    request = make_request("k", None, None, operations_of([], {"count": True}, None))
+
+    found = aggregate_table(table, request, threads=threads_)
+    assert found.to_pydict() == {"k": sorted(plain), "count": [15] * 20_000}
+
+
 def test_a_first_value_far_out_costs_no_digits() -> None:
     """Measured from 1e12, values around 0 would keep four digits of their variance."""
     random = np.random.default_rng(1)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, types
 
 from neural_gpu_bus.aggregates.signatures import INT, INTS, INTS32, OUT_CODES, OUT_INTS, VOID, WORD
-from neural_gpu_bus.aggregates.vector_words import load_byte, load_word
+from neural_gpu_bus.aggregates.vector_words import load_byte, load_word, multiply_fold
 
 #: Slots of an empty table; a power of two. In 1,024 slots 50 texts meet often enough to cost
 #: 3.5 ns a row.
@@ -24,6 +24,17 @@ WORDS_BYTES = 24
 #: An odd number near 2^64 divided by the golden ratio (Knuth, volume 3, section 6.4).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _BYTES = np.uint64(8)
+
+#: Words that have half of their bits set.
+_SECRETS = (
+    np.uint64(0xA0761D6478BD642F),
+    np.uint64(0xE7037ED1A0B428DB),
+    np.uint64(0x8EBC6AF09C88C6E3),
+    np.uint64(0x589965CC75374CC3),
+)
+
+#: What a text is known by: one cache line.
+HEAD, SECOND, TAIL, SIZE, ADDRESS, HASH, TEXT_WORDS = 0, 1, 2, 3, 4, 5, 8
 _HALF = np.uint64(32)
 
 
@@ -68,100 +79,118 @@ def _middle_equal(one, other, size):  # type: ignore[no-untyped-def]
 def _spread(hashes, count, slots):  # type: ignore[no-untyped-def]
     """All numbers in a new table of that many slots."""
     table = np.zeros(slots, np.uint32)
-    last = np.uint64(slots - 1)
     for number in range(count):
-        slot = hashes[number] & last
-        while table[slot]:
-            slot = (slot + np.uint64(1)) & last
-        table[slot] = number + 1
+        _insert(table, hashes[number], number)
     return table
 
 
 @njit(nogil=True)
-def _grown(array):  # type: ignore[no-untyped-def]
-    larger = np.empty(4 * array.size, array.dtype)
-    larger[: array.size] = array
-    return larger
+def _insert(table, found, number):  # type: ignore[no-untyped-def]
+    last = np.uint64(table.size - 1)
+    slot = found & last
+    while table[slot]:
+        slot = (slot + np.uint64(1)) & last
+    table[slot] = number + 1
 
 
 @njit(forceinline=True)
-def _text_parts(offsets, base, row, end):  # type: ignore[no-untyped-def]
-    """A text's address and size, its first, second and last eight bytes (0 where it is shorter)."""
-    start = np.uint64(offsets[row])
-    size = np.uint64(offsets[row + 1]) - start
-    address = base + start
-    head = _head(address, size, end)
-    tail = load_word(address + size - _BYTES) if size >= 8 else np.uint64(0)
-    second = load_word(address + _BYTES) if size > 16 else np.uint64(0)
-    return address, size, head, second, tail
+def _text_words(address, size, end):  # type: ignore[no-untyped-def]
+    """A text's first, second and last eight bytes. They overlap where it is shorter than 24."""
+    if size < _BYTES:
+        return _head(address, size, end), np.uint64(0), np.uint64(0)
+    rest = size - _BYTES
+    second = load_word(address + min(rest, _BYTES))
+    return load_word(address), second, load_word(address + rest)
 
 
 @njit(forceinline=True)
 def _text_hash(address, size, head, second, tail):  # type: ignore[no-untyped-def]
-    found = _mixed(head ^ _mixed(tail ^ size ^ (second * _GOLDEN)))
+    """Two products that do not wait for each other, as in Wang Yi's wyhash."""
+    one = multiply_fold(head ^ _SECRETS[0], second ^ _SECRETS[1])
+    found = one ^ multiply_fold(tail ^ _SECRETS[2], size ^ _SECRETS[3])
     if size > WORDS_BYTES:
         found = _mixed(found ^ _middle_hash(address, size))
     return found
 
 
 @njit(nogil=True)
+def _add_text(offsets, base, row, known, number):  # type: ignore[no-untyped-def]
+    """What a text is known by, in its own row of ``known``."""
+    start = np.uint64(offsets[row])
+    size = np.uint64(offsets[row + 1]) - start
+    end = base + np.uint64(offsets[offsets.size - 1])
+    head, second, tail = _text_words(base + start, size, end)
+    text = known[number]
+    text[HEAD], text[SECOND], text[TAIL], text[SIZE] = head, second, tail, size
+    text[ADDRESS] = base + start
+    text[HASH] = _text_hash(base + start, size, head, second, tail)
+
+
+@njit(nogil=True)
+def _look_up(offsets, base, end, codes, place, table, known):  # type: ignore[no-untyped-def]
+    """Numbers of texts from ``place`` on; returns where one stands that is not known yet."""
+    last = np.uint64(table.size - 1)
+    number = old_head = old_second = old_tail = old_address = np.uint64(0)
+    old_size = np.uint64(0xFFFFFFFFFFFFFFFF)  # no text's
+    address = base + np.uint64(offsets[place])
+    for row in range(place, codes.size):
+        next_address = base + np.uint64(offsets[row + 1])
+        size = next_address - address
+        head, second, tail = _text_words(address, size, end)
+        other = (head ^ old_head) | (second ^ old_second) | (tail ^ old_tail) | (size ^ old_size)
+        if other or (size > WORDS_BYTES and not _middle_equal(address, old_address, size)):
+            # Of the row before, not of its number: that one is known only after its look-up.
+            old_head, old_second, old_tail, old_size = head, second, tail, size
+            old_address = address
+            slot = _text_hash(address, size, head, second, tail) & last
+            while True:
+                held = table[slot]
+                if held == 0:
+                    return row
+                number = np.uint64(held) - np.uint64(1)
+                other = (head ^ known[number, HEAD]) | (second ^ known[number, SECOND])
+                other |= (tail ^ known[number, TAIL]) | (size ^ known[number, SIZE])
+                if not other and (
+                    size <= WORDS_BYTES or _middle_equal(address, known[number, ADDRESS], size)
+                ):
+                    break
+                slot = (slot + np.uint64(1)) & last
+        codes[row] = number
+        address = next_address
+    return codes.size
+
+
+@njit(nogil=True)
 def _number_texts(offsets, base, start, codes, firsts, seeds):  # type: ignore[no-untyped-def]
-    """A text of up to 24 bytes is its first 16, its last eight and its size: these lie by its
-    number, so that no text seen before is read again. Of longer ones the middle is.
+    """A text of up to 24 bytes is three words and its size: these lie by its number, so that no
+    text seen before is read again. Of longer ones the middle is.
     """
     slots = SLOTS
     while slots < 4 * seeds:
         slots *= 4
-    hashes = np.empty(slots, np.uint64)
-    heads, seconds = np.empty_like(hashes), np.empty_like(hashes)
-    tails, sizes = np.empty_like(hashes), np.empty_like(hashes)
-    end = base + np.uint64(offsets[offsets.size - 1])
+    known = np.empty((slots // 2, TEXT_WORDS), np.uint64)
     for seed in range(seeds):
-        address, size, head, second, tail = _text_parts(offsets, base, firsts[seed], end)
-        hashes[seed] = _text_hash(address, size, head, second, tail)
-        heads[seed], seconds[seed], tails[seed], sizes[seed] = head, second, tail, size
-    table = _spread(hashes, seeds, slots)
-    last = np.uint64(slots - 1)
+        _add_text(offsets, base, firsts[seed], known, seed)
+    table = _spread(known[:, HASH], seeds, slots)
+    end = base + np.uint64(offsets[offsets.size - 1])
+    rows = offsets[start : start + codes.size + 1]
     count = seeds
-    number = old_head = old_second = old_tail = old_address = np.uint64(0)
-    old_size = np.uint64(0xFFFFFFFFFFFFFFFF)  # no text's
-    for place in range(codes.size):
-        address, size, head, second, tail = _text_parts(offsets, base, start + place, end)
-        same = head == old_head and second == old_second and tail == old_tail and size == old_size
-        if same and (size <= WORDS_BYTES or _middle_equal(address, old_address, size)):
-            codes[place] = number  # rows in order of their key
-            continue
-        # Of the row before, not of its number: that one is known only after its look-up.
-        old_head, old_second, old_tail, old_size = head, second, tail, size
-        old_address = address
-        found = _text_hash(address, size, head, second, tail)
-        slot = found & last
-        while True:
-            held = table[slot]
-            if held == 0:
-                if 2 * (count + 1) > table.size:
-                    table = _spread(hashes, count, 4 * table.size)
-                    hashes, heads = _grown(hashes), _grown(heads)
-                    seconds, tails, sizes = _grown(seconds), _grown(tails), _grown(sizes)
-                    last = np.uint64(table.size - 1)
-                    slot = found & last
-                    continue
-                hashes[count], heads[count], seconds[count] = found, head, second
-                tails[count], sizes[count] = tail, size
-                firsts[count] = start + place
-                number = np.uint64(count)
-                count += 1
-                table[slot] = count
-                break
-            number = np.uint64(held) - np.uint64(1)
-            same = head == heads[number] and tail == tails[number] and size == sizes[number]
-            if same and second == seconds[number]:
-                first = base + np.uint64(offsets[firsts[number]])
-                if size <= WORDS_BYTES or _middle_equal(address, first, size):
-                    break
-            slot = (slot + np.uint64(1)) & last
-        codes[place] = number
-    return count
+    place = 0
+    while True:
+        place = _look_up(rows, base, end, codes, place, table, known)
+        if place == codes.size:
+            return count
+        if count == known.shape[0]:
+            larger = np.empty((4 * count, TEXT_WORDS), np.uint64)
+            larger[:count] = known
+            known = larger
+            table = _spread(known[:, HASH], count, 8 * count)
+        _add_text(offsets, base, start + place, known, count)
+        _insert(table, known[count, HASH], count)
+        firsts[count] = start + place
+        codes[place] = count
+        count += 1
+        place += 1
 
 
 @njit(types.int64(INTS, WORD, INT, OUT_CODES, OUT_INTS, INT), cache=True, nogil=True)

@@ -148,6 +148,19 @@ def _load_byte(typing_context: Any, address: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+def _multiply_fold(typing_context: Any, one: Any, other: Any) -> Any:
+    """The 128-bit product of two words, its halves combined by exclusive or."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(word, wide) for word in arguments))
+        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), _WORD)
+        return builder.xor(high, builder.trunc(product, _WORD))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+multiply_fold: Any = intrinsic(_multiply_fold)
 fold_row: Any = intrinsic(_fold_row)
 fold_run: Any = intrinsic(_fold_run)
 load_word: Any = intrinsic(_load_word)
