@@ -8,9 +8,9 @@ alone, so threads change no digit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,10 +30,6 @@ LANES = 4
 #: Records begin at a multiple of this, so that no vector of four lies in two cache lines: 2.8 ns a
 #: row instead of 3.4.
 _LINE_BYTES = 64
-
-#: A variance of less than this share of the squares about the first value has lost four bits and
-#: is computed again about the mean.
-_LOST = 1 / 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,97 +73,56 @@ def fold_floats(
     codes: Codes, groups: int, columns: Sequence[Floats], threads: int
 ) -> list[FloatFold]:
     """Columns (rows,) without NULLs by ``codes`` (rows,), 0 to ``groups``; the last is left out."""
+    fours = [columns[start : start + LANES] for start in range(0, len(columns), LANES)]
+    slices = parts(len(codes), groups + 1)
+    folds: list[FloatFold] = []
+    # A vector's lanes that nobody needs cost nothing but their loads.
+    filled = [[*four, *[four[0]] * (LANES - len(four))] for four in fours]
+    for four, joined in zip(fours, _folded(codes, groups, filled, slices, threads), strict=True):
+        arrays = (joined.sums, joined.squares, joined.lows, joined.highs)
+        folds += [
+            FloatFold(joined.counts, *(array[:, lane] for array in arrays))
+            for lane in range(len(four))
+        ]
+    return folds
+
+
+def _folded(
+    codes: Codes, groups: int, fours: list[list[Floats]], slices: list[slice], threads: int
+) -> Iterator[FloatFold]:
+    """Every four columns' fold, side by side in arrays of (groups, 4)."""
     from neural_gpu_bus.aggregates import folding_compiled as compiled
+    from neural_gpu_bus.aggregates import joining_compiled as joining
+    from neural_gpu_bus.aggregates import vector_words
 
-    lanes = LANES
-    fours = [columns[start : start + lanes] for start in range(0, len(columns), lanes)]
+    def work(rows: slice) -> list[tuple[Floats, Integers]]:
+        made = []
+        for values in fours:
+            records, counts = _empty_records(groups + 1, vector_words.RECORD), np.zeros_like(nobody)
+            four = [column[rows] for column in values]
+            joining.begin(records)
+            compiled.fold_floats(codes[rows], *four, records, counts)
+            if joining.lost_digits(records, counts):
+                # Once more, about the means; a count that is not 0 keeps them as shifts.
+                joining.begin_at_means(records, counts)
+                compiled.fold_floats(codes[rows], *four, records, counts.copy())
+            made.append((records, counts))
+        return made
 
-    def work(rows: slice) -> list[FloatFold]:
-        folds: list[FloatFold] = []
-        for four in fours:
-            values = [column[rows] for column in four]
-            # A vector's lanes that nobody needs cost nothing but their loads.
-            values += [values[0]] * (lanes - len(values))
-            folds.append(_fold_part(compiled, codes[rows], groups, values))
-        return folds
-
-    done = side_by_side(work, parts(len(codes), groups + 1), threads)
-    with np.errstate(all="ignore"):
-        joined = [_joined([part[four] for part in done], groups) for four in range(len(fours))]
-    return [_lane(joined[place // lanes], place % lanes) for place in range(len(columns))]
-
-
-def _lane(fold: FloatFold, lane: int) -> FloatFold:
-    arrays = (fold.sums, fold.squares, fold.lows, fold.highs)
-    return FloatFold(fold.counts[:, 0], *(array[:, lane] for array in arrays))
-
-
-def _fold_part(compiled: Any, codes: Codes, groups: int, values: list[Floats]) -> FloatFold:
-    """Four columns' folds side by side, of shape (groups, 4)."""
-    records, counts = _empty_records(compiled, groups)
-    compiled.fold_floats(codes, *values, records, counts)
-    fold, lost = _summed(compiled, records, counts)
-    if lost:
-        # Once more, about the means: they become the shifts, and a count that is not 0 keeps them.
-        again, _ = _empty_records(compiled, groups)
-        again[:, compiled.SHIFTS :] = _means(fold)
-        compiled.fold_floats(codes, *values, again, counts.copy())
-        fold, _ = _summed(compiled, again, counts)
-    arrays = (fold.counts, fold.sums, fold.squares, fold.lows, fold.highs)
-    return FloatFold(*(array[:-1] for array in arrays))  # type: ignore[arg-type]
+    nobody = np.zeros(groups + 1, np.int64)
+    done = side_by_side(work, slices, threads)
+    for place in range(len(fours)):
+        total, counts = np.empty((groups, joining.TOTAL)), np.zeros(groups, np.int64)
+        joining.begin_totals(total)
+        for part in done:
+            joining.join(*part[place], total, counts)
+        yield FloatFold(counts, *(total[:, at : at + LANES] for at in joining.TOTALS))
 
 
-def _empty_records(compiled: Any, groups: int) -> tuple[Floats, Integers]:
-    size = (groups + 1) * compiled.RECORD
-    room = np.zeros(size + _LINE_BYTES // 8)
+def _empty_records(groups: int, places: int) -> Floats:
+    room = np.empty(groups * places + _LINE_BYTES // 8)
     start = -room.ctypes.data % _LINE_BYTES // 8
-    records = room[start : start + size].reshape(groups + 1, compiled.RECORD)
-    records[:, compiled.LOWS : compiled.HIGHS] = np.inf
-    records[:, compiled.HIGHS : compiled.SHIFTS] = -np.inf
-    return records, np.zeros(groups + 1, np.int64)
-
-
-def _summed(compiled: Any, records: Floats, counts: Integers) -> tuple[FloatFold, bool]:
-    """What the records say, and whether digits were lost in any group that counts."""
-    rows = counts[:, None]
-    places = (compiled.SUMS, compiled.SQUARES, compiled.LOWS, compiled.HIGHS, compiled.SHIFTS)
-    added, about, lows, highs, shifts = (records[:, at : at + LANES] for at in places)
-    with np.errstate(all="ignore"):
-        squares = about - added * added / rows
-        lost = bool((squares[:-1] < about[:-1] * _LOST).any())
-        squares = np.where(squares < 0, 0.0, squares)
-        sums = rows * shifts + added
-    return FloatFold(rows, sums, squares, lows, highs), lost
-
-
-def _means(fold: FloatFold) -> Floats:
-    with np.errstate(all="ignore"):
-        means = fold.sums / fold.counts
-    return np.where(np.isfinite(means), means, 0.0)
-
-
-def _joined(folds: list[FloatFold], groups: int) -> FloatFold:
-    """Records of all parts, in their order."""
-    if not folds:
-        nothing = np.zeros((groups, LANES))
-        counts = np.zeros((groups, 1), np.int64)
-        return FloatFold(counts, nothing, nothing, nothing + np.inf, nothing - np.inf)
-    total = folds[0]
-    for fold in folds[1:]:
-        both = total.counts + fold.counts
-        new, two = fold.counts > 0, (fold.counts > 0) & (total.counts > 0)
-        distance = fold.sums / fold.counts - total.sums / total.counts
-        between = distance * distance * (total.counts * (fold.counts / both))
-        total = FloatFold(
-            both,
-            total.sums + np.where(new, fold.sums, 0.0),
-            np.where(total.counts > 0, total.squares, 0.0)
-            + np.where(new, fold.squares, 0.0)
-            + np.where(two, between, 0.0),
-            np.minimum(total.lows, fold.lows),
-            np.maximum(total.highs, fold.highs),
-        )
-    return total
+    return room[start : start + groups * places].reshape(groups, places)
 
 
 def fold_integers(codes: Codes, groups: int, values: Integers, threads: int) -> IntegerFold:

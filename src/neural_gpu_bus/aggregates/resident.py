@@ -46,7 +46,8 @@ def aggregate_table(
     there = np.flatnonzero(values.rows)
     order = _order({name: array.take(pa.array(there)) for name, array in groups.keys.items()})
     # One take of all columns: one for each took 0.4 of 0.9 ms that 25 columns of 50 groups need.
-    return pa.table({**groups.keys, **results}).take(pa.array(there).take(order))
+    rows: Any = pa.array(there).take(order)
+    return pa.table({**groups.keys, **results}).take(rows)
 
 
 def _order(keys: Mapping[str, ArrowArray]) -> Any:
