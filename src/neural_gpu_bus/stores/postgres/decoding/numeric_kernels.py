@@ -205,10 +205,12 @@ def _nearest(first, count, weight, scratch):  # type: ignore[no-untyped-def]
                 return 0.0, BAD_NUMERIC
             whole = whole * 10_000 + group
         last, step = _unsigned(first + 2 * (count - 1)), np.int64(10_000)
+        if last > 9999:
+            return 0.0, BAD_NUMERIC
         power = 4 * (weight - count + 1)
         while last % 10 == 0:
             last, step, power = last // 10, step // 10, power + 1
-        if whole <= EXACT_WHOLE_MAX // 10_000 and -22 <= power <= 22 and last <= 9999:
+        if whole <= EXACT_WHOLE_MAX // 10_000 and -22 <= power <= 22:
             whole = whole * step + last
             if power < 0:
                 return np.float64(whole) / EXACT_POWERS[-power], NO_FAULT
