@@ -6,30 +6,29 @@ import math
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
-from types import SimpleNamespace
+from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import given as examples
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
+from analysis_planes import made_bars, opened_plane
 from neural_gpu_bus import DataPlane
 from neural_gpu_bus.aggregates import Aggregate, operations_of
+from neural_gpu_bus.aggregates.rates import Estimate, Rates, choose
 from neural_gpu_bus.aggregates.request import DEFAULT_ORIGIN
-from neural_gpu_bus.embedded.records import Addresses
+from neural_gpu_bus.analysis import table_aggregates
 from neural_gpu_bus.errors import (
     BadParameterError,
+    BadValueError,
     ColumnNotFoundError,
     DatasetNotFoundError,
     UnsupportedTypeError,
 )
-from neural_gpu_bus.settings import Settings
 from plain_aggregates import aggregate_plainly, alike
 from random_groups import SCHEMA, as_table, rows
 
@@ -91,14 +90,8 @@ CONDITIONS: list[tuple[Any, Callable[[Any], bool | None]]] = [
 
 @pytest.fixture(scope="module")
 def plane(postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
-    folder: Path = tmp_path_factory.mktemp("memory")
-    folder.chmod(0o700)
-    nobody = SecretStr("redis://127.0.0.1:1/0")
-    addresses = Addresses(SecretStr(postgres_dsn), nobody, nobody, nobody, folder, {})
-    attachment: Any = SimpleNamespace(addresses=addresses, close=lambda: None)
-    home = tmp_path_factory.mktemp("home")
-    with DataPlane(Settings(home=home, memory_bytes_max=256 << 20), attachment) as opened:
-        yield opened
+    with opened_plane(postgres_dsn, tmp_path_factory) as plane:
+        yield plane
 
 
 @pytest.fixture(scope="module")
@@ -197,20 +190,8 @@ def test_bars_of_trades_are_equal(
 
 @pytest.fixture(scope="module")
 def bars(server: psycopg.Connection) -> Iterator[str]:
-    """100,000 bars of 20 instruments, with the index that finds one of them."""
-    name = f"bars_{uuid.uuid4().hex[:8]}"
-    server.execute(
-        f"""CREATE TABLE {name} AS SELECT 'I' || i % 20 AS instrument_id, '1-MINUTE' AS bar_type,
-        timestamptz '2024-01-01Z' + i / 20 * interval '1 minute' AS ts,
-        100 + sin(i)::float8 AS open, 102 + sin(i)::float8 AS high, 98 + sin(i)::float8 AS low,
-        100 + cos(i)::float8 AS close, (i % 97)::float8 AS volume
-        FROM generate_series(0, 99999) AS i""".encode()
-    )
-    server.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (instrument_id, bar_type, ts)".encode())
-    server.execute(f"ANALYZE {name}".encode())
-    yield name
-    server.execute(f"DROP TABLE {name}".encode())
-    server.execute(f"DROP TABLE IF EXISTS {name}_analysed, {name}_daily".encode())
+    with made_bars(server, f"bars_{uuid.uuid4().hex[:8]}") as name:
+        yield name
 
 
 def test_the_choice_is_explained_and_learnt(plane: DataPlane, bars: str) -> None:
@@ -300,74 +281,66 @@ def test_types_that_only_the_server_has(plane: DataPlane, server: psycopg.Connec
         server.execute(f"DROP DOMAIN {name}_price".encode())
 
 
-def test_a_series_is_its_parts_merged(plane: DataPlane, bars: str) -> None:
-    """Each workload by itself gives the same columns."""
-    from neural_gpu_bus.workloads import check_params, find
-
-    found = plane.time_series("I7", "1-MINUTE", last=500, table=bars, indicators={"sma": 5})
-    newest = plane.query(
-        f"SELECT * FROM (SELECT * FROM {bars} WHERE instrument_id = 'I7'"
-        " ORDER BY ts DESC LIMIT 500) AS n ORDER BY ts"
+@pytest.fixture(scope="module")
+def awkward(server: psycopg.Connection) -> Iterator[str]:
+    """Values that PostgreSQL orders and no column of a Frame holds."""
+    name = f"awkward_{uuid.uuid4().hex[:8]}"
+    server.execute(
+        f"""CREATE TABLE {name} AS SELECT (i % 11)::numeric AS n,
+        CASE WHEN i % 2 = 0 THEN 1.0 ELSE 1.00 END::numeric AS one,
+        (i * 100)::numeric(6,-2) AS hundreds, i % 50 AS k, i::float8 AS v,
+        CASE WHEN i = 1 THEN 'infinity' ELSE now() END::timestamptz AS ts
+        FROM generate_series(1, 3000) AS i""".encode()
     )
-    assert (found["ts"] == newest["ts"]).all()
-    assert (found["close"] == newest["close"]).all()
-    for name, given, prefix in (
-        ("indicators.technical", {"sma": 5}, ""),
-        ("patterns.shape", {}, "pattern_"),
+    yield name
+    server.execute(f"DROP TABLE {name}".encode())
+
+
+def test_numeric_without_a_scale_is_left_to_the_server(
+    plane: DataPlane, awkward: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read as text, whose order is another: '9' would be above '10'."""
+    prefer_folding_here(monkeypatch)
+    for given, expected in (
+        ({"max": "n"}, {"n_max": [Decimal(10)]}),
+        ({"quantile_disc": ("n", 1.0)}, {"n_quantile_disc_1": [Decimal(10)]}),
+        ({"by": "one", "count": True}, {"one": [Decimal(1)], "count": [3000]}),
+        ({"max": "hundreds"}, {"hundreds_max": [Decimal(300_000)]}),
+        ({"sum": "n"}, {"n_sum": [Decimal(14_996)]}),
     ):
-        workload = find(name)
-        params = check_params(workload, given)
-        outputs = workload.kernels.cpu(workload.prepare({"bars": newest}, params), params)
-        alone = workload.table(outputs, params)
-        first = 500 - alone.num_rows
-        for column in alone.column_names[1:]:
-            if column == "shape":
-                assert found["pattern"][first:].tolist() == alone["shape"].to_pylist()
-                assert found["pattern"][:first].tolist() == [None] * first
-            else:
-                mine = found[prefix + column]
-                np.testing.assert_array_equal(mine[first:], alone[column].to_numpy())
-                assert np.isnan(mine[:first]).all()
+        plan = plane.explain_aggregate(awkward, **given)
+        found = plane.aggregate(awkward, **given).arrow().to_pydict()
+
+        assert (plan.engine, "scale" in plan.why) == ("database", True)
+        assert {
+            name: [Decimal(value) for value in values] for name, values in found.items()
+        } == expected
+        with pytest.raises(UnsupportedTypeError, match="no scale of its own"):
+            plane.aggregate(awkward, engine="resident", **given)
+    assert plane.explain_aggregate(awkward, max="v", where="n > 5").engine == "resident"
 
 
-@pytest.mark.parametrize("last", [1, 31, 32])
-def test_short_series_are_not_defined_yet(plane: DataPlane, bars: str, last: int) -> None:
-    found = plane.time_series("I1", "1-MINUTE", last=last, table=bars)
+def test_what_cannot_be_read_here_is_asked_there(
+    plane: DataPlane, awkward: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer_folding_here(monkeypatch)
+    given: dict[str, Any] = {"last": "v", "order_by": "ts"}
 
-    assert found.rows == last
-    assert int(np.isfinite(found["pattern_score"]).sum()) == max(0, last - 31)
-    assert "pattern_score" not in plane.time_series("I1", "1-MINUTE", table=bars, patterns=False)
+    assert plane.explain_aggregate(awkward, **given).engine == "resident"
+    assert plane.aggregate(awkward, **given)["v_last"].tolist() == [1.0]
+    with pytest.raises(BadValueError, match="infinity"):
+        plane.aggregate(awkward, engine="resident", **given)
 
 
-def test_the_network_scores_the_same_patterns(plane: DataPlane, bars: str) -> None:
-    pytest.importorskip("onnxruntime")
-    mine, network = (
-        plane.time_series("I2", "1-MINUTE", last=200, table=bars, engine=engine)
-        for engine in ("cpu", "neural")
+def prefer_folding_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every unit of the server's work took a second."""
+    rates = Rates(cost_unit_s=1.0, read_bytes_per_s=1e14, database_runs=1, resident_runs=1)
+    here = Estimate(1e-6, 3000, 8)
+    monkeypatch.setattr(
+        table_aggregates,
+        "choose",
+        lambda _, there, read, **kept: choose(rates, there, here, **kept),
     )
-
-    np.testing.assert_allclose(mine["pattern_score"], network["pattern_score"], atol=1e-5)
-    np.testing.assert_array_equal(mine["ema"], network["ema"])
-
-
-def test_a_series_is_stored_once_a_bar(plane: DataPlane, bars: str) -> None:
-    for last in (50, 60):
-        plane.time_series(
-            "I3", "1-MINUTE", last=last, table=bars, name="series", store=f"{bars}_analysed"
-        )
-    stored = plane.query(
-        f"SELECT sma, pattern FROM {bars}_analysed WHERE instrument_id = 'I3' ORDER BY ts"
-    )
-
-    assert stored.rows == 60
-    np.testing.assert_array_equal(stored["sma"], plane.get("series")["sma"])
-
-
-def test_an_unknown_instrument_is_told_with_what_is_like_it(plane: DataPlane, bars: str) -> None:
-    with pytest.raises(BadParameterError, match="did you mean 'I1"):
-        plane.time_series("I1X", "1-MINUTE", table=bars)
-    with pytest.raises(BadParameterError, match="it has '1-MINUTE'"):
-        plane.time_series("I7", "5-MINUTE", table=bars)
 
 
 assert set(TYPES) == set(SCHEMA.names)

@@ -70,6 +70,11 @@ class Request:
     operations: tuple[Aggregate, ...]
 
     @property
+    def of_all_rows(self) -> Request:
+        """The same without its condition, for rows that a server has chosen."""
+        return Request(self.by, self.bucket, None, self.operations)
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Columns whose values make a group: ``by``, and last the bucket's."""
         return (*self.by, *([self.bucket.column] if self.bucket else []))

@@ -35,6 +35,8 @@ _FAMILIES = {
     **dict.fromkeys(("text", "varchar", "bpchar", "name"), "text"),
 }
 _INT8_MAX = 2**63 - 1
+#: Of decimal256.
+_DIGITS_MAX = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,13 @@ class ServerColumn:
     category: str
     #: ``atttypmod``: of a numeric its precision and scale, -1 for none.
     modifier: int
+    #: What it is taken as instead of its own type; empty for nothing else.
+    cast: str = ""
+
+    @property
+    def digits_max(self) -> int:
+        """Digits that a numeric may have; 131,072 before the point where it says nothing."""
+        return ((self.modifier - 4) >> 16) & 0xFFFF if self.modifier >= 4 else 131_072
 
     @property
     def family(self) -> str:
@@ -56,8 +65,8 @@ class ServerColumn:
 
     @property
     def sql(self) -> str:
-        """Its name, quoted."""
-        return quoted(self.name)
+        """Its name, quoted, and cast where it is taken as something else."""
+        return f"{quoted(self.name)}::{self.cast}" if self.cast else quoted(self.name)
 
     @property
     def value(self) -> str:
@@ -89,10 +98,26 @@ class ServerColumn:
         """What one of its values is cast to: a numeric loses its scale in an aggregate."""
         return f"::{self._numeric(0)}" if self.family == "decimal" else ""
 
-    def _numeric(self, precision_min: int) -> str:
+    @property
+    def is_ordered_here(self) -> bool:
+        """Whether its values, read, keep their order: a numeric without a scale of its own, or of
+        more digits than decimals have, comes as text.
+        """
+        return self.family != "decimal" or (
+            self._scale is not None and self._scale[0] <= _DIGITS_MAX
+        )
+
+    @property
+    def _scale(self) -> tuple[int, int] | None:
+        """A numeric's precision and scale, where it has them and the scale is not negative."""
         precision, scale = ((self.modifier - 4) >> 16) & 0xFFFF, (self.modifier - 4) & 0x7FF
-        if self.modifier < 4 or scale > precision:  # numeric.c: no scale, or a negative one
+        # numeric.c: a negative scale is one of 11 bits.
+        return None if self.modifier < 4 or scale > precision else (precision, scale)
+
+    def _numeric(self, precision_min: int) -> str:
+        if self._scale is None:
             return "numeric"
+        precision, scale = self._scale
         return f"numeric({max(precision, precision_min)}, {scale})"
 
 
@@ -151,6 +176,16 @@ def read_sql(
     if request.where is not None:
         statement += f" WHERE {_condition_sql(request.where, columns, binder)}"
     return statement, binder.values
+
+
+def condition_sql(
+    columns: Mapping[str, ServerColumn], request: Request
+) -> tuple[str | None, dict[str, Any]]:
+    """The condition alone, and its values; None for all rows."""
+    binder = Binder()
+    if request.where is None:
+        return None, {}
+    return _condition_sql(request.where, columns, binder), binder.values
 
 
 def _bucket_sql(column: ServerColumn, request: Request, binder: Binder) -> str:

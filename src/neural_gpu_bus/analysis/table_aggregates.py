@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,15 +21,36 @@ from neural_gpu_bus.aggregates.rates import (
     choose,
 )
 from neural_gpu_bus.aggregates.request import check_types
-from neural_gpu_bus.aggregates.statement import ServerColumn, aggregate_sql, read_sql
+from neural_gpu_bus.aggregates.statement import (
+    ServerColumn,
+    aggregate_sql,
+    condition_sql,
+    read_sql,
+)
+from neural_gpu_bus.analysis.table_numbers import (
+    answer_as_numbers,
+    as_numbers,
+    too_wide_here,
+    with_choice,
+)
 from neural_gpu_bus.did_you_mean import did_you_mean
-from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    BadValueError,
+    DatasetNotFoundError,
+    UnsupportedTypeError,
+)
 from neural_gpu_bus.stores.postgres.tables.table_name import parse_table_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from neural_gpu_bus.stores.postgres import PostgresStore
+    from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
+
+#: Bytes from which on a table is read as ``plane.table`` reads it: by several connections where it
+#: is large, which costs two round trips more. Half of what two connections share at least.
+_SHARED_BYTES_MIN = 8 << 20
 
 #: A domain counts as what it is made of.
 _COLUMNS_SQL = """
@@ -40,6 +62,22 @@ LEFT JOIN pg_type b ON b.oid = t.typbasetype
 WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One question to one table, and the way it goes."""
+
+    table: str
+    #: Quoted, for a statement with bound values.
+    identifier: str
+    #: As the question takes them.
+    columns: dict[str, ServerColumn]
+    request: Request
+    options: ReadOptions
+    plan: AggregatePlan
+    #: The server's estimate for asking there.
+    cost: float
 
 
 class TableAggregates:
@@ -69,73 +107,95 @@ class TableAggregates:
         return [row["name"] for row in _rows(self._database.query(TABLES_SQL))]
 
     def plan(
-        self, table: str, request: Request, engine: Engine | None, names: Iterable[str]
+        self,
+        table: str,
+        request: Request,
+        engine: Engine | None,
+        names: Iterable[str],
+        options: ReadOptions,
     ) -> AggregatePlan:
         """Which way it would go; nothing of the table is read."""
-        identifier, columns = self.describe(table, names)
-        check_types(request, _families(columns), f"table {table!r}")
-        return self._planned(identifier, columns, request, engine)[0]
+        return self._asked(table, request, engine, names, options).plan
 
     def run(
-        self, table: str, request: Request, engine: Engine | None, names: Iterable[str]
+        self,
+        table: str,
+        request: Request,
+        engine: Engine | None,
+        names: Iterable[str],
+        options: ReadOptions,
     ) -> pa.Table:
         """The answer, and one measurement more."""
-        identifier, columns = self.describe(table, names)
-        check_types(request, _families(columns), f"table {table!r}")
-        plan, cost = self._planned(identifier, columns, request, engine)
+        asked = self._asked(table, request, engine, names, options)
         rates = self._file.read(self._database.address)
-        if plan.engine == "database":
-            answer, rates = self._asked_there(identifier, columns, request, cost, rates)
-        else:
-            answer, rates = self._folded_here(identifier, columns, request, rates)
+        way = self._asked_there if asked.plan.engine == "database" else self._folded_here
+        answer, rates = way(asked, rates)
         self._file.write(self._database.address, rates)
         return answer
 
-    def _planned(
+    def _asked(
         self,
-        identifier: str,
-        columns: dict[str, ServerColumn],
+        table: str,
         request: Request,
         engine: Engine | None,
-    ) -> tuple[AggregatePlan, float]:
+        names: Iterable[str],
+        options: ReadOptions,
+    ) -> _Asked:
+        identifier, described = self.describe(table, names)
+        columns = with_choice(described, options, f"table {table!r}")
+        check_types(request, _families(columns), f"table {table!r}")
         statement, values = aggregate_sql(identifier, columns, request)
         there = self._estimate(statement, values)
         read = self._estimate(*read_sql(identifier, columns, request))
         rates = self._file.read(self._database.address)
         plan = choose(rates, there, read, values=len(request.columns), sql=statement)
+        wide = too_wide_here(columns, request)
         if engine is not None:
             why = f"engine={engine!r} was asked for; by itself: {plan.engine}, as {plan.why}"
             plan = msgspec.structs.replace(plan, engine=engine, why=why)
-        return plan, there.cost
+        elif wide is not None and plan.engine == "resident":
+            why = f"column {wide!r} may have more than 18 digits, which are not folded here"
+            plan = msgspec.structs.replace(plan, engine="database", why=why)
+        return _Asked(table, identifier, columns, request, options, plan, there.cost)
 
     def _estimate(self, statement: str, values: dict[str, Any]) -> Estimate:
         return Estimate(*self._database.cost_estimate(statement, values))
 
-    def _asked_there(
-        self,
-        identifier: str,
-        columns: dict[str, ServerColumn],
-        request: Request,
-        cost: float,
-        rates: Rates,
-    ) -> tuple[pa.Table, Rates]:
+    def _asked_there(self, asked: _Asked, rates: Rates) -> tuple[pa.Table, Rates]:
         started_s = time.perf_counter()
-        answer = self._database.query(*aggregate_sql(identifier, columns, request)).arrow()
+        question = aggregate_sql(asked.identifier, asked.columns, asked.request)
+        answer = self._database.query(*question).arrow()
         spent_s = time.perf_counter() - started_s
-        return _decoded(answer), after_database(rates, cost, spent_s)
+        numbers = answer_as_numbers(answer, asked.columns, asked.request, asked.options)
+        return _decoded(numbers), after_database(rates, asked.cost, spent_s)
 
-    def _folded_here(
-        self, identifier: str, columns: dict[str, ServerColumn], request: Request, rates: Rates
-    ) -> tuple[pa.Table, Rates]:
+    def _folded_here(self, asked: _Asked, rates: Rates) -> tuple[pa.Table, Rates]:
+        request = asked.request
         started_s = time.perf_counter()
-        read = self._database.query(*read_sql(identifier, columns, request)).arrow()
+        read = self._read(asked)
         read_s = time.perf_counter() - started_s
+        numbers = as_numbers(read, asked.columns, asked.options)
         # The server has left out the rows that do not count.
         unconditional = Request(request.by, request.bucket, None, request.operations)
-        answer = aggregate_table(read, unconditional)
+        answer = aggregate_table(numbers, unconditional)
         folded_s = time.perf_counter() - started_s - read_s
         values = read.num_rows * read.num_columns
         return answer, after_resident(rates, read.nbytes, read_s, values, folded_s)
+
+    def _read(self, asked: _Asked) -> pa.Table:
+        """The rows; a large table by several connections. The numbers as they were chosen."""
+        if asked.plan.nbytes < _SHARED_BYTES_MIN or not asked.request.columns:
+            question = read_sql(asked.identifier, asked.columns, asked.request)
+            return self._database.query(*question, options=asked.options).arrow()
+        where, values = condition_sql(asked.columns, asked.request)
+        return self._database.reader.table(
+            asked.table,
+            columns=asked.request.columns,
+            where=where,
+            params=values,
+            query_class="query",
+            options=asked.options,
+        ).arrow()
 
 
 def _families(columns: dict[str, ServerColumn]) -> dict[str, str]:
