@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from neural_gpu_bus.stores.postgres.encoding.copy_kernels import put_column, put_words
 from neural_gpu_bus.stores.postgres.encoding.text_conversions import text
+from neural_gpu_bus.stores.postgres.encoding.views import without_views
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Source, WireColumn
 from neural_gpu_bus.stores.postgres.wire.types import PostgresType
 
@@ -89,7 +90,7 @@ def composite(source: Source, fields: Sequence[tuple[int, PostgresType, Converte
     whole, owners, valid = source.array, None, source.valid
     if valid is not None:
         owners = np.flatnonzero(valid)
-        whole = whole.filter(whole.is_valid())
+        whole = without_views(whole).filter(whole.is_valid())
     children = whole.flatten()
     columns = [
         convert(source.inner(children[index], type_, owners)) for index, type_, convert in fields
@@ -168,6 +169,10 @@ def _starts(sizes: Integers) -> Integers:
 
 def _flat(lists: Any) -> tuple[Integers, Any]:
     """Lengths of lists or maps, 0 for NULL, and what is in them, without what lies under NULL."""
+    if pa.types.is_list_view(lists.type) or pa.types.is_large_list_view(lists.type):
+        # pyarrow's own cast to lists takes the sizes that lie under NULL (26.0).
+        sizes = lists.sizes.to_numpy().astype(np.int64)
+        return _without_null(lists, sizes), lists.flatten()
     if pa.types.is_map(lists.type):
         lists = lists.cast(pa.list_(lists.type.field(0)))
     elif not pa.types.is_large_list(lists.type):
@@ -175,9 +180,13 @@ def _flat(lists: Any) -> tuple[Integers, Any]:
     width = "i8" if pa.types.is_large_list(lists.type) else "i4"
     offsets = np.frombuffer(lists.buffers()[1] or bytes(8), width)
     lengths = np.diff(offsets[lists.offset : lists.offset + len(lists) + 1]).astype(np.int64)
-    if lists.null_count:
-        lengths = np.where(lists.is_valid().to_numpy(zero_copy_only=False), lengths, 0)
-    return lengths, lists.flatten()
+    return _without_null(lists, lengths), lists.flatten()
+
+
+def _without_null(lists: Any, lengths: Integers) -> Integers:
+    if not lists.null_count:
+        return lengths
+    return np.where(lists.is_valid().to_numpy(zero_copy_only=False), lengths, 0)
 
 
 def _inner_level(

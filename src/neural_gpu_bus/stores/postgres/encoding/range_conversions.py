@@ -18,6 +18,7 @@ from neural_gpu_bus.stores.postgres.encoding.nested_conversions import (
     cell_bytes,
 )
 from neural_gpu_bus.stores.postgres.encoding.text_conversions import text
+from neural_gpu_bus.stores.postgres.encoding.views import without_views
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Source, WireColumn
 from neural_gpu_bus.stores.postgres.wire.types import PostgresType
 
@@ -45,7 +46,7 @@ def as_range(source: Source, element: PostgresType, convert: Converter) -> WireC
         flags |= np.where(inclusive, _INCLUSIVE[number], 0)
         flags |= np.where(there | empty, 0, _INFINITE[number])
         chosen = np.flatnonzero(there)
-        values = parts[name].take(pa.array(chosen))
+        values = without_views(parts[name]).take(pa.array(chosen))
         column = convert(source.inner(values, element, owners[chosen]))
         sizes[chosen] += cell_bytes(column, len(chosen))
         bounds.append((chosen, column))
@@ -75,7 +76,7 @@ def as_text(source: Source) -> WireColumn:
 
 def _known(source: Source) -> Any:
     array = source.array
-    return array.filter(array.is_valid()) if array.null_count else array
+    return without_views(array).filter(array.is_valid()) if array.null_count else array
 
 
 def _quoted(bound: Any) -> Any:

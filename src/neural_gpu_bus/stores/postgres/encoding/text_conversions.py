@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from neural_gpu_bus.errors import BadValueError
 from neural_gpu_bus.stores.postgres.encoding.scalar_conversions import refuse_too_large, variable
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Source, WireColumn
+from neural_gpu_bus.stores.postgres.wire.types import LENGTH_OFFSET
 
 
 def text(source: Source) -> WireColumn:
@@ -19,6 +22,7 @@ def text(source: Source) -> WireColumn:
     if used.size and (used.max() >= 0x80 or not used.all()):
         _refuse_bad_text(source.of(large), has_nul=not used.all())
     refuse_too_large(source, offsets)
+    _refuse_cut_blanks(source.of(large), offsets)
     lead = b"\x01" if source.target.type.kind == "jsonb" else b""
     return WireColumn(0, values, source.valid, offsets, lead)
 
@@ -33,6 +37,28 @@ def one_character(source: Source) -> WireColumn:
     filled = lengths == 1
     held[filled, 0] = column.values[column.offsets[:-1][filled]]
     return WireColumn(1, held, column.valid)
+
+
+def _refuse_cut_blanks(source: Source, offsets: npt.NDArray[np.int64]) -> None:
+    """``varchar(3)`` takes more characters where the rest is blanks, and cuts those without a
+    word (varchar.c, ``varchar_input``). Other texts that are too long are the server's to refuse.
+    """
+    type_ = source.target.type
+    if type_.kind != "varchar" or type_.modifier < LENGTH_OFFSET:
+        return
+    limit = type_.modifier - LENGTH_OFFSET
+    if not (np.diff(offsets) > limit).any():
+        return
+    trimmed = pc.utf8_rtrim(source.array, " ")
+    lengths, kept = (
+        pc.utf8_length(texts).fill_null(0).to_numpy(zero_copy_only=False)
+        for texts in (source.array, trimmed)
+    )
+    source.refuse_where(
+        (lengths > limit) & (kept <= limit),
+        f"has more than {limit} characters: PostgreSQL would cut the blanks at its end",
+        "cut them first, or let the column be text",
+    )
 
 
 def _refuse_bad_text(source: Source, *, has_nul: bool) -> None:

@@ -119,7 +119,12 @@ def interval(source: Source) -> WireColumn:
         source.refuse_where(rest != 0, "is no whole microsecond", "round the values first")
     else:
         limit = TIMESTAMP_MAX_US // _UNITS_US[unit]
-        source.refuse_where(abs(times) > limit, "is longer than 64 bits of us", "mend the value")
+        source.refuse_where(
+            # Not by abs(): the smallest int64 is its own.
+            (times < -limit) | (times > limit),
+            "is longer than 64 bits of us",
+            "mend the value",
+        )
         times = times * _UNITS_US[unit]
     _refuse_finer(source, times)
     parts["time_us"] = times

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from neural_gpu_bus.stores.postgres.encoding import (
     nested_conversions,
@@ -20,6 +19,11 @@ from neural_gpu_bus.stores.postgres.encoding import (
     scalar_conversions,
     text_conversions,
     time_conversions,
+)
+from neural_gpu_bus.stores.postgres.encoding.views import (
+    decoded_dictionary,
+    decoded_runs,
+    type_without_views,
 )
 from neural_gpu_bus.stores.postgres.encoding.wire_source import Source, WireColumn
 from neural_gpu_bus.stores.postgres.wire.types import TEXT_LIKE, PostgresType
@@ -79,9 +83,9 @@ def _unwrapping(type_: Any) -> tuple[Any, Callable[[Any], Any]] | None:
     if isinstance(type_, pa.BaseExtensionType):
         return type_.storage_type, lambda array: array.storage
     if pa.types.is_dictionary(type_):
-        return type_.value_type, lambda array: array.dictionary_decode()
+        return type_without_views(type_.value_type), decoded_dictionary
     if pa.types.is_run_end_encoded(type_):
-        return type_.value_type, lambda array: pc.call_function("run_end_decode", [array])
+        return type_without_views(type_.value_type), decoded_runs
     return None
 
 

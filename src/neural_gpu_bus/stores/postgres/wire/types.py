@@ -44,7 +44,7 @@ EPOCH_US = EPOCH_DAYS * 86_400_000_000
 NANOSECONDS_COMMENT = "nanoseconds since 1970-01-01 UTC"
 
 #: Modifiers of types with a length begin here (c.h, VARHDRSZ).
-_MODIFIER_OFFSET = 4
+LENGTH_OFFSET = 4
 
 UNSIGNED_OF_WIDTH = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 
@@ -76,9 +76,9 @@ class PostgresType:
         The modifier has the precision in its upper 16 bits and the scale, signed, in its lowest 11
         (numeric.c, ``numeric_typmod_scale``).
         """
-        if self.kind != "numeric" or self.modifier < _MODIFIER_OFFSET:
+        if self.kind != "numeric" or self.modifier < LENGTH_OFFSET:
             return None
-        packed = self.modifier - _MODIFIER_OFFSET
+        packed = self.modifier - LENGTH_OFFSET
         return packed >> 16 & 0xFFFF, ((packed & 0x7FF) ^ 0x400) - 0x400
 
 
