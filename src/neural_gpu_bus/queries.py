@@ -211,7 +211,9 @@ class Queries:
         return self.query_cache.forget(sql, params)
 
     def tables(self: Plane) -> Frame:
-        """``name``, estimated ``rows`` and ``bytes`` of each table that this user may read."""
+        """``name``, estimated ``rows`` and ``bytes`` of each table that this user may read; rows
+        are NULL where a table was never analysed.
+        """
         from neural_gpu_bus.stores.postgres import TABLES_SQL
 
         return _framed(self.database.query(TABLES_SQL))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from acceptance.conftest import Ngb
+from neural_gpu_bus import DataPlane
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,54 @@ def test_a_result_is_kept_for_as_long_as_is_said(ngb: Ngb) -> None:
     assert "found" in told.stdout
     assert refused.returncode == 2
     assert "no table is followed yet" in refused.stderr
+
+
+def test_what_is_kept_is_forgotten(ngb: Ngb) -> None:
+    sql = "SELECT now()::text AS moment"
+
+    before = ngb("query", sql, "--freshness", "manual").stdout.splitlines()[1]
+    forgotten = ngb("query", sql, "--forget")
+    after = ngb("query", sql, "--freshness", "manual").stdout.splitlines()[1]
+
+    assert forgotten.stdout == "1 kept result dropped\n"
+    assert before != after
+
+
+def test_how_it_is_read_is_chosen(ngb: Ngb) -> None:
+    shown = ngb(
+        *("query", "SELECT 1.50::numeric AS a, 2.50::numeric AS b, 'x' AS c"),
+        *("--numeric", "a=float64", "--texts", "dictionary"),
+        *("--query-class", "hot", "--timeout", "30"),
+    )
+    late = ngb("query", "SELECT pg_sleep(30)", "--timeout", "0.2")
+    wrong = ngb("query", "SELECT 1", "--numeric", "a=float64", "--numeric", "text")
+
+    assert shown.stdout.splitlines()[1].split() == ["1.5", "2.50", "x"], shown.stderr
+    assert "0.2 s" in late.stderr
+    assert "--numeric is given 2 times" in wrong.stderr
+
+
+def test_a_wide_result_fits_80_columns(ngb: Ngb) -> None:
+    columns = ", ".join(f"'value' AS column_{index}" for index in range(30))
+
+    many = ngb("query", f"SELECT {columns} FROM generate_series(1, 3)", COLUMNS="80")
+    one = ngb("query", f"SELECT {columns}", COLUMNS="80")
+
+    assert "21 more columns: column_9" in many.stdout
+    assert max(map(len, many.stdout.splitlines())) <= 80
+    assert len(one.stdout.splitlines()) == 31
+
+
+def test_rows_that_nobody_counted_are_unknown(ngb: Ngb, plane: DataPlane) -> None:
+    dsn = plane.addresses.postgres_dsn.get_secret_value()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE never_counted AS SELECT 1 AS n")
+        try:
+            shown = ngb("tables")
+            rows = {row["name"]: row["rows"] for row in plane.tables().arrow().to_pylist()}
+        finally:
+            connection.execute("DROP TABLE never_counted")
+
+    [line] = [line for line in shown.stdout.splitlines() if line.startswith("never_counted")]
+    assert "unknown" in line
+    assert rows["never_counted"] is None

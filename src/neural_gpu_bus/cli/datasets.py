@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -12,11 +12,12 @@ from rich.table import Table
 import neural_gpu_bus as ngb
 from neural_gpu_bus.cli.assignments import parse_assignments
 from neural_gpu_bus.cli.console import out, printable
+from neural_gpu_bus.cli.quantities import plural, size
+from neural_gpu_bus.cli.shown_rows import first_rows, shown_columns
+from neural_gpu_bus.errors import BadParameterError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from neural_gpu_bus.memory import Frame
+    from neural_gpu_bus.stores.postgres import QueryClassName
 
 MIB = 1 << 20
 
@@ -45,19 +46,54 @@ def query(
     explain: Annotated[
         bool, typer.Option("--explain-cache", help="Say why the result is kept, and run nothing.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Answer nobody with what was kept of it; run nothing."),
+    ] = False,
+    numeric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="numeric as exact, text, float64 or decimal128(p, s); for one column "
+            "close=float64, as often as needed."
+        ),
+    ] = None,
+    texts: Annotated[
+        str, typer.Option(help="Texts as auto, plain or dictionary (each value once).")
+    ] = "auto",
+    query_class: Annotated[
+        str, typer.Option(help="hot, query or load: time limit and settings of the server.")
+    ] = "query",
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds it may take, in place of the class's own.")
+    ] = None,
     rows: Annotated[int, typer.Option(min=1, max=1000, help="Rows to show.")] = 20,
 ) -> None:
     """Read a query's result into shared memory and show its first rows."""
     params = parse_assignments(parameter) if parameter else None  # None: % means itself
+    decoded: dict[str, Any] = {"numeric": _numeric(numeric or []), "texts": texts}
     with ngb.open() as plane:
+        if forget:
+            dropped = plane.forget_query(sql, params)
+            out.print(f"{plural(dropped, 'kept result')} dropped")
+            return
         if explain:
-            out.print(escape(str(plane.explain_cache(sql, params))), soft_wrap=True)
+            out.print(escape(str(plane.explain_cache(sql, params, **decoded))), soft_wrap=True)
             return
         started = time.perf_counter()
-        frame = plane.query(sql, params, name=name, freshness=_freshness(freshness))
+        frame = plane.query(
+            sql,
+            params,
+            name=name,
+            freshness=_freshness(freshness),
+            query_class=cast("QueryClassName", query_class),
+            timeout_s=timeout,
+            **decoded,
+        )
         elapsed_ms = (time.perf_counter() - started) * 1e3
-        out.print(_first_rows(frame, rows))
-        out.print(f"{frame.rows:,} rows, {frame.nbytes / MIB:.1f} MiB, {elapsed_ms:.1f} ms")
+        for part in first_rows(shown_columns(frame.head(rows).arrow()), out.width):
+            out.print(part)
+        counted = plural(frame.rows, "row")
+        out.print(f"{counted}, {size(frame.nbytes)}, {elapsed_ms:.1f} ms")
 
 
 def _freshness(text: str | None) -> float | str | None:
@@ -68,38 +104,33 @@ def _freshness(text: str | None) -> float | str | None:
         return text
 
 
-def _first_rows(frame: Frame, rows: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    shown = [_texts(column) for column in frame.arrow().slice(0, rows).columns]
-    for name in frame:
-        table.add_column(escape(printable(name)), overflow="fold")
-    for row in zip(*shown, strict=True):
-        table.add_row(*row)
-    return table
-
-
-def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
-    """Each value as text. Arrow's own for times: Python's end at the year 9999."""
-    import pyarrow as pa
-
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.string())
-    return [_cell(value) for value in column.to_pylist()]
-
-
-def _cell(value: Any) -> str:
-    return "[dim]NULL[/]" if value is None else escape(printable(str(value)))
+def _numeric(choices: list[str]) -> str | dict[str, str]:
+    """One choice for all columns, or one for each that is named."""
+    if not choices:
+        return "exact"
+    named = dict(choice.split("=", 1) for choice in choices if "=" in choice)
+    if named and len(named) == len(choices):
+        return named
+    if len(choices) == 1:
+        return choices[0]
+    raise BadParameterError(
+        f"--numeric is given {len(choices)} times: {', '.join(choices)}",
+        hint="give it once for all columns, or as --numeric close=float64 for each, once a column",
+        parameter="numeric",
+    )
 
 
 def tables() -> None:
     """List the tables of the database with their rows and sizes."""
     with ngb.open() as plane:
-        found = plane.tables()
-        rows = list(zip(found["name"], found["rows"], found["bytes"], strict=True))
+        found = plane.tables().arrow().to_pylist()
     table = Table(box=None, pad_edge=False)
     table.add_column("table")
     table.add_column("rows (estimate)", justify="right")
     table.add_column("MiB", justify="right")
-    for name, count, nbytes in rows:
-        table.add_row(escape(name), f"{count:,}", f"{nbytes / MIB:.1f}")
-    out.print(table if rows else "no tables yet; `ngb load FILE... --table NAME` makes one")
+    for one in found:
+        rows = "[dim]unknown[/]" if one["rows"] is None else f"{one['rows']:,}"
+        table.add_row(escape(printable(one["name"])), rows, f"{one['bytes'] / MIB:.1f}")
+    out.print(table if found else "no tables yet; `ngb load FILE... --table NAME` makes one")
+    if any(one["rows"] is None for one in found):
+        out.print("[dim]unknown: never analysed; ANALYZE counts its rows[/]")

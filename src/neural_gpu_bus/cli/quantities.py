@@ -44,6 +44,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def plural(number: int, word: str) -> str:
+    """``1 row``, ``2 rows``, ``12,345 rows``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def shorter(text: str, width: int, mark: str = "…") -> str:
     """Cut out of the middle: names differ at their ends as often as at their beginnings."""
     if len(text) <= width:
