@@ -12,7 +12,7 @@ from rich.table import Table
 
 import neural_gpu_bus as ngb
 from neural_gpu_bus.cli.console import out, printable
-from neural_gpu_bus.cli.quantities import count, size, span
+from neural_gpu_bus.cli.quantities import count, plural, size, span
 
 if TYPE_CHECKING:
     from neural_gpu_bus import WriteBehindStatistics
@@ -52,7 +52,7 @@ def retry(ids: Ids) -> None:
     with ngb.open() as plane:
         for each in ids:
             receipt = plane.write_behind.retry(each)
-            out.print(f"{escape(each)}: {count(receipt.rows)} rows stored", soft_wrap=True)
+            out.print(f"{escape(each)}: {plural(receipt.rows, 'row')} stored", soft_wrap=True)
 
 
 @app.command()
@@ -65,14 +65,16 @@ def drop(ids: Ids) -> None:
 
 
 def _print(found: WriteBehindStatistics) -> None:
+    whose = f"{found.journals} process{'' if found.journals == 1 else 'es'}"
     out.print(
-        f"{size(found.disk_bytes)} of {size(found.disk_bytes_max)} on disk, in journals of "
-        f"{found.journals} process(es)"
+        f"{size(found.disk_bytes)} of {size(found.disk_bytes_max)} on disk"
+        + (f", in journals of {whose}" if found.journals else "")
     )
     if found.waiting_records:
         oldest = span(found.oldest_waiting_s * 1e9)
         out.print(
-            f"{count(found.waiting_records)} records of ended processes wait, the oldest for "
+            f"{plural(found.waiting_records, 'record')} of ended processes not stored yet, the "
+            f"oldest for "
             f"{oldest}: {escape(printable(found.last_error or found.state))}",
             soft_wrap=True,
         )
@@ -80,10 +82,14 @@ def _print(found: WriteBehindStatistics) -> None:
         out.print("[green]nothing is set aside[/]")
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "table", "rows", "since", "reason"):
-        table.add_column(title, overflow="fold")
+    table.add_column("id", no_wrap=True)  # to be copied into `retry` and `drop`
+    table.add_column("table", overflow="fold")
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("since", no_wrap=True)
+    table.add_column("reason", overflow="fold")
     for one in found.set_aside:
         since = span(time.time_ns() - one.refused_ns)
         cells = (one.id, one.table or "-", count(one.rows), since, printable(one.reason))
         table.add_row(*map(escape, cells))
     out.print(table)
+    out.print("[dim]`ngb store-later retry ID...` stores them, `drop ID...` forgets them[/]")

@@ -11,8 +11,12 @@ any file here.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -29,6 +33,7 @@ _RECORD, _REASON, _SETTLED, _DAMAGED = ".record", ".json", ".settled", ".damaged
 
 #: Ids come from people, and become paths.
 _ID = re.compile(r"[0-9a-f]+-[0-9a-f]+-[0-9-]+")
+_NUMBER = re.compile(r"[0-9]+")
 
 
 class RefusedRows(msgspec.Struct, frozen=True):
@@ -106,11 +111,12 @@ class SetAside:
 
     def sequences(self, journal: str) -> set[int]:
         """Records of that journal which it must skip."""
-        return {
-            int(path.stem.rpartition("-")[2])
+        names = (
+            path.stem.rpartition("-")[2]
             for suffix in (_RECORD, _SETTLED)
             for path in self.folder.glob(f"{journal}-*{suffix}")
-        }
+        )
+        return {int(name) for name in names if _NUMBER.fullmatch(name)}
 
     def find(self, journal: str, sequence: int) -> RefusedRows | None:
         """Why that record is set aside; None when it is not."""
@@ -151,6 +157,29 @@ class SetAside:
             )
         return record
 
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Nobody else decides about those rows meanwhile, no thread and no process. Raises
+        BadParameterError for an unknown id, also for one that went while this waited.
+        """
+        _check_id(name)
+        file = self._open(name)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not os.fstat(file).st_nlink:
+                raise _unknown(name)
+            yield
+        finally:
+            # Said, not left to the closing: a child forked meanwhile has the file too.
+            fcntl.flock(file, fcntl.LOCK_UN)
+            os.close(file)
+
+    def _open(self, name: str) -> int:
+        for suffix in (_RECORD, _DAMAGED):
+            with suppress(FileNotFoundError):
+                return os.open(self.folder / f"{name}{suffix}", os.O_RDONLY | os.O_CLOEXEC)
+        raise _unknown(name)
+
     def settle(self, name: str) -> None:
         """They were stored, or are dropped: the journal skips them, nothing else remembers them.
         Raises BadParameterError for an unknown id.
@@ -188,13 +217,13 @@ class SetAside:
 
 
 def _check_id(name: str) -> None:
-    if not _ID.fullmatch(name):
+    if not isinstance(name, str) or not _ID.fullmatch(name):
         raise _unknown(name)
 
 
 def _unknown(name: str) -> BadParameterError:
     return BadParameterError(
         f"no rows are set aside as {name!r}",
-        hint="see plane.write_behind.set_aside() for those that are",
+        hint="`ngb store-later status` and plane.write_behind.set_aside() list those that are",
         parameter="id",
     )
