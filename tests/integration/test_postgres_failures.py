@@ -142,7 +142,7 @@ def test_a_locked_table_ends_with_the_time_limit(
             )
             with pytest.raises(QueryTimeoutError, match=where):
                 watched.store.query(f"SELECT * FROM {name}", timeout_s=0.3)
-            assert time.monotonic() - started_s < 3
+            assert time.monotonic() - started_s < 15
             watched.assert_nothing_left()
         assert watched.store.query(f"SELECT * FROM {name}").rows == 0
 

