@@ -203,6 +203,8 @@ def translated(
     try:
         yield
     except psycopg.Error as error:
+        if error.sqlstate is None and not isinstance(error, _OF_THE_CONNECTION):
+            raise _unsent_statement(error) from error
         raise failure_from(
             error.sqlstate,
             error.diag.message_primary or " ".join(str(error).split()),
@@ -212,6 +214,20 @@ def translated(
             hint=error.diag.message_hint,
             timeout_s=timeout_s,
         ) from error
+
+
+#: What psycopg raises, without a SQLSTATE, when the connection broke or is closed.
+_OF_THE_CONNECTION = (psycopg.OperationalError, psycopg.InterfaceError)
+
+
+def _unsent_statement(error: psycopg.Error) -> QueryError:
+    """What psycopg itself refused: the server never saw it, and is there."""
+    return QueryError(
+        f"the statement cannot be sent: {_cut(' '.join(str(error).split()))}",
+        hint="mend the statement or its parameters",
+        sqlstate=None,
+        position=None,
+    )
 
 
 def position_behind(prefix_characters: int, position: str | None) -> str | None:

@@ -16,7 +16,11 @@ from neural_gpu_bus.errors import (
     ServerUnreachableError,
 )
 from neural_gpu_bus.stores.postgres.connections import connection
-from neural_gpu_bus.stores.postgres.connections.connection import connect, failure_from
+from neural_gpu_bus.stores.postgres.connections.connection import (
+    connect,
+    failure_from,
+    translated,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,15 @@ def test_a_full_disk_is_no_unreachable_server() -> None:
 
     assert type(error) is ServerFullError
     assert "PostgreSQL at /h:5/ngb has no room left: " in error.what
+
+
+def test_what_the_driver_refuses_is_no_unreachable_server() -> None:
+    """psycopg's own refusals have no SQLSTATE, and neither has a broken connection."""
+    with pytest.raises(QueryError, match=r"cannot be sent: .* NUL"), translated("db"):
+        raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    for lost in (psycopg.OperationalError, psycopg.InterfaceError):
+        with pytest.raises(ServerUnreachableError, match="cannot talk"), translated("db"):
+            raise lost("the connection is closed")
 
 
 def test_the_hint_is_right_for_a_private_server_too() -> None:
