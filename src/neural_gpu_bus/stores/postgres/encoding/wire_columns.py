@@ -45,8 +45,16 @@ def plan_column(type_: pa.DataType, target: TargetColumn) -> ColumnPlan:
             sent_as, convert = as_text[0].text, as_text[1]
     if convert is None:
         raise _no_way(type_, target)
-    way = convert
-    return ColumnPlan(target, lambda source: way(_without_forbidden_null(source)), sent_as)
+    way, is_plain, not_null = convert, plain(type_) is type_, target.not_null
+
+    def checked(source: Source) -> WireColumn:
+        if not is_plain:
+            source = unwrapped(source)
+        if not_null:
+            _refuse_null(source)
+        return way(source)
+
+    return ColumnPlan(target, checked, sent_as)
 
 
 def wire_columns(
@@ -67,9 +75,8 @@ def wire_columns(
     return columns
 
 
-def _without_forbidden_null(source: Source) -> Source:
-    source = unwrapped(source)
-    if source.target.not_null and source.array.null_count:
+def _refuse_null(source: Source) -> None:
+    if source.array.null_count:
         index = first_true(source.array.is_null()) or 0
         raise source.refusal(
             index,
@@ -77,7 +84,6 @@ def _without_forbidden_null(source: Source) -> Source:
             "fill the value or leave the row out, or let the column take NULL "
             "(ALTER TABLE ... ALTER COLUMN ... DROP NOT NULL)",
         )
-    return source
 
 
 def _no_way(type_: pa.DataType, target: TargetColumn) -> UnsupportedTypeError:

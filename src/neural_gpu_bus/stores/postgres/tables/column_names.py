@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from neural_gpu_bus.stores.postgres.tables.table_name import NAME_BYTES_MAX
 
 #: PostgreSQL manual, appendix K; fewer where the values of one row do not fit into a page.
 COLUMNS_MAX = 1600
+
+#: Lists of names that are not looked through again.
+_LISTS_MAX = 256
 
 #: Every table has them (PostgreSQL manual, "System Columns").
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
@@ -26,6 +30,11 @@ class BadName:
 
 def first_bad_name(names: Sequence[str]) -> BadName | None:
     """The first of these columns that PostgreSQL would refuse or cut, in words."""
+    return _first_bad_name(tuple(names))
+
+
+@lru_cache(_LISTS_MAX)
+def _first_bad_name(names: tuple[str, ...]) -> BadName | None:
     if not names:
         return BadName("", "there are no columns", "give one")
     if len(names) > COLUMNS_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from psycopg import sql
 
@@ -10,6 +11,9 @@ from neural_gpu_bus.errors import BadParameterError
 
 #: PostgreSQL cuts longer names in silence (NAMEDATALEN - 1 bytes).
 NAME_BYTES_MAX = 63
+
+#: Names that are not taken apart again.
+_NAMES_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class TableName:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
+@lru_cache(_NAMES_MAX)
 def parse_table_name(text: str) -> TableName:
     """``bars`` or ``market.bars``. Raises BadParameterError for what cannot be a table's name."""
     parts = text.split(".")

@@ -72,7 +72,8 @@ class OneExchange:
         self._few = few
         self._connection = connection
         self._address = address
-        self._socket = socket.socket(fileno=connection.fileno())
+        # Its family is not asked for: two calls of the system less, and it plays no part here.
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, connection.fileno())
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN | select.POLLOUT)
         self._received = bytearray()

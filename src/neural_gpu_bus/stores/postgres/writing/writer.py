@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import psycopg
 
+from neural_gpu_bus.arguments import check_encodable, check_job_id, check_text
 from neural_gpu_bus.descriptors import StoreReceipt
 from neural_gpu_bus.errors import BadParameterError, QueryError
 from neural_gpu_bus.stores.postgres.connections.connection import failure_from, translated
@@ -30,11 +31,9 @@ from neural_gpu_bus.stores.postgres.writing.one_exchange import unknown_outcome
 from neural_gpu_bus.stores.postgres.writing.row_ranges import UnfinishedRangesError, store_ranges
 from neural_gpu_bus.stores.postgres.writing.row_writing import Mode, open_table, write_rows
 from neural_gpu_bus.stores.postgres.writing.sources import Rows, rows_of
+from neural_gpu_bus.stores.postgres.writing.store_arguments import check_options, checked_key
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
-
-#: More connections than that only wait for each other in the server.
-TRANSACTIONS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +98,16 @@ class PostgresWriter:
         Raises what ``writing.write_rows`` raises, and ServerError's kinds; ServerUnreachableError
         says where the rows may have been stored all the same.
         """
+        check_text("table", table, "'bars'")
+        check_encodable("table", table)
         name = parse_table_name(table)
-        _check(mode, transactions)
+        check_options(mode, create, transactions)
+        check_job_id(job_id)
         data = rows_of(columns)
         bad = first_bad_name(data.schema.names)
         if bad is not None:
             raise BadParameterError(bad.why, hint=bad.hint, parameter=bad.column or "columns")
-        write = Write(name, data, tuple(key or ()), mode, job_id, create)
+        write = Write(name, data, checked_key(key, data.schema.names), mode, job_id, create)
         try:
             if transactions > 1:
                 return store_ranges(self, write, transactions)
@@ -157,8 +159,6 @@ class PostgresWriter:
         plain = write.mode == "append" and write.data.repeatable and ready
         if connection not in self._direct or table is None or not plain:
             return None
-        if not set(write.key) <= set(write.data.schema.names):
-            return None
         append = KnownAppend(table, write.data, write.job_id, self._address)
         receipt = append.run(connection)
         if append.may_be_outdated:
@@ -206,21 +206,6 @@ class PostgresWriter:
         ensure_ledgers(connection)
         forget_old(connection)
         self._ledgers_ready = True
-
-
-def _check(mode: str, transactions: int) -> None:
-    if mode not in ("append", "upsert", "replace"):
-        raise BadParameterError(
-            f"mode {mode!r} is none of append, upsert, replace",
-            hint="use one",
-            parameter="mode",
-        )
-    if not 1 <= transactions <= TRANSACTIONS_MAX:
-        raise BadParameterError(
-            f"transactions is {transactions}",
-            hint=f"give 1 to {TRANSACTIONS_MAX}",
-            parameter="transactions",
-        )
 
 
 def _write(connection: psycopg.Connection, write: Write, outcome: _Outcome) -> None:
