@@ -54,9 +54,16 @@ class Pool:
         self._clock = clock
         self._of_parent: list[Member] = []
         self._start()
+        _pools.add(self)
+
+    def begin_in_child(self) -> None:
+        """In the child of a fork. The parent still talks on these sockets: kept, unused, so that
+        nothing closes them.
+        """
+        self._of_parent += self._idle
+        self._start()
 
     def _start(self) -> None:
-        self._process = os.getpid()
         # Taken itself: an interrupt may come inside Condition.__enter__, when the lock is held.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -138,13 +145,10 @@ class Pool:
         moment, without a word, so the next is a new one.
         """
         self._counts.retried += 1
-        if self._process == os.getpid():
-            self._counts.closed_broken += self._close_idle()
+        self._counts.closed_broken += self._close_idle()
 
     def close(self) -> None:
         """Close idle connections now, and lent ones when they come back."""
-        if self._process != os.getpid():
-            return
         with self._lock:
             self._closed = True
             self._changed.notify_all()
@@ -161,10 +165,6 @@ class Pool:
     # ---- taking
 
     def _take(self, turn: Turn, wait_s: float, *, counted: bool) -> Member:
-        if self._process != os.getpid():
-            # The parent still talks on these sockets: kept, unused, so that nothing closes them.
-            self._of_parent += self._idle
-            self._start()
         self._wait_turn(turn, wait_s, counted=counted)
         return self._idle_member() or self._new_member()
 
@@ -277,3 +277,15 @@ class Pool:
             self._changed.notify()
         for one in gone:
             one.connection.close()
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Before any thread of the child can come: two at once would find half of the parent's."""
+    for one in list(_pools):
+        one.begin_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

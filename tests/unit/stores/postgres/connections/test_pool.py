@@ -100,6 +100,17 @@ def test_a_forked_child_opens_its_own_and_leaves_the_parents_alone(pool: Pool) -
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_no_thread_of_a_child_finds_the_parents_connections(pool: Pool) -> None:
+    """It begins anew before any of them can run: two at once would find half of it done."""
+    with pool.lend():
+        pass
+    child = os.fork()
+    if child == 0:
+        os._exit(pool.statistics().idle)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert pool.statistics().idle == 1
+
+
 # ---- statistics, age, reads begun again
 
 
