@@ -2,4 +2,11 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["fix_memory", "fix_reader", "fix_servers", "fix_stores", "fix_postgres_extras"]
+pytest_plugins = [
+    "fix_memory",
+    "fix_reader",
+    "fix_servers",
+    "fix_stores",
+    "fix_postgres_extras",
+    "fix_write_behind",
+]

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ import pytest
 
 from cutting_proxy import CuttingProxy
 from fix_postgres_extras import small_disk
-from fix_servers import short_folder, wait_until
+from fix_servers import wait_until
+from fix_write_behind import WAIT_S, Open, numbers, store
 from neural_gpu_bus.errors import (
     BadParameterError,
     ClosedError,
@@ -26,55 +26,12 @@ from neural_gpu_bus.errors import (
     RowsRefusedError,
     UnsupportedTypeError,
 )
-from neural_gpu_bus.stores.postgres.connections.pool import Pool
 from neural_gpu_bus.stores.postgres.write_behind.receipts import Acknowledgement
 from neural_gpu_bus.stores.postgres.write_behind.record_format import RECORD_HEADER_BYTES
 from neural_gpu_bus.stores.postgres.write_behind.write_behind import WriteBehind
 from own_server import OwnServer
-from write_behind_actor import open_write_behind
 
 pytestmark = pytest.mark.slow
-
-WAIT_S = 20.0
-
-Open = Callable[..., WriteBehind]
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    with short_folder(0o700) as folder:
-        yield folder / "write-behind"
-
-
-@pytest.fixture
-def open_one(failing_server: OwnServer, home: Path) -> Iterator[Open]:
-    """Opens write-behind on ``failing_server``, as processes of one home do."""
-    made: list[tuple[WriteBehind, Pool]] = []
-
-    def opened(folder: Path = home, dsn: str = "", **settings: object) -> WriteBehind:
-        given = {"close_timeout_s": 0.5, **settings}
-        made.append(open_write_behind(dsn or failing_server.dsn(), folder, **given))
-        return made[-1][0]
-
-    failing_server.run("DROP SCHEMA IF EXISTS ngb_ledger CASCADE")
-    failing_server.run("DROP TABLE IF EXISTS later, other")
-    yield opened
-    for one, pool in made:
-        one.close()
-        pool.close()
-
-
-@pytest.fixture
-def later(open_one: Open) -> WriteBehind:
-    return open_one()
-
-
-def numbers(server: OwnServer, table: str = "later") -> list[int]:
-    return [n for (n,) in server.run(f"SELECT n FROM {table} ORDER BY n")]
-
-
-def store(later: WriteBehind, *values: int, table: str = "later") -> Acknowledgement:
-    return later.store_later(table, {"n": list(values)})
 
 
 def fill(later: WriteBehind, expected: type[Exception], match: str) -> int:
@@ -106,7 +63,7 @@ def test_rows_arrive_and_the_receipt_says_so(later: WriteBehind, failing_server:
     assert later.statistics().delivered_rows == 2
 
 
-def test_what_no_table_takes_is_refused_at_once(later: WriteBehind, home: Path) -> None:
+def test_what_no_table_takes_is_refused_at_once(later: WriteBehind, later_home: Path) -> None:
     with pytest.raises(BadParameterError, match="mode 'replace' is none of append, upsert"):
         later.store_later("later", {"n": [1]}, mode="replace")
     with pytest.raises(BadParameterError, match="key column 'id' is not among the columns n"):
@@ -122,7 +79,7 @@ def test_what_no_table_takes_is_refused_at_once(later: WriteBehind, home: Path) 
     with pytest.raises(UnsupportedTypeError, match="column 'n': no PostgreSQL column takes dense"):
         later.store_later("later", {"n": union})
 
-    assert not home.exists()
+    assert not later_home.exists()
 
 
 def test_the_newest_upsert_of_a_key_wins(later: WriteBehind, failing_server: OwnServer) -> None:
@@ -379,7 +336,7 @@ def test_a_dropped_ledger_is_made_again(later: WriteBehind, failing_server: OwnS
 
 
 def test_what_is_left_at_the_end_comes_with_the_next_process_first(
-    open_one: Open, failing_server: OwnServer, home: Path
+    open_one: Open, failing_server: OwnServer, later_home: Path
 ) -> None:
     failing_server.run("CREATE TABLE later (id serial, n int8)")
     failing_server.stop(signal.SIGQUIT)
@@ -399,24 +356,24 @@ def test_what_is_left_at_the_end_comes_with_the_next_process_first(
     found = failing_server.run("SELECT n FROM later ORDER BY id")
     assert [n for (n,) in found] == [0, 1, 2, 3, 4, 5]
     assert failing_server.run("SELECT * FROM ngb_ledger.delivered_batches") == []
-    assert [path for path in home.rglob("*") if path.is_file()] == []
+    assert [path for path in later_home.rglob("*") if path.is_file()] == []
 
 
 def test_damage_is_set_aside_and_the_rest_arrives(
-    open_one: Open, failing_server: OwnServer, home: Path
+    open_one: Open, failing_server: OwnServer, later_home: Path
 ) -> None:
     failing_server.stop(signal.SIGQUIT)
     first = open_one()
     given = [store(first, n) for n in range(3)]
     first.close()
-    (segment,) = home.glob("journals/*/*.segment")
+    (segment,) = later_home.glob("journals/*/*.segment")
     data = bytearray(segment.read_bytes())
     data[-given[2].bytes - RECORD_HEADER_BYTES - 20] ^= 0xFF
     segment.write_bytes(data)
     failing_server.start()
     second = open_one()
     second.resume()
-    wait_until(lambda: not list(home.glob("journals/*")), "the rest")
+    wait_until(lambda: not list(later_home.glob("journals/*")), "the rest")
 
     assert numbers(failing_server) == [0, 2]
     (damaged,) = second.set_aside()
@@ -427,7 +384,7 @@ def test_damage_is_set_aside_and_the_rest_arrives(
 
 
 def test_two_processes_of_one_home_each_deliver_their_own(
-    open_one: Open, failing_server: OwnServer, home: Path
+    open_one: Open, failing_server: OwnServer, later_home: Path
 ) -> None:
     failing_server.run("CREATE TABLE later (n int8)")
     first, second = open_one(), open_one()
@@ -438,7 +395,7 @@ def test_two_processes_of_one_home_each_deliver_their_own(
     second.flush(WAIT_S)
 
     assert numbers(failing_server) == list(range(100))
-    assert len(list(home.glob("journals/*"))) == 2
+    assert len(list(later_home.glob("journals/*"))) == 2
 
 
 def test_the_child_of_a_fork_has_a_journal_of_its_own(
