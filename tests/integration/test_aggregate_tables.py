@@ -315,9 +315,62 @@ def test_numeric_without_a_scale_is_left_to_the_server(
         assert {
             name: [Decimal(value) for value in values] for name, values in found.items()
         } == expected
-        with pytest.raises(UnsupportedTypeError, match="no scale of its own"):
-            plane.aggregate(awkward, engine="resident", **given)
+        here = plane.aggregate(awkward, engine="resident", **given).arrow().to_pydict()
+        assert here == expected
     assert plane.explain_aggregate(awkward, max="v", where="n > 5").engine == "resident"
+
+
+def test_numeric_counts_as_what_is_asked_for(plane: DataPlane, awkward: str) -> None:
+    """Sums are numbers both ways: exact decimals, floats, or decimals of a scale given."""
+    wanted: dict[str, Any] = {"by": "k", "sum": "n", "mean": "n", "max": "n"}
+    for numeric, kind in (
+        ("exact", pa.decimal128(38, 0)),
+        ("float64", pa.float64()),
+        ({"n": "decimal128(12, 3)"}, pa.decimal128(38, 3)),
+    ):
+        there, here = (
+            plane.aggregate(awkward, engine=engine, numeric=numeric, **wanted).arrow()
+            for engine in ("database", "resident")
+        )
+        assert there.schema.field("n_sum").type == here.schema.field("n_sum").type == kind
+        assert_alike(there, [tuple(row.values()) for row in here.to_pylist()])
+    with pytest.raises(BadParameterError, match="texts are not summed"):
+        plane.aggregate(awkward, sum="n", numeric="text")
+    with pytest.raises(ColumnNotFoundError, match="numeric names 'm'"):
+        plane.aggregate(awkward, sum="n", numeric={"m": "float64"})
+    with pytest.raises(BadParameterError, match="in memory, with types already"):
+        plane.aggregate({"n": [1.0]}, sum="n", numeric="float64")
+
+
+def test_numeric_that_no_decimal_holds_is_refused_by_name(
+    plane: DataPlane, server: psycopg.Connection
+) -> None:
+    name = f"odd_{uuid.uuid4().hex[:8]}"
+    server.execute(
+        f"CREATE TABLE {name} AS SELECT v::numeric FROM unnest('{{1.5,NaN}}'::numeric[]) v".encode()
+    )
+    try:
+        for engine in ("database", "resident"):
+            with pytest.raises(BadValueError, match="'v' has a number that no decimal holds"):
+                plane.aggregate(name, sum="v", engine=engine)
+            found = plane.aggregate(name, sum="v", numeric="float64", engine=engine)
+            assert math.isnan(found["v_sum"][0])
+    finally:
+        server.execute(f"DROP TABLE {name}".encode())
+
+
+def test_a_large_table_is_read_by_several_connections(
+    plane: DataPlane, bars: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``plane.table`` reads; the answer is the same, with a condition too."""
+    given: dict[str, Any] = {"by": "instrument_id", "sum": "volume", "where": "close > 100.5"}
+    expected = plane.aggregate(bars, engine="resident", **given).arrow()
+    monkeypatch.setattr(table_aggregates, "_SHARED_BYTES_MIN", 0)
+
+    assert_alike(
+        plane.aggregate(bars, engine="resident", **given).arrow(),
+        [tuple(row.values()) for row in expected.to_pylist()],
+    )
 
 
 def test_what_cannot_be_read_here_is_asked_there(

@@ -35,8 +35,6 @@ _FAMILIES = {
     **dict.fromkeys(("text", "varchar", "bpchar", "name"), "text"),
 }
 _INT8_MAX = 2**63 - 1
-#: Of decimal256.
-_DIGITS_MAX = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,8 @@ class ServerColumn:
 
     @property
     def digits_max(self) -> int:
-        """Digits that a numeric may have; 131,072 before the point where it says nothing."""
-        return ((self.modifier - 4) >> 16) & 0xFFFF if self.modifier >= 4 else 131_072
+        """Digits that a numeric may have; without a scale 131,072 before the point."""
+        return 131_072 if self._scale is None else self._scale[0]
 
     @property
     def family(self) -> str:
@@ -97,15 +95,6 @@ class ServerColumn:
     def own_type(self) -> str:
         """What one of its values is cast to: a numeric loses its scale in an aggregate."""
         return f"::{self._numeric(0)}" if self.family == "decimal" else ""
-
-    @property
-    def is_ordered_here(self) -> bool:
-        """Whether its values, read, keep their order: a numeric without a scale of its own, or of
-        more digits than decimals have, comes as text.
-        """
-        return self.family != "decimal" or (
-            self._scale is not None and self._scale[0] <= _DIGITS_MAX
-        )
 
     @property
     def _scale(self) -> tuple[int, int] | None:
@@ -170,7 +159,7 @@ def read_sql(
     """The rows that the question is about, to be asked here."""
     binder = Binder()
     # A count of rows needs no column at all; one is read, because a result has to have some.
-    names: Sequence[str] = request.columns or [next(iter(columns))]
+    names: Sequence[str] = request.of_all_rows.columns or [next(iter(columns))]
     found = ", ".join(columns[name].sql for name in names)
     statement = f"SELECT {found} FROM {table}"  # noqa: S608  (all names are quoted)
     if request.where is not None:

@@ -9,6 +9,7 @@ from neural_gpu_bus.aggregates.conditions import condition_of
 from neural_gpu_bus.aggregates.operations import Aggregate, operations_of
 from neural_gpu_bus.aggregates.rates import AggregatePlan, RatesFile
 from neural_gpu_bus.aggregates.request import Request, bucket_of, make_request
+from neural_gpu_bus.analysis.table_numbers import Numeric, number_options
 from neural_gpu_bus.arguments import check_text, check_whole_number
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
@@ -60,6 +61,7 @@ class Analysis:
         bucket: tuple[Any, ...] | None = None,
         order_by: str | None = None,
         engine: Engine | None = None,
+        numeric: Numeric = "exact",
         name: str | None = None,
         table: str | None = None,
         key: Sequence[str] | None = None,
@@ -79,8 +81,10 @@ class Analysis:
 
         Resident columns are folded here. A table is asked there or read and folded here, whichever
         ``explain_aggregate`` estimates to be faster; ``engine`` (``resident``, ``database``) forces
-        one. With ``name`` the result becomes that dataset's newest version; with ``table`` it is
-        stored too, by ``store`` with ``key``, ``mode`` and ``job_id``.
+        one. ``numeric``: what a table's columns of numeric count as: ``exact`` decimals,
+        ``float64``, ``decimal128(p, s)``, or a mapping of columns to these. With ``name`` the
+        result becomes that dataset's newest version; with ``table`` it is stored too, by ``store``
+        with ``key``, ``mode`` and ``job_id``.
 
         Raises BadParameterError, ColumnNotFoundError, UnsupportedTypeError, DatasetNotFoundError,
         BadValueError for a sum that overflows, and what ``query`` and ``store`` raise.
@@ -88,9 +92,10 @@ class Analysis:
         request = _request(operations, by, where, bucket, order_by, keywords)
         if name is not None:
             check_given_name(name)
-        columns = _resident(self, source, engine)
+        options = number_options(numeric)
+        columns = _resident(self, source, engine, numeric)
         if columns is None:
-            answer = _tables(self).run(source, request, engine, self.memory.names())
+            answer = _tables(self).run(source, request, engine, self.memory.names(), options)
         else:
             from neural_gpu_bus.aggregates import aggregate_table
 
@@ -110,6 +115,7 @@ class Analysis:
         bucket: tuple[Any, ...] | None = None,
         order_by: str | None = None,
         engine: Engine | None = None,
+        numeric: Numeric = "exact",
         **keywords: Any,
     ) -> AggregatePlan:
         """Which way ``aggregate`` would go with the same arguments, the estimates, and why.
@@ -117,9 +123,10 @@ class Analysis:
         Of a table the server is asked what it thinks (EXPLAIN); nothing is read or computed.
         """
         request = _request(operations, by, where, bucket, order_by, keywords)
-        columns = _resident(self, source, engine)
+        options = number_options(numeric)
+        columns = _resident(self, source, engine, numeric)
         if columns is None:
-            return _tables(self).plan(source, request, engine, self.memory.names())
+            return _tables(self).plan(source, request, engine, self.memory.names(), options)
         rows, nbytes = columns.num_rows, columns.select(list(request.columns)).nbytes
         return AggregatePlan("resident", "the columns are in memory", rows=rows, nbytes=nbytes)
 
@@ -142,9 +149,13 @@ class Analysis:
         parameters are ``indicators``: ``{"sma": 50}``); with ``patterns`` those of
         ``patterns.shape``: ``pattern``, ``pattern_score`` and ``pattern_`` with each shape's name.
         What is not defined yet is NaN, and ``pattern`` NULL. The kernels run in this process, on
-        ``cpu`` unless ``engine`` names another (``neural`` scores the patterns alone). With
-        ``name`` the result becomes that dataset's newest version; with ``store`` it is upserted
-        into that table by instrument, bar type and time.
+        ``cpu`` unless ``engine`` names another (``neural`` scores the patterns alone).
+
+        Bars before the first one shown are read too, as many as averages need: values are those of
+        a longer series to a relative 1e-9. Bars whose high, low or close is NULL or not finite are
+        left out. With ``name`` the result becomes that dataset's newest version; with ``store``
+        the rows whose values are all defined are upserted into that table by instrument, bar type
+        and time.
 
         Raises BadParameterError naming like instruments where there are no bars, and what
         ``query`` and ``store`` raise.
@@ -164,12 +175,14 @@ class Analysis:
             )
         if name is not None:
             check_given_name(name)
-        bars = series.newest_bars(self.database, table, instrument_id, bar_type, count)
+        given = indicators or {}
+        wanted = count + series.warm_up_bars(given)
+        bars = series.newest_bars(self.database, table, instrument_id, bar_type, wanted)
         planner = build_planner(self.settings.gpu_backend, self.settings.neural_provider)
         answer = series.analysed(
-            bars, planner, indicators=indicators or {}, patterns=patterns, engine=engine or "cpu"
+            bars, planner, indicators=given, patterns=patterns, engine=engine or "cpu"
         )
-        frame = _shown(self, answer, name)
+        frame = _shown(self, answer.slice(max(0, answer.num_rows - count)), name)
         if store is not None:
             rows = series.stored_rows(frame.arrow(), instrument_id, bar_type)
             self.store(store, rows, key=series.KEY, mode="upsert")
@@ -190,7 +203,7 @@ def _request(  # noqa: PLR0917  (as aggregate has them)
     return make_request(by, found, condition_of(where), wanted)
 
 
-def _resident(plane: Plane, source: Any, engine: str | None) -> pa.Table | None:
+def _resident(plane: Plane, source: Any, engine: str | None, numeric: Numeric) -> pa.Table | None:
     """The columns, where they are in memory; None for a name that can only be a table's."""
     if engine is not None and engine not in _ENGINES:
         raise BadParameterError(
@@ -200,16 +213,28 @@ def _resident(plane: Plane, source: Any, engine: str | None) -> pa.Table | None:
         if engine == "database":
             return None
         try:
-            return plane.memory.get(source).arrow()
+            found = plane.memory.get(source).arrow()
         except DatasetNotFoundError:
             return None
+        _check_numbers(numeric, f"dataset {source!r} is")
+        return found
     if engine == "database":
         raise BadParameterError(
             f"columns of a {type(source).__name__} are in no database",
             hint="leave engine out, or name a table",
             parameter="engine",
         )
+    _check_numbers(numeric, "these columns are")
     return source.arrow() if isinstance(source, Frame) else as_table(source)
+
+
+def _check_numbers(numeric: Numeric, what: str) -> None:
+    if numeric != "exact":
+        raise BadParameterError(
+            f"numeric is {numeric!r}, but {what} in memory, with types already",
+            hint="give it where they are read: plane.query(..., numeric='float64')",
+            parameter="numeric",
+        )
 
 
 def _tables(plane: Plane) -> TableAggregates:

@@ -128,8 +128,16 @@ class TableAggregates:
         """The answer, and one measurement more."""
         asked = self._asked(table, request, engine, names, options)
         rates = self._file.read(self._database.address)
-        way = self._asked_there if asked.plan.engine == "database" else self._folded_here
-        answer, rates = way(asked, rates)
+        if asked.plan.engine == "database":
+            answer, rates = self._asked_there(asked, rates)
+        else:
+            try:
+                answer, rates = self._folded_here(asked, rates)
+            except (BadValueError, UnsupportedTypeError):
+                if engine is not None:
+                    raise
+                # What no column holds here, such as an infinite time, the server has a word for.
+                answer, rates = self._asked_there(asked, rates)
         self._file.write(self._database.address, rates)
         return answer
 
@@ -154,7 +162,7 @@ class TableAggregates:
             why = f"engine={engine!r} was asked for; by itself: {plan.engine}, as {plan.why}"
             plan = msgspec.structs.replace(plan, engine=engine, why=why)
         elif wide is not None and plan.engine == "resident":
-            why = f"column {wide!r} may have more than 18 digits, which are not folded here"
+            why = f"column {wide!r} is a numeric without a scale, or of more than 18 digits"
             plan = msgspec.structs.replace(plan, engine="database", why=why)
         return _Asked(table, identifier, columns, request, options, plan, there.cost)
 
@@ -175,22 +183,21 @@ class TableAggregates:
         read = self._read(asked)
         read_s = time.perf_counter() - started_s
         numbers = as_numbers(read, asked.columns, asked.options)
-        # The server has left out the rows that do not count.
-        unconditional = Request(request.by, request.bucket, None, request.operations)
-        answer = aggregate_table(numbers, unconditional)
+        answer = aggregate_table(numbers, request.of_all_rows)
         folded_s = time.perf_counter() - started_s - read_s
         values = read.num_rows * read.num_columns
         return answer, after_resident(rates, read.nbytes, read_s, values, folded_s)
 
     def _read(self, asked: _Asked) -> pa.Table:
         """The rows; a large table by several connections. The numbers as they were chosen."""
-        if asked.plan.nbytes < _SHARED_BYTES_MIN or not asked.request.columns:
+        columns = asked.request.of_all_rows.columns
+        if asked.plan.nbytes < _SHARED_BYTES_MIN or not columns:
             question = read_sql(asked.identifier, asked.columns, asked.request)
             return self._database.query(*question, options=asked.options).arrow()
         where, values = condition_sql(asked.columns, asked.request)
         return self._database.reader.table(
             asked.table,
-            columns=asked.request.columns,
+            columns=columns,
             where=where,
             params=values,
             query_class="query",
