@@ -173,7 +173,8 @@ class StoreReceipt(msgspec.Struct, frozen=True):
 
     #: Rows written by this call; 0 when the job id was stored before.
     rows: int
-    #: WAL position after the commit, in PostgreSQL's own spelling, e.g. ``0/1A2B3C8``.
+    #: WAL position after the commit, in PostgreSQL's own spelling, e.g. ``0/1A2B3C8``; empty where
+    #: the server does not tell.
     lsn: str
     #: True when an earlier store of the same job id made this one a no-op.
     repeated: bool = False

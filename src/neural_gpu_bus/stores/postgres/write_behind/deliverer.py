@@ -185,11 +185,13 @@ class Deliverer:
         if len(turn.places) > 1:
             # Halved until the bad record is alone: those before it go in on the way.
             state.records_max = len(turn.places) // 2
-        elif verdict is Verdict.DOUBTFUL and state.backoff.failures < DOUBTFUL_TRIES:
+        elif not self._is_hopeless(verdict, state) or not self._refused(turn, error):
             return
-        else:
-            self._refuse(turn, error)
         state.backoff.succeeded()
+
+    @staticmethod
+    def _is_hopeless(verdict: Verdict, state: _TableState) -> bool:
+        return verdict is Verdict.REFUSED or state.backoff.failures >= DOUBTFUL_TRIES
 
     def _note_server(self, verdict: Verdict, error: Exception) -> None:
         is_away = verdict is Verdict.SERVER_AWAY
@@ -200,6 +202,16 @@ class Deliverer:
         else:
             self._server.succeeded()
         self.tally.is_server_away = is_away
+
+    def _refused(self, turn: Turn, error: Exception) -> bool:
+        """Whether the first record could be set aside; else its table waits, and no other."""
+        try:
+            self._refuse(turn, error)
+        except OSError as trouble:
+            self.tally.last_error = f"{_words(error)}; the rows cannot be set aside: {trouble}"
+            _log.warning("rows cannot be set aside", table=turn.table, error=str(trouble))
+            return False
+        return True
 
     def _refuse(self, turn: Turn, error: Exception) -> None:
         place = turn.places[0]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import psycopg
 import pyarrow as pa
+import structlog
 
 from neural_gpu_bus.errors import BadParameterError, QueryError, ServerUnreachableError
 from neural_gpu_bus.stores.postgres.connections.connection import SERVER, translated
@@ -20,14 +21,16 @@ from neural_gpu_bus.stores.postgres.write_behind.delivery_ledger import (
     ensure_delivery_ledger,
     forget_journal,
 )
-from neural_gpu_bus.stores.postgres.write_behind.record_format import Record
-from neural_gpu_bus.stores.postgres.writing.ledgers import claim_job
+from neural_gpu_bus.stores.postgres.write_behind.record_format import Record, RecordMetadata
+from neural_gpu_bus.stores.postgres.writing.ledgers import claim_job, claimed_rows
 from neural_gpu_bus.stores.postgres.writing.row_writing import (
     OpenedTable,
     open_table,
     write_rows,
 )
 from neural_gpu_bus.stores.postgres.writing.sources import Rows
+
+_log = structlog.get_logger(__name__)
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
 
@@ -81,7 +84,7 @@ class Delivered:
     through: int
     #: Rows written by this delivery.
     rows: int
-    #: The log has them up to here.
+    #: The log has them up to here; empty where the server does not tell.
     lsn: str
     #: Sequences whose job had been stored before.
     repeated: tuple[int, ...] = ()
@@ -109,11 +112,11 @@ class Courier:
                     through, rows, repeated = _write(connection, batch)
             except Exception as error:
                 self._ledger_ready = False  # somebody may have dropped it
-                if connection.broken and not isinstance(error, psycopg.Error):
+                if connection.broken and getattr(error, "sqlstate", None) is None:
                     # Whatever else seemed wrong then, the rows are not to blame.
                     raise psycopg.OperationalError("the connection broke") from error
                 raise
-            (lsn,) = connection.execute(_LSN).fetchall()[0]
+            lsn = _log_position(connection)
         return Delivered(through, rows, lsn, repeated)
 
     def forget(self, journal: str) -> None:
@@ -133,6 +136,15 @@ class Courier:
         self._ledger_ready = True
 
 
+def _log_position(connection: psycopg.Connection) -> str:
+    """Empty where the server does not tell: the rows are stored all the same."""
+    try:
+        return str(connection.execute(_LSN).fetchall()[0][0])
+    except psycopg.Error as error:
+        _log.debug("the log's position is not told", error=str(error))
+        return ""
+
+
 def _write(connection: psycopg.Connection, batch: Batch) -> tuple[int, int, tuple[int, ...]]:
     """Up to where the table has the journal now, rows written, sequences of repeated jobs."""
     connection.execute(_BEGIN, (f"{1000 * batch.lock_timeout_s:.0f}ms",))
@@ -142,8 +154,7 @@ def _write(connection: psycopg.Connection, batch: Batch) -> tuple[int, int, tupl
     repeated = tuple(
         record.sequence
         for record in batch.records
-        if record.metadata.job_id is not None
-        and not claim_job(connection, record.metadata.job_id, batch.table, record.metadata.rows)
+        if not _is_new(connection, record.metadata, batch.table)
     )
     tables = [
         table
@@ -152,6 +163,24 @@ def _write(connection: psycopg.Connection, batch: Batch) -> tuple[int, int, tupl
     ]
     rows = _write_tables(connection, batch, tables) if tables else 0
     return batch.last, rows, repeated
+
+
+def _is_new(connection: psycopg.Connection, metadata: RecordMetadata, table: str) -> bool:
+    """False for a job that was stored before. Raises BadParameterError for one that ``store`` began
+    in ranges and did not finish: some of its rows are there, and which only ``store`` knows.
+    """
+    job_id = metadata.job_id
+    if job_id is None or claim_job(connection, job_id, table, metadata.rows):
+        return True
+    claimed = claimed_rows(connection, job_id, table)
+    if claimed < 0:
+        raise BadParameterError(
+            f"job {job_id!r} was begun in {-claimed} ranges by store(transactions=...), and not "
+            f"all of them are in table {table!r}",
+            hint="finish it with plane.store: the same rows and the same job_id",
+            parameter="job_id",
+        )
+    return False
 
 
 def _write_tables(connection: psycopg.Connection, batch: Batch, tables: Sequence[pa.Table]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from contextlib import suppress
 
 import structlog
@@ -90,14 +91,16 @@ class DeliveryThread:
 
     def _turn(self, look: bool) -> float | None:
         """One turn of everything; seconds until the next, None when nothing waits."""
-        if look:
-            self._look()
         try:
+            if look:
+                self._look()
             wait_s = self._deliverer.turn_all()
             if self._finish_delivered() or look:
                 self._forget_finished()
-        except Exception:  # noqa: BLE001  (rows wait behind this thread: it must not end)
-            _log.exception("write-behind met something unforeseen; it goes on")
+        except Exception as error:  # noqa: BLE001  (rows wait behind this thread)
+            # Where, without the values that stood there: those are users' rows.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("write-behind goes on after an error", error=repr(error), where=where)
             return _TROUBLE_S
         return wait_s
 

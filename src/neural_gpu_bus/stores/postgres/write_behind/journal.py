@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from neural_gpu_bus.stores.postgres.write_behind.record_format import Record, decode_record
@@ -19,6 +21,7 @@ from neural_gpu_bus.stores.postgres.write_behind.room import Room
 
 LOCK = "lock"
 _SEGMENT_SUFFIX = ".segment"
+_NUMBER = re.compile(r"[0-9]{8,}")
 
 
 def segment_path(folder: Path, number: int) -> Path:
@@ -27,8 +30,9 @@ def segment_path(folder: Path, number: int) -> Path:
 
 
 def segment_numbers(folder: Path) -> list[int]:
-    """Segments that are there, oldest first."""
-    return sorted(int(path.stem) for path in folder.glob(f"*{_SEGMENT_SUFFIX}"))
+    """Segments that are there, oldest first. Other files, a backup's say, are left alone."""
+    names = (path.stem for path in folder.glob(f"*{_SEGMENT_SUFFIX}"))
+    return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
 
 def lock_journal(folder: Path) -> int | None:
@@ -162,7 +166,8 @@ class Journal:
         segment = self._segments[number]
         if segment.waiting or segment.open:
             return
-        segment_path(self.folder, number).unlink(missing_ok=True)
+        with suppress(OSError):  # it goes with the journal's folder, then
+            segment_path(self.folder, number).unlink(missing_ok=True)
         self._room.give_back(segment.nbytes)
         del self._segments[number]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import time
 import uuid
@@ -20,7 +21,6 @@ from pathlib import Path
 
 import structlog
 
-from neural_gpu_bus.errors import ProtocolError
 from neural_gpu_bus.stores.postgres.write_behind.disk import (
     make_private_file,
     make_private_folder,
@@ -46,6 +46,9 @@ _log = structlog.get_logger(__name__)
 #: A draft that old was left by a process that ended while it made a journal.
 _DRAFT_S_MAX = 60.0
 
+#: Of a journal's folder: when it was made, and by chance.
+_NAME = re.compile(r"[0-9]{20}-[0-9a-f]{12}")
+
 
 class JournalFolder:
     """The journals below ``folder``; made when the first one is."""
@@ -57,12 +60,13 @@ class JournalFolder:
         self._done = folder / "done"
         self._room = room
         self._refused: set[str] = set()
+        self._told: set[str] = set()
 
     def make(self) -> Journal:
         """A new journal, locked. Raises OSError."""
         for needed in (self._journals, self._done):
             make_private_folder(needed)
-        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
+        name = f"{self._next_time_ns():020d}-{uuid.uuid4().hex[:12]}"
         draft = self._journals / f".{name}"
         draft.mkdir(mode=0o700)
         lock = make_private_file(draft / LOCK)
@@ -71,6 +75,11 @@ class JournalFolder:
         draft.rename(self._journals / name)
         sync_folder(self._journals)
         return Journal(self._journals / name, lock, self._room)
+
+    def _next_time_ns(self) -> int:
+        """Now, and behind every journal that waits, whatever became of the clock."""
+        newest_ns = max((int(name.partition("-")[0]) for name in _names(self._journals)), default=0)
+        return max(time.time_ns(), newest_ns + 1)
 
     def has_leftovers(self) -> bool:
         """Whether there is a journal whose process has ended, or what is left of one."""
@@ -97,15 +106,22 @@ class JournalFolder:
             journal = Journal(self._journals / name, lock, self._room)
             try:
                 self._read_journal(journal)
-            except (ProtocolError, OSError) as error:
-                self._refused.add(name)
-                self._room.give_back(journal.nbytes)
-                journal.let_go()
-                _log.warning("a journal cannot be read", journal=name, error=str(error))
+            except Exception as error:  # noqa: BLE001  (one journal must not hold up the others)
+                self._leave(journal, error)
                 continue
             taken.append(journal)
         self._sweep_drafts()
         return taken
+
+    def _leave(self, journal: Journal, error: Exception) -> None:
+        """It cannot be read: by this version never, or not just now."""
+        self._room.give_back(journal.nbytes)
+        journal.let_go()
+        if not isinstance(error, OSError):
+            self._refused.add(journal.name)
+        if journal.name not in self._told:
+            self._told.add(journal.name)
+            _log.warning("a journal cannot be read", journal=journal.name, error=str(error))
 
     def _read_journal(self, journal: Journal) -> None:
         numbers = segment_numbers(journal.folder)
@@ -198,11 +214,12 @@ class JournalFolder:
 
 
 def _names(folder: Path) -> Iterator[str]:
+    """Journals there, oldest first; what is none is left alone."""
     try:
-        found = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+        found = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     except FileNotFoundError:
         return
-    yield from found
+    yield from sorted(name for name in found if _NAME.fullmatch(name))
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from neural_gpu_bus.errors import ProtocolError
+from neural_gpu_bus.errors import BadParameterError, ProtocolError
 
 FORMAT_VERSION = 1
 
@@ -125,8 +125,17 @@ class Body:
 
 
 def encode_body(metadata: RecordMetadata, payload: Bytes, journal: str) -> Body:
-    """Metadata and payload as they stand in that journal."""
+    """Metadata and payload as they stand in that journal. Raises BadParameterError for metadata
+    that ``decode_record`` would take for damage.
+    """
     packed = msgspec.msgpack.encode(metadata)
+    if len(packed) > METADATA_BYTES_MAX:
+        raise BadParameterError(
+            f"table's name, key and job_id take {len(packed):,} bytes: at most "
+            f"{METADATA_BYTES_MAX:,} are kept",
+            hint="give a shorter key",
+            parameter="key",
+        )
     crc = zlib.crc32(payload, zlib.crc32(packed, journal_seed(journal)))
     return Body(packed, payload, crc)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from neural_gpu_bus.as_arrow import as_table
+from neural_gpu_bus.arguments import check_job_id, check_seconds
 from neural_gpu_bus.descriptors import StoreReceipt
 from neural_gpu_bus.errors import (
     BadParameterError,
     ClosedError,
     DeliveryTimeoutError,
     JournalFullError,
+    NeuralGpuBusError,
     RowsRefusedError,
 )
-from neural_gpu_bus.stores.postgres.tables.column_names import first_bad_name
-from neural_gpu_bus.stores.postgres.tables.table_name import parse_table_name
+from neural_gpu_bus.stores.postgres.write_behind.checking import (
+    check_acknowledgement,
+    checked_name,
+    checked_rows,
+)
 from neural_gpu_bus.stores.postgres.write_behind.delivery import Batch, Courier, Lend
 from neural_gpu_bus.stores.postgres.write_behind.delivery_thread import DeliveryThread
 from neural_gpu_bus.stores.postgres.write_behind.disk import disk_trouble_told
@@ -30,7 +35,6 @@ from neural_gpu_bus.stores.postgres.write_behind.journal import Journal
 from neural_gpu_bus.stores.postgres.write_behind.journal_folder import JournalFolder
 from neural_gpu_bus.stores.postgres.write_behind.journal_writer import JournalWriter
 from neural_gpu_bus.stores.postgres.write_behind.payload import (
-    check_types,
     decode_payload,
     encode_payload,
 )
@@ -74,11 +78,10 @@ class WriteBehind:
         self._folder_path = folder
         self._bytes_max = bytes_max
         self._close_timeout_s = close_timeout_s
-        self._starting = threading.Lock()
         self._begin()
+        _opened.add(self)
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._starting = threading.Lock()
         self._closed = False
         self._room = Room(self._bytes_max)
@@ -87,6 +90,14 @@ class WriteBehind:
         self._own: Journal | None = None
         self._writer: JournalWriter | None = None
         self._thread: DeliveryThread | None = None
+        #: Refused records of the own journal that somebody was told of.
+        self._told: set[int] = set()
+
+    def begin_in_child(self) -> None:
+        """In the child of a fork: what is open is the parent's."""
+        if self._writer is not None:
+            self._writer.forget()
+        self._begin()
 
     # ---- storing
 
@@ -106,11 +117,10 @@ class WriteBehind:
         DiskFullError, HostError; then nothing was taken. What only the server can refuse is set
         aside when it does, see ``wait_stored`` and ``set_aside``.
         """
-        name = str(parse_table_name(table))
-        data = _checked(columns, mode, key)
-        metadata = RecordMetadata(
-            name, mode, tuple(key or ()), job_id, data.num_rows, time.time_ns()
-        )
+        name = checked_name(table)
+        check_job_id(job_id)
+        data, key = checked_rows(columns, mode, key)
+        metadata = RecordMetadata(name, mode, key, job_id, data.num_rows, time.time_ns())
         journal, writer = self._own_journal()
         body = encode_body(metadata, encode_payload(data), journal.name)
         try:
@@ -133,8 +143,6 @@ class WriteBehind:
 
     def _started(self) -> DeliveryThread:
         """This process's thread, begun where it is not."""
-        if self._process != os.getpid():
-            self._begin()
         with self._starting:
             if self._closed:
                 raise ClosedError("write-behind is closed", hint="open a new plane")
@@ -170,6 +178,8 @@ class WriteBehind:
         disk), BadParameterError for what another process acknowledged.
         """
         self._check_alive()
+        check_acknowledgement(acknowledgement)
+        check_seconds("timeout_s", timeout_s)
         journal = self._shelf.find(acknowledgement.journal)
         if journal is None:
             raise BadParameterError(
@@ -181,6 +191,7 @@ class WriteBehind:
         self._wait(lambda: not journal.waits(table, sequence), timeout_s, f"rows for {table!r}")
         refused = self._folder.set_aside.find(journal.name, sequence)
         if refused is not None:
+            self._told.add(sequence)
             raise _refused(refused)
         tally = self._started().tally
         repeated = (journal.name, sequence) in tally.repeated
@@ -188,27 +199,35 @@ class WriteBehind:
         return StoreReceipt(rows=rows, lsn=tally.lsn, repeated=repeated)
 
     def flush(self, timeout_s: float = 60.0) -> StoreReceipt:
-        """Wait until all that this plane acknowledged before is in its tables: rows stored
+        """Wait until all that this process acknowledged before is in its tables: rows stored
         meanwhile, and up to where the log has them.
 
-        Raises RowsRefusedError where rows were refused meanwhile, DeliveryTimeoutError.
+        Raises RowsRefusedError where some were refused, meanwhile or before, and nobody was told
+        yet; DeliveryTimeoutError.
         """
         self._check_alive()
+        check_seconds("timeout_s", timeout_s)
         journal, writer, thread = self._own, self._writer, self._thread
         if journal is None or writer is None or thread is None:
             return StoreReceipt(rows=0, lsn="")
         last, rows_before = writer.last_sequence, thread.tally.rows
-        known = self._folder.set_aside.sequences(journal.name)
         self._wait(
             lambda: not any(journal.waits(table, last) for table in journal.tables()),
             timeout_s,
             "rows",
         )
-        for sequence in sorted(self._folder.set_aside.sequences(journal.name) - known):
-            refused = self._folder.set_aside.find(journal.name, sequence)
-            if refused is not None:
-                raise _refused(refused)
+        untold = self._untold(journal.name)
+        if untold:
+            raise _refused(untold[0], len(untold) - 1)
         return StoreReceipt(rows=thread.tally.rows - rows_before, lsn=thread.tally.lsn)
+
+    def _untold(self, journal: str) -> list[RefusedRows]:
+        """Rows of the own journal that are set aside, in order, each told of once."""
+        aside = self._folder.set_aside
+        sequences = aside.sequences(journal) - self._told
+        self._told |= sequences
+        found = (aside.find(journal, sequence) for sequence in sorted(sequences))
+        return [one for one in found if one is not None]
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         self._started().hurry()
@@ -226,8 +245,6 @@ class WriteBehind:
         )
 
     def _check_alive(self) -> None:
-        if self._process != os.getpid():
-            self._begin()
         if self._closed:
             raise ClosedError("write-behind is closed", hint="open a new plane")
 
@@ -246,24 +263,28 @@ class WriteBehind:
         answer is lost and this is called again. Raises what ``PostgresWriter.store`` raises; then
         they stay set aside.
         """
-        record = self._folder.set_aside.record(refused_id)
-        tables = [decode_payload(record.payload)]
-        stored = self._courier.deliver(Batch(refused_id, record.metadata.table, [record], tables))
-        with suppress(BadParameterError):  # another process was as quick
-            self._folder.set_aside.settle(refused_id)
-        self._courier.forget(refused_id)
+        aside = self._folder.set_aside
+        with aside.held(refused_id):
+            record = aside.record(refused_id)
+            batch = Batch(
+                refused_id, record.metadata.table, [record], [decode_payload(record.payload)]
+            )
+            stored = self._courier.deliver(batch)
+            aside.settle(refused_id)
+            # The rows are stored: the delivery thread forgets the ledger's row later, else.
+            with suppress(NeuralGpuBusError):
+                self._courier.forget(refused_id)
         return StoreReceipt(rows=stored.rows, lsn=stored.lsn, repeated=bool(stored.repeated))
 
     def drop(self, refused_id: str) -> None:
         """Forget rows that are set aside, for good. Raises BadParameterError."""
-        self._folder.set_aside.settle(refused_id)
+        with self._folder.set_aside.held(refused_id):
+            self._folder.set_aside.settle(refused_id)
 
     # ---- how it stands, and the end
 
     def statistics(self) -> WriteBehindStatistics:
         """At this moment."""
-        if self._process != os.getpid():
-            self._begin()
         records, nbytes = self._shelf.waiting()
         oldest_ns = self._shelf.oldest_ns()
         age_s = 0.0 if oldest_ns is None else max(0.0, (time.time_ns() - oldest_ns) / 1e9)
@@ -295,8 +316,6 @@ class WriteBehind:
         """Try to deliver for ``close_timeout_s`` at most; what is left stays on disk, for the next
         plane of this home. Harmless when repeated.
         """
-        if self._process != os.getpid():
-            return
         with self._starting:
             if self._closed:
                 return
@@ -316,40 +335,28 @@ class WriteBehind:
             )
 
 
-def _checked(columns: Any, mode: str, key: Sequence[str] | None) -> pa.Table:
-    """The columns, as far as they can be checked without the server."""
-    if mode not in ("append", "upsert"):
-        raise BadParameterError(
-            f"mode {mode!r} is none of append, upsert", hint="use one", parameter="mode"
-        )
-    if isinstance(key, str):
-        raise BadParameterError(
-            f"key is the text {key!r}, and no list of columns",
-            hint=f"write key=[{key!r}]",
-            parameter="key",
-        )
-    data = as_table(columns)
-    bad = first_bad_name(data.column_names)
-    if bad is not None:
-        raise BadParameterError(bad.why, hint=bad.hint, parameter=bad.column or "columns")
-    missing = next((name for name in key or () if name not in data.column_names), None)
-    if missing is not None:
-        raise BadParameterError(
-            f"key column {missing!r} is not among the columns {', '.join(data.column_names)}",
-            hint="name columns that are there",
-            parameter="key",
-        )
-    check_types(data.schema)
-    return data
-
-
-def _refused(refused: RefusedRows) -> RowsRefusedError:
+def _refused(refused: RefusedRows, others: int = 0) -> RowsRefusedError:
+    rows = "1 row" if refused.rows == 1 else f"{refused.rows:,} rows"
+    was, are = ("was", "is") if refused.rows == 1 else ("were", "are")
+    calls = "1 more call was" if others == 1 else f"{others:,} more calls were"
     return RowsRefusedError(
-        f"{refused.rows:,} rows for table {refused.table!r} were refused and are set aside: "
-        f"{refused.reason}",
+        f"{rows} for table {refused.table!r} {was} refused and {are} set aside: {refused.reason}"
+        + (f"; {calls} refused, see plane.write_behind.set_aside()" if others else ""),
         hint=f"{refused.hint}; then plane.write_behind.retry({refused.id!r}), or drop",
         id=refused.id,
         table=refused.table,
         reason=refused.reason,
         kind=refused.kind,
     )
+
+
+_opened: weakref.WeakSet[WriteBehind] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Before any thread of the child can come: two at once would find half of the parent's."""
+    for one in list(_opened):
+        one.begin_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neural_gpu_bus.errors import ProtocolError
+from neural_gpu_bus.errors import BadParameterError, ProtocolError
 from neural_gpu_bus.stores.postgres.write_behind import record_format
 from neural_gpu_bus.stores.postgres.write_behind.record_format import (
     RecordMetadata,
@@ -78,3 +78,9 @@ def test_a_segment_of_a_newer_version_is_left_alone(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(ProtocolError, match=r"newer version of this package \(format 2"):
         check_segment_header(header, JOURNAL, 1)
+
+
+def test_metadata_that_could_not_be_read_again_are_refused() -> None:
+    many = tuple(f"{n:060d}" for n in range(20_000))
+    with pytest.raises(BadParameterError, match=r"table's name, key and job_id take 1,.* bytes"):
+        record_format.encode_body(RecordMetadata("t", "append", many, None, 1, 0), b"", "j")
