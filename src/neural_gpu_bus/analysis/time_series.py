@@ -27,22 +27,26 @@ INDICATORS, PATTERNS = "indicators.technical", "patterns.shape"
 
 #: What a row of the stored table is known by.
 KEY = ("instrument_id", "bar_type", "ts")
-#: What is read of each bar.
-BAR_COLUMNS = ("ts", "open", "high", "low", "close", "volume")
+#: What is read of each bar besides its time.
+BAR_NUMBERS = ("open", "high", "low", "close", "volume")
+#: A bar without one of these is none.
+PRICES_NEEDED = ("high", "low", "close")
 #: Bars of one call: 10M rows of 30 columns are 2.4 GB.
 BARS_MAX = 10_000_000
 
 #: Names that a hint is looked for among.
 _NAMES_MAX = 1000
 
-# A descending scan of the covering index ends after the last row that is wanted.
+# A descending scan of the covering index ends after the last row that is wanted. Prices of any kind
+# of number are taken as the kernels compute; NaN is above all others there.
 _NEWEST_SQL = """
-SELECT {columns} FROM (
+SELECT * FROM (
   SELECT {columns} FROM {table}
-  WHERE "instrument_id" = %(instrument_id)s AND "bar_type" = %(bar_type)s
+  WHERE "instrument_id" = %(instrument_id)s AND "bar_type" = %(bar_type)s AND {finite}
   ORDER BY "ts" DESC LIMIT %(last)s
 ) AS newest ORDER BY "ts"
 """
+_FINITE_SQL = """("{name}"::float8 > '-Infinity' AND "{name}"::float8 < 'Infinity')"""
 _INDEXED_SQL = """
 SELECT EXISTS (
   SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -67,16 +71,18 @@ WHERE "instrument_id" = %(instrument_id)s ORDER BY 1 LIMIT 20
 def newest_bars(
     database: PostgresStore, table: str, instrument_id: str, bar_type: str, last: int
 ) -> Frame:
-    """The ``last`` newest bars, oldest first; BadParameterError naming others where there are none.
+    """The ``last`` newest bars, oldest first, numbers as float64; those whose high, low or close is
+    NULL or not finite are left out.
 
-    Raises what a query raises.
+    Raises BadParameterError naming others where there are none, and what a query raises.
     """
     identifier = parse_table_name(table).identifier.as_string()
     place = identifier.replace("%", "%%")
-    columns = ", ".join(f'"{name}"' for name in BAR_COLUMNS)
+    columns = ", ".join(['"ts"', *(f'"{name}"::float8 AS "{name}"' for name in BAR_NUMBERS)])
+    finite = " AND ".join(_FINITE_SQL.format(name=name) for name in PRICES_NEEDED)
     wanted = {"instrument_id": instrument_id, "bar_type": bar_type}
     frame: Any = database.query(
-        _NEWEST_SQL.format(columns=columns, table=place), {**wanted, "last": last}
+        _NEWEST_SQL.format(columns=columns, table=place, finite=finite), {**wanted, "last": last}
     )
     if not frame.rows:
         raise _no_bars(database, identifier, place, wanted)
@@ -110,6 +116,20 @@ def _no_bars(
 def _texts(database: PostgresStore, sql: str, params: Any, column: str = "name") -> list[Any]:
     values: list[Any] = database.query(sql, params).arrow()[column].to_pylist()
     return values
+
+
+def warm_up_bars(indicators: Mapping[str, Any]) -> int:
+    """Bars to read before the first that is wanted, so that values do not tell how many that were.
+
+    Raises BadParameterError for what the indicators do not take.
+    """
+    from neural_gpu_bus.workloads import check_params, find
+    from neural_gpu_bus.workloads.shape_patterns import WINDOW
+    from neural_gpu_bus.workloads.technical_indicators import TechnicalIndicatorsParams, warm_up
+
+    params = check_params(find(INDICATORS), indicators)
+    assert isinstance(params, TechnicalIndicatorsParams)  # noqa: S101
+    return max(WINDOW - 1, warm_up(params))
 
 
 def analysed(
@@ -168,9 +188,27 @@ def _run(
 
 
 def stored_rows(table: pa.Table, instrument_id: str, bar_type: str) -> pa.Table:
-    """The same with the instrument and the bars' type before it, as they are stored."""
+    """The rows whose values are all defined, with the instrument and the bars' type before them.
+
+    The others are the series' first; where its older bars were deleted, what is stored of these
+    from before is better.
+    """
     import pyarrow as pa
 
+    table = table.slice(_undefined(table))
     rows = table.num_rows
     table = table.add_column(0, "bar_type", pa.repeat(pa.scalar(bar_type), rows))
     return table.add_column(0, "instrument_id", pa.repeat(pa.scalar(instrument_id), rows))
+
+
+def _undefined(table: pa.Table) -> int:
+    """Rows before the first of which all is known."""
+    import pyarrow as pa
+
+    known = np.ones(table.num_rows, np.bool_)
+    for name in table.column_names[1 + len(BAR_NUMBERS) :]:
+        column: Any = table[name]
+        known &= column.is_valid().to_numpy()
+        if pa.types.is_floating(column.type):
+            known &= ~np.isnan(column.to_numpy())
+    return int(np.argmax(known)) if known.any() else table.num_rows

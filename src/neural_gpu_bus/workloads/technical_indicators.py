@@ -8,6 +8,7 @@ are. NaN inputs are refused: TA-Lib would carry one to the end of the series.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.ports import ArrayBackend, Columns
     from neural_gpu_bus.workloads.workload import Array, Arrays
+
+#: What is left of a smoothed average's seed after ``warm_up``.
+SEED_SHARE_MAX = 1e-12
 
 #: TA-Lib's own limit of a period.
 Period = Annotated[int, Meta(ge=2, le=100_000)]
@@ -65,6 +69,29 @@ class TechnicalIndicatorsParams(msgspec.Struct, frozen=True, kw_only=True):
                 hint="the usual pair is 12 and 26",
                 parameter="macd_fast",
             )
+
+
+def warm_up(params: TechnicalIndicatorsParams) -> int:
+    """Bars before the first one that is wanted, so that it does not matter where a series begins.
+
+    An average of a window needs the window; one that is smoothed never forgets its seed, which is
+    left with a share of 1e-12.
+    """
+    slow = params.macd_slow - 1 + _forgets(1.0 - 2.0 / (params.macd_slow + 1))
+    signal = params.macd_signal - 1 + _forgets(1.0 - 2.0 / (params.macd_signal + 1))
+    return max(
+        params.sma - 1,
+        params.bollinger - 1,
+        params.ema - 1 + _forgets(1.0 - 2.0 / (params.ema + 1)),
+        slow + signal,
+        params.rsi + _forgets(1.0 - 1.0 / params.rsi),
+        params.atr + _forgets(1.0 - 1.0 / params.atr),
+    )
+
+
+def _forgets(kept: float) -> int:
+    """Bars after which an average that keeps such a share of itself has forgotten its seed."""
+    return math.ceil(math.log(SEED_SHARE_MAX) / math.log(kept)) if kept > 0 else 0
 
 
 def prepare(
