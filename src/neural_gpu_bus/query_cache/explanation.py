@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 1 << 20
+_KEPT = "yes, where a freshness is given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +49,24 @@ class QueryExplanation:
     def __str__(self) -> str:
         lines = [
             ("statement", [self.statement]),
-            ("kept", list(self.not_kept) or ["yes, where a freshness is given"]),
-            (
-                "live",
-                list(self.not_live)
-                or ["possible, once tables are followed: their commits tell all"],
-            ),
+            ("kept", [f"no: {why}" for why in self.not_kept] or [_KEPT]),
+            ("live", self._live()),
             ("depends on", [*self.tables, *self.functions] or ["no table and no function"]),
             ("in memory", [self._memory()]),
             ("served", [self._served()]),
         ]
-        if self.not_kept:
-            lines[1] = ("kept", [f"no: {why}" for why in self.not_kept])
-        if self.not_live:
-            lines[2] = ("live", [f"no: {why}" for why in self.not_live])
         return "\n".join(
             f"{title if not at else '':<11} {text}"
             for title, texts in lines
             for at, text in enumerate(texts)
         )
+
+    def _live(self) -> list[str]:
+        if self.not_live:
+            return [f"no: {why}" for why in self.not_live]
+        if self.not_kept:
+            return ["no: it is never kept"]
+        return ["possible, once tables are followed: their commits tell all"]
 
     def _memory(self) -> str:
         if self.age_s is None:

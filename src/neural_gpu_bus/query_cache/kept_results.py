@@ -67,14 +67,25 @@ class KeptResults:
 
     def find(self, known: KnownQuery, oldest_ns: int) -> Frame | None:
         """The result, if it was read at that moment or later and nobody forgot it since."""
-        uuid, taken_ns = known.seen
-        if not uuid and not self._memory.blocks(known.name):
+        if not known.seen[0] and not self._memory.blocks(known.name):
             return None  # looked for first: an unknown name's error looks for one like it
         try:
             frame = self._get(known.name)
         except (DatasetNotFoundError, DatasetEvictedError):
             known.seen = ("", NEVER_NS)
             return None
+        return self._if_fresh(known, frame, oldest_ns)
+
+    def look(self, known: KnownQuery, oldest_ns: int) -> Frame | None:
+        """The same, and nobody counts it as a find."""
+        for block in self._memory.blocks(known.name):
+            if block.name == known.name:
+                with suppress(DatasetEvictedError):
+                    return self._if_fresh(known, self._memory.attach(block), oldest_ns)
+        return None
+
+    def _if_fresh(self, known: KnownQuery, frame: Frame, oldest_ns: int) -> Frame | None:
+        uuid, taken_ns = known.seen
         if frame.source.descriptor.uuid != uuid:  # type: ignore[attr-defined]  # a block's source
             taken_ns = self._learn(known, frame)
         if taken_ns < oldest_ns or taken_ns <= self._moments_ns[known.place]:

@@ -192,7 +192,7 @@ class QueryCache:
             )
         found = self._database().dependencies(sql, params)
         now_ns = self._clock_ns()
-        frame = self._kept.find(known, NEVER_NS)
+        frame = self._kept.look(known, NEVER_NS)
         facts = self._kept.facts(known) if frame is not None else None
         return QueryExplanation(
             known.key.statement,
