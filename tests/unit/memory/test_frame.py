@@ -203,6 +203,19 @@ def test_the_repr_tells_a_person_what_it_is(memory: UnifiedMemory) -> None:
     assert lines[2] == "  who    string  1 NULL  aaaaaaaaaaaaaaaaaaaaa..., NULL, b, ..."
 
 
+@pytest.mark.parametrize(
+    ("ordered", "shown"),
+    [(False, "large_string, dictionary"), (True, "large_string, ordered dictionary")],
+)
+def test_the_repr_names_a_dictionary_in_two_words(
+    memory: UnifiedMemory, ordered: bool, shown: str
+) -> None:
+    values = pa.array(["a"], pa.large_string())
+    column = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), values, ordered=ordered)
+
+    assert f"  side  {shown}    a" in repr(memory.share({"side": column}))
+
+
 def test_the_repr_shows_times_that_python_has_no_dates_for(memory: UnifiedMemory) -> None:
     times = [-(2**62), 0, 1_500]
     columns = {

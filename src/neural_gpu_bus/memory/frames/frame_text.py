@@ -17,6 +17,8 @@ ROWS_SHOWN_HTML = 5
 _VALUE_CHARACTERS_MAX = 24
 _NAME_CHARACTERS_MAX = 64
 
+_DICTIONARY = re.compile(r"dictionary<values=(.+), indices=\w+, ordered=(\d)>")
+
 #: Zeros behind a time's seconds.
 _EMPTY_FRACTION = re.compile(r"(\.|(?<=\.\d{3})|(?<=\.\d{6}))0+$")
 
@@ -72,9 +74,17 @@ def _lines(frame: Frame, values: int) -> list[list[str]]:
         window = frame.window(name)
         nulls = f"{window.nulls:,} NULL" if window.nulls else ""
         name_shown = _short(name, _NAME_CHARACTERS_MAX)
-        kind_shown = _short(window.column.type, _NAME_CHARACTERS_MAX)
+        kind_shown = _short(_kind(window.column.type), _NAME_CHARACTERS_MAX)
         lines.append([name_shown, kind_shown, nulls, *_texts(column)])
     return lines
+
+
+def _kind(name: str) -> str:
+    """As Arrow spells it; a dictionary by what it holds, for its spelling is 57 characters wide."""
+    found = _DICTIONARY.fullmatch(name)
+    if found is None:
+        return name
+    return f"{found[1]}, {'ordered ' if found[2] == '1' else ''}dictionary"
 
 
 def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
