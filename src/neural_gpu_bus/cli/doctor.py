@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from neural_gpu_bus.cli.console import out
+from neural_gpu_bus.cli.quantities import plural
 from neural_gpu_bus.settings import load_settings
 from neural_gpu_bus.status.checks import Verdict
 
@@ -43,7 +44,8 @@ def doctor(context: typer.Context) -> None:
         out.print(f"[bold]{title}[/]", _table(checks), "")
         problems += sum(check.verdict is Verdict.BAD for check in checks)
     if problems:
-        out.print(f"[bold red]{problems} problem(s)[/]: each line with -> says what to do")
+        told = plural(problems, "problem")
+        out.print(f"[bold red]{told}[/]: each line with -> says what to do")
         sys.exit(1)
     out.print("[green]no problem found[/]; a 'no' is an optional part that is not there")
 
@@ -77,15 +79,18 @@ def postgres(
 
 def _print_report(report: PostgresReport) -> None:
     out.print(f"[bold]PostgreSQL at {escape(report.address)}[/]", soft_wrap=True)
-    for title, group in report.groups.items():
+    from neural_gpu_bus.stores.postgres.advice.advice import told_once
+
+    for title, advice in report.groups.items():
+        group = told_once(advice) if title == "Tables" else advice
         if group:
             out.print(f"[bold]{title}[/]", _advice_table(group))
             _print_statements(group)
             out.print()
     if report.tables_unseen:
-        out.print(f"{report.tables_unseen} smaller tables were not looked at")
+        out.print(f"{plural(report.tables_unseen, 'smaller table')} not looked at")
     if report.problems:
-        out.print(f"[bold red]{report.problems} problem(s)[/]")
+        out.print(f"[bold red]{plural(report.problems, 'problem')}[/]")
     else:
         out.print("[green]no problem found[/]; what is advice works, and could be better")
 

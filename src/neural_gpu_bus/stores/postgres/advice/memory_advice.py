@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from neural_gpu_bus.stores.postgres.advice.advice import Advice
 from neural_gpu_bus.stores.postgres.advice.expectations import Expectations
 from neural_gpu_bus.stores.postgres.advice.facts import CatalogFacts
+from neural_gpu_bus.stores.postgres.advice.sizes import setting_size, size
 from neural_gpu_bus.stores.postgres.connections.query_classes import PLAN_NODES
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -27,17 +28,17 @@ def memory_advice(facts: CatalogFacts, expected: Expectations) -> Iterator[Advic
 
 def _buffers(facts: CatalogFacts, expected: Expectations) -> Advice:
     found = int(facts.settings["shared_buffers"])
-    what = f"{found // MIB:,} MiB"
+    what = size(found)
     if expected.server_bytes is not None:
         # Whole pages, and a limit of a container, round it down a little.
         least = min(int(expected.server_bytes * BUFFERS_SHARE_MIN * 0.99), BUFFERS_ENOUGH_BYTES)
         better = expected.server_bytes // 4
-        what += f" of {expected.server_bytes // MIB:,} MiB"
+        what += f" of {size(expected.server_bytes)}"
         too_small = found < least
     else:
         too_small = found <= BUFFERS_DEFAULT_BYTES < facts.session.database_bytes
         better = 4 * BUFFERS_DEFAULT_BYTES
-        what += f", the database has {facts.session.database_bytes // MIB:,} MiB"
+        what += f", the database has {size(facts.session.database_bytes)}"
     if not too_small:
         return Advice("shared_buffers", "good", what)
     return Advice(
@@ -52,9 +53,9 @@ def _buffers(facts: CatalogFacts, expected: Expectations) -> Advice:
 
 def _cache(facts: CatalogFacts, expected: Expectations) -> Advice:
     found = int(facts.settings["effective_cache_size"])
-    what = f"{found // MIB:,} MiB"
+    what = size(found)
     if "effective_cache_size" in expected.query_settings:
-        ours = expected.query_settings["effective_cache_size"]
+        ours = setting_size(expected.query_settings["effective_cache_size"])
         return Advice("effective_cache_size", "good", f"{what}; queries of a plane set {ours}")
     if expected.server_bytes is None:
         return Advice(
@@ -68,7 +69,7 @@ def _cache(facts: CatalogFacts, expected: Expectations) -> Advice:
     return Advice(
         "effective_cache_size",
         "advice",
-        f"{what} of {expected.server_bytes // MIB:,} MiB",
+        f"{what} of {size(expected.server_bytes)}",
         "the planner believes that pages come from disk",
         (
             f"ALTER SYSTEM SET effective_cache_size = '{better // MIB}MB'",
@@ -86,14 +87,14 @@ def _work_mem(facts: CatalogFacts, expected: Expectations) -> Advice:
     multiplier = float(facts.settings.get("hash_mem_multiplier", "1"))
     worst = int(found * PLAN_NODES * multiplier * connections)
     what = (
-        f"{found // 1024:,} kB x {PLAN_NODES} sorts x {multiplier:g} for hashes x {connections} "
-        f"connections = {worst / GIB:.1f} GiB at worst"
+        f"{size(found)} x {PLAN_NODES} sorts x {multiplier:g} for hashes x {connections} "
+        f"connections = {size(worst)} at worst"
     )
     ours = expected.query_settings.get("work_mem")
     if ours is not None:
         what += (
-            f"; queries of a plane set {ours}, {expected.query_memory_percent:g} % of the "
-            "server's memory all together"
+            f"; queries of a plane set {setting_size(ours)}, "
+            f"{expected.query_memory_percent:g} % of the server's memory all together"
         )
     if expected.server_bytes is None or worst <= expected.server_bytes:
         return Advice("work_mem", "good", what)
@@ -103,7 +104,7 @@ def _work_mem(facts: CatalogFacts, expected: Expectations) -> Advice:
         "work_mem",
         "advice",
         what,
-        f"more than the machine's {expected.server_bytes / GIB:.1f} GiB: when all sort at once the "
+        f"more than the machine's {size(expected.server_bytes)}: when all sort at once the "
         "system ends the server",
         (f"ALTER SYSTEM SET work_mem = '{fair // 1024}kB'", "SELECT pg_reload_conf()"),
     )

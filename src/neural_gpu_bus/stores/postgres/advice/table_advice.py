@@ -188,7 +188,8 @@ def _statistics(table: TableFacts) -> Iterator[Advice]:
         yield Advice(
             str(table),
             "advice",
-            f"never analysed, {table.pages:,} pages",
+            # How small a small one is makes no difference: equal advice is told once for all.
+            "never analysed" + (f", {table.pages:,} pages" if table.pages >= PAGES_MIN else ""),
             "plans are guesses, and parallel reads cannot size their parts",
             (f"ANALYZE {table.quoted}",),
         )

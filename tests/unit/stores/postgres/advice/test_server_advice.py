@@ -145,9 +145,9 @@ def test_the_original_designs_work_mem_is_summed_up() -> None:
     one = by_subject(settings_advice(found, expectations(PLANE)))["work_mem"]
 
     assert one.what.startswith(
-        "262,144 kB x 4 sorts x 2 for hashes x 200 connections = 400.0 GiB at worst"
+        "256 MiB x 4 sorts x 2 for hashes x 200 connections = 400 GiB at worst"
     )
-    assert "more than the machine's 16.0 GiB" in one.why
+    assert "more than the machine's 16 GiB" in one.why
     assert one.sql[0] == "ALTER SYSTEM SET work_mem = '5242kB'"
 
 

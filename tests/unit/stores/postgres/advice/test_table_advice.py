@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from neural_gpu_bus.stores.postgres.advice.advice import told_once
 from neural_gpu_bus.stores.postgres.advice.facts import ColumnFacts, IndexFacts, TableFacts
 from neural_gpu_bus.stores.postgres.advice.roles import series_of
+from neural_gpu_bus.stores.postgres.advice.sizes import setting_size
 from neural_gpu_bus.stores.postgres.advice.table_advice import serves, table_advice
 
 
@@ -151,6 +153,7 @@ def test_a_table_without_series_still_needs_a_key() -> None:
     ("changed", "what", "statement"),
     [
         ({"rows": -1.0, "was_analysed": False}, "never analysed, 10,000 pages", "ANALYZE"),
+        ({"rows": -1.0, "was_analysed": False, "pages": 1}, "never analysed", "ANALYZE"),
         ({"pages": 20_000}, "statistics say 10,000 pages, it has 20,000", "ANALYZE"),
         ({"rows_dead": 300_000}, "300,000 dead rows beside 1,000,000 live ones", "VACUUM"),
         ({"can_select": False}, "this user may not read it", "GRANT SELECT"),
@@ -178,3 +181,25 @@ def test_an_index_whose_building_failed_is_told() -> None:
     (only,) = table_advice(msgspec.structs.replace(BARS, indexes=(KEY, broken)))
 
     assert only.sql == ('REINDEX INDEX CONCURRENTLY "public"."half"',)
+
+
+def test_equal_advice_is_told_once_with_everybodys_statements() -> None:
+    tables = [
+        msgspec.structs.replace(
+            BARS, name=f"t{index}", indexes=(KEY,), rows=-1.0, was_analysed=False, pages=1
+        )
+        for index in range(8)
+    ]
+    (one,) = told_once(advice for table in tables for advice in table_advice(table))
+
+    assert one.subject == "t0, t1, t2, t3, t4, t5 and 2 more"
+    assert one.what == "never analysed"
+    assert one.sql == tuple(f'ANALYZE "public"."t{index}"' for index in range(8))
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [("9256531kB", "8.8 GiB"), ("32140kB", "31.4 MiB"), ("16GB", "16 GiB"), ("on", "on")],
+)
+def test_settings_are_shown_in_one_form(setting: str, shown: str) -> None:
+    assert setting_size(setting) == shown
