@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -307,3 +308,17 @@ def test_flush_tells_of_rows_refused_before_it(
         later.wait_stored(bad, WAIT_S)
     later.flush(WAIT_S)
     assert numbers(failing_server) == [1]
+
+
+def test_what_the_ledger_forgot_stays_forgotten(open_one: Open, failing_server: OwnServer) -> None:
+    """Also where commits may be lost with the server: the journal, which knows of it, is gone."""
+    failing_server.run("CREATE TABLE later (n int8)")
+    dsn = psycopg.conninfo.make_conninfo(failing_server.dsn(), options="-c synchronous_commit=off")
+    later = open_one(dsn=dsn)
+    given = store(later, 1)
+    later.wait_stored(given, WAIT_S)
+    later._courier.forget(given.journal)
+    failing_server.stop(signal.SIGQUIT)
+    failing_server.start()
+
+    assert failing_server.run("SELECT * FROM ngb_ledger.delivered_batches") == []

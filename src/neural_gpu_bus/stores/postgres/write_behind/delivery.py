@@ -121,7 +121,9 @@ class Courier:
 
     def forget(self, journal: str) -> None:
         """The ledger's rows of a journal that is gone. Raises ServerError's kinds."""
-        with translated(self._address), self._lend() as connection:
+        # Flushed, as a delivery is: nobody would come back to rows that a crash brings back.
+        with translated(self._address), self._lend() as connection, connection.transaction():
+            connection.execute(_BEGIN, (f"{1000 * LOCK_TIMEOUT_S_MAX:.0f}ms",))
             forget_journal(connection, journal)
 
     def _ensure_ledger(self, connection: psycopg.Connection) -> None:
