@@ -133,6 +133,7 @@ def test_batches_are_the_whole_result(several: PostgresReader) -> None:
         with several.stream(statement, batch_rows=batch_rows) as batches:
             assert batches.columns == ("i", "t", "w")
             parts: list[Any] = [*batches]
+            assert repr(batches) == f"FrameStream of 3 columns: {rows:,} rows read, ended"
         assert all(1 <= part.num_rows <= batch_rows for part in parts)
         assert sum(part.num_rows for part in parts) == rows
         for name, whole in expected.items():
@@ -156,9 +157,11 @@ def test_a_stream_that_is_closed_early_is_cancelled(
         batches = several.stream(LONG.replace("AS t", f"AS t_{leave}"), batch_rows=500)
         first: Any = next(batches)
         assert first["i"].to_pylist() == list(range(1, 501))
+        assert (batches.rows, repr(batches)[-4:]) == (500, "open")
         if leave == "close":
             batches.close()
             batches.close()
+            assert repr(batches).endswith("500 rows read, closed")
         elif leave == "error":
             with pytest.raises(RuntimeError, match="enough"), batches:
                 raise RuntimeError("enough")

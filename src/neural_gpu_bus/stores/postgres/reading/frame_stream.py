@@ -5,11 +5,12 @@ whatever its size.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.errors import QueryError
@@ -56,6 +57,8 @@ class FrameStream(Iterator[Columns]):
         self._batch_rows = batch_rows
         self._progress = progress
         self._rows = 0
+        self._state: Literal["open", "ended", "closed"] = "open"
+        self._turn = threading.RLock()
         self._asked = replace(asked, options=_of_one_kind(asked.options))
         self._stack = ExitStack()
         with self._closed_on_error(), asked.limit.named():
@@ -65,6 +68,16 @@ class FrameStream(Iterator[Columns]):
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, in every batch the same."""
         return tuple(column.name for column in self._columns)
+
+    @property
+    def rows(self) -> int:
+        """Rows read so far."""
+        return self._rows
+
+    def __repr__(self) -> str:
+        return (
+            f"FrameStream of {len(self._columns)} columns: {self._rows:,} rows read, {self._state}"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -78,10 +91,22 @@ class FrameStream(Iterator[Columns]):
     def close(self) -> None:
         """End it; what still comes is cancelled. Harmless twice."""
         if hasattr(self, "_stack"):
-            self._stack.close()
+            with self._turn:
+                self._end("closed")
+                self._stack.close()
 
     def __next__(self) -> Columns:
-        """The next batch. Raises StopIteration at the end, and what a query raises."""
+        """The next batch. Raises StopIteration at the end, QueryError after ``close`` or an error
+        (buffer and connection are others' then), and what a query raises.
+        """
+        with self._turn:
+            if self._state == "closed":
+                raise _closed()
+            if self._state == "ended":
+                raise StopIteration
+            return self._next()
+
+    def _next(self) -> Columns:
         started_ns = time.perf_counter_ns()
         with self._closed_on_error(), self._asked.limit.named():
             scan = self._exchange.next_batch(
@@ -146,6 +171,7 @@ class FrameStream(Iterator[Columns]):
     def _finish(self) -> None:
         """Give the connection back, clean."""
         self._session.run(transactions.END)
+        self._state = "ended"
         self._stack.close()
 
     @contextmanager
@@ -154,6 +180,7 @@ class FrameStream(Iterator[Columns]):
         try:
             yield
         except BaseException:
+            self._state = "closed"
             self._stack.__exit__(*sys.exc_info())
             raise
 

@@ -30,6 +30,24 @@ class ReadReport:
     #: Writing columns into memory.
     decode_ms: float
 
+    def __str__(self) -> str:
+        lines = [
+            ("table", f"{self.table}: {self.rows:,} rows, {self.bytes / 2**20:,.1f} MiB received"),
+            ("read by", self._connections()),
+            ("moment", f"snapshot {self.snapshot}" if self.snapshot else "of the statement"),
+            (
+                "time",
+                f"{self.prepare_ms:,.1f} ms to prepare, {self.receive_ms:,.1f} ms to receive, "
+                f"{self.decode_ms:,.1f} ms to decode",
+            ),
+        ]
+        return "\n".join(f"{title:<8} {text}" for title, text in lines)
+
+    def _connections(self) -> str:
+        if self.connections == 1:
+            return f"1 connection: {self.why_one}" if self.why_one else "1 connection"
+        return f"{self.connections} connections, which took {self.ranges:,} ranges of pages"
+
 
 class ReadReports:
     """Reports of the results that are still there; thread-safe."""

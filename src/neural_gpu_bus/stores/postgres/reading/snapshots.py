@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
 
 import psycopg
 
@@ -40,14 +42,43 @@ class Snapshot:
     #: When the server that has it was started, in its own words; empty where not known.
     server: str = field(default="", repr=False)
 
+    def __str__(self) -> str:
+        taken = datetime.fromtimestamp(self.taken_ns / 1e9, UTC)
+        return f"snapshot {self.id}, taken {taken:%Y-%m-%d %H:%M:%S} UTC"
 
-@contextmanager
-def exported(pool: Pool, address: str, hold_s: float = HOLD_S_MAX) -> Iterator[Snapshot]:
+
+class SnapshotBlock(AbstractContextManager[Snapshot]):
+    """What ``with`` takes: the snapshot is there inside of it alone."""
+
+    def __init__(self, taken: AbstractContextManager[Snapshot]) -> None:
+        self._taken = taken
+
+    def __enter__(self) -> Snapshot:
+        return self._taken.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return self._taken.__exit__(kind, error, trace)
+
+    def __repr__(self) -> str:
+        return "a snapshot to be taken: use `with plane.snapshot() as s:`"
+
+
+def exported(pool: Pool, address: str, hold_s: float = HOLD_S_MAX) -> SnapshotBlock:
     """A snapshot for the body. It ends with the body, or when nothing was done with its own
     connection for ``hold_s``: that connection is closed then.
 
     Raises BadParameterError where the pool has no second connection to read with.
     """
+    return SnapshotBlock(_exported(pool, address, hold_s))
+
+
+@contextmanager
+def _exported(pool: Pool, address: str, hold_s: float) -> Iterator[Snapshot]:
     if not 0 < hold_s <= _HOLD_S_MOST:
         raise BadParameterError(
             f"hold_s is {hold_s:g}",

@@ -304,6 +304,13 @@ class WriteBehind:
             disk_bytes_max=self._bytes_max,
         )
 
+    def __repr__(self) -> str:
+        records, nbytes = self._shelf.waiting()
+        return (
+            f"WriteBehind {self._state(records)}: {records:,} records wait, {nbytes:,} bytes; "
+            "statistics() and set_aside() say more"
+        )
+
     def _state(self, waiting_records: int) -> State:
         if self._closed:
             return "closed"
