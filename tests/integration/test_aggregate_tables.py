@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from analysis_planes import made_bars, opened_plane
 from neural_gpu_bus import DataPlane
 from neural_gpu_bus.aggregates import Aggregate, operations_of
-from neural_gpu_bus.aggregates.rates import Estimate, Rates, choose
+from neural_gpu_bus.aggregates.rates import Estimate, Rates, RatesFile, choose
 from neural_gpu_bus.aggregates.request import DEFAULT_ORIGIN
 from neural_gpu_bus.analysis import table_aggregates
 from neural_gpu_bus.errors import (
@@ -197,7 +197,8 @@ def bars(server: psycopg.Connection) -> Iterator[str]:
 def test_the_choice_is_explained_and_learnt(plane: DataPlane, bars: str) -> None:
     given: dict[str, Any] = {"by": "instrument_id", "mean": ["open", "close"], "std": "close"}
     before = plane.explain_aggregate(bars, **given)
-    ways = [plane.aggregate(bars, engine=engine, **given) for engine in ("database", "resident")]
+    engines = ("database", "resident") * 2  # a process's first run is not counted
+    ways = [plane.aggregate(bars, engine=engine, **given) for engine in engines]
     after = plane.explain_aggregate(bars, **given)
 
     assert before.engine in {"database", "resident"}
@@ -208,6 +209,22 @@ def test_the_choice_is_explained_and_learnt(plane: DataPlane, bars: str) -> None
     assert after.resident_s > 0
     assert_alike(ways[0].arrow(), [tuple(row.values()) for row in ways[1].arrow().to_pylist()])
     assert plane.explain_aggregate(bars, engine="resident", **given).engine == "resident"
+
+
+def test_rates_are_known_by_server_and_a_first_run_is_not_counted(
+    plane: DataPlane, server: psycopg.Connection, bars: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A private server changes its port; what is loaded and compiled at first is no rate."""
+    monkeypatch.setattr(table_aggregates, "_gone", set())
+    file = RatesFile(plane.settings.home / "cache" / "aggregate_rates.json")
+    (row,) = server.execute("SELECT system_identifier::text FROM pg_control_system()").fetchall()
+    key = f"{row[0]}/{server.info.dbname}"
+    counts = []
+    for _ in range(2):
+        plane.aggregate(bars, by="instrument_id", sum="close", engine="resident")
+        counts.append(file.read(key).resident_runs)
+
+    assert counts[1] == counts[0] + 1
 
 
 def test_few_rows_of_many_are_asked_for_there(plane: DataPlane, bars: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,13 +17,27 @@ import msgspec
 
 Engine = Literal["resident", "database"]
 
+_WAYS: Mapping[Engine, str] = {
+    "database": "asking PostgreSQL",
+    "resident": "folding the rows here",
+}
+
 #: A rate from a file lies above 0, and is no infinity.
 _Rate = Annotated[float, msgspec.Meta(gt=0, lt=1e15)]
 
-#: How much a new measurement counts beside all before.
+#: How much a new measurement counts beside all before, at least.
 _WEIGHT = 0.3
-#: A measurement this far off moves a rate by no more: a machine sleeps, a cache is cold.
+#: A measurement this far off moves a rate by no more, the first one too: a machine sleeps, a cache
+#: is cold.
 _FACTOR_MAX = 10.0
+#: The other way is tried again once this many times its estimate were spent on the one taken: what
+#: it was measured by may have been a bad moment. So trying costs a twentieth at most.
+_TRIED_AFTER = 20.0
+#: Measurements of it after which that holds; before, it is tried sooner.
+_TRIED_RUNS = 5
+#: What is tried takes no longer, and no more memory.
+_TRIED_S_MAX = 2.0
+_TRIED_BYTES_MAX = 64 << 20
 #: Servers remembered in the file; the one measured longest ago goes first.
 SERVERS_MAX = 100
 #: Shorter runs measure the round trip.
@@ -43,6 +58,9 @@ class Rates(msgspec.Struct, frozen=True):
     #: Statements that each way was measured by.
     database_runs: Annotated[int, msgspec.Meta(ge=0)] = 0
     resident_runs: Annotated[int, msgspec.Meta(ge=0)] = 0
+    #: Seconds that the other way took in all since this one was last measured.
+    database_unmeasured_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    resident_unmeasured_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class AggregatePlan(msgspec.Struct, frozen=True):
@@ -60,6 +78,14 @@ class AggregatePlan(msgspec.Struct, frozen=True):
     resident_s: float = 0.0
     #: Whether both ways were measured on this server before.
     measured: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"way        {_WAYS[self.engine]}", f"why        {self.why}"]
+        if self.sql:
+            estimates = (("database", self.database_s), ("resident", self.resident_s))
+            lines += [f"{name:<10} {shown_s(seconds)}, estimated" for name, seconds in estimates]
+        lines.append(f"rows       {self.rows:,}, {self.nbytes / 1e6:,.1f} MB")
+        return "\n".join([*lines, f"statement  {self.sql}"] if self.sql else lines)
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -83,22 +109,57 @@ def choose(
     engine: Engine = "database" if database_s <= resident_s else "resident"
     measured = rates.database_runs > 0 and rates.resident_runs > 0
     basis = "measured on this server" if measured else "not yet all measured on this server"
-    first, second = (database_s, resident_s) if engine == "database" else (resident_s, database_s)
-    way = "asking PostgreSQL" if engine == "database" else "reading the rows and folding them here"
-    why = f"{way} is estimated at {first:.3g} s, the other way at {second:.3g} s ({basis})"
+    ways = {
+        "database": (_WAYS["database"], database_s),
+        "resident": (_WAYS["resident"], resident_s),
+    }
+    (way, way_s), (other, other_s) = ways[engine], ways[_other(engine)]
+    why = f"{way} is estimated at {shown_s(way_s)}, {other} at {shown_s(other_s)} ({basis})"
+    if _is_tried(rates, _other(engine), other_s, nbytes):
+        engine = _other(engine)
+        why += f"; {other} is tried again, to measure it"
     return AggregatePlan(engine, why, sql, read.rows, nbytes, database_s, resident_s, measured)
 
 
+def _other(engine: Engine) -> Engine:
+    return "resident" if engine == "database" else "database"
+
+
+def _is_tried(rates: Rates, engine: Engine, estimate_s: float, nbytes: int) -> bool:
+    """Whether the slower way is due again, and cheap enough."""
+    if engine == "database":
+        due_s, runs = rates.database_unmeasured_s, rates.database_runs
+    else:
+        due_s, runs = rates.resident_unmeasured_s, rates.resident_runs
+        if nbytes > _TRIED_BYTES_MAX:
+            return False
+    # What was measured once or twice is soonest wrong.
+    patience = _TRIED_AFTER * min(max(runs, 1) / _TRIED_RUNS, 1.0)
+    return estimate_s <= _TRIED_S_MAX and due_s >= patience * max(estimate_s, _MEASURED_S_MIN)
+
+
+def shown_s(seconds: float) -> str:
+    """A time for people: ``12 ms``, ``3.4 s``."""
+    if seconds >= 1.0:
+        return f"{seconds:,.1f} s"
+    return f"{1e3 * seconds:.0f} ms" if seconds >= 0.01 else f"{1e3 * seconds:.2g} ms"
+
+
 def learnt(rate: float, measured: float, runs: int) -> float:
-    """The first measurement counts alone, later ones move the rate towards them."""
-    if runs == 0:
-        return measured
+    """The rate after a measurement more: a geometric mean, in which the first one moves the default
+    by a factor of 10 at most, and the second counts as much as the first.
+    """
     near = min(max(measured, rate / _FACTOR_MAX), rate * _FACTOR_MAX)
-    return rate + _WEIGHT * (near - rate)
+    weight = max(_WEIGHT, 1.0 / (runs + 1))
+    return float(rate * (near / rate) ** weight)
 
 
 def after_database(rates: Rates, cost: float, seconds: float) -> Rates:
     """Rates after a statement of that cost took so long."""
+    waited_s = rates.resident_unmeasured_s + seconds
+    rates = msgspec.structs.replace(
+        rates, resident_unmeasured_s=waited_s, database_unmeasured_s=0.0
+    )
     if seconds < _MEASURED_S_MIN or cost <= 0:
         return rates
     unit_s = learnt(rates.cost_unit_s, seconds / cost, rates.database_runs)
@@ -107,6 +168,10 @@ def after_database(rates: Rates, cost: float, seconds: float) -> Rates:
 
 def after_resident(rates: Rates, nbytes: int, read_s: float, values: int, folded_s: float) -> Rates:
     """Rates after so many bytes were read, and so many values folded."""
+    waited_s = rates.database_unmeasured_s + read_s + folded_s
+    rates = msgspec.structs.replace(
+        rates, database_unmeasured_s=waited_s, resident_unmeasured_s=0.0
+    )
     if read_s < _MEASURED_S_MIN or nbytes <= 0:
         return rates
     runs = rates.resident_runs

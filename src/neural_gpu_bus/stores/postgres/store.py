@@ -77,6 +77,7 @@ class PostgresStore(Database):
             query_classes=query_classes,
         )
         self._dependencies = DependencyReader(self._pool.lend, self.address)
+        self._server = ""
         self._session_options = str(postgres_parts(dsn).get("options") or "")
         self._writer = PostgresWriter(self._pool.lend, self.address)
         self._loader = FileLoader(self._pool.lend, self.address)
@@ -144,6 +145,12 @@ class PostgresStore(Database):
     def identity(self) -> Identity:
         """Server, database, user and the settings that change what a statement means."""
         return ask_identity(self._pool.lend, self.address, self._session_options)
+
+    def server(self) -> str:
+        """The system's identifier and the database, asked once: a private server changes ports."""
+        if not self._server:
+            self._server = self.identity().server
+        return self._server
 
     def store(
         self,

@@ -57,6 +57,8 @@ class Identity:
     text: str
     #: Whether a backslash in a plain text is itself (``standard_conforming_strings``).
     plain_texts: bool
+    #: The system's identifier and the database, whatever the address.
+    server: str = ""
 
 
 def ask_identity(lend: Lend, address: str, options: str = "") -> Identity:
@@ -73,4 +75,5 @@ def ask_identity(lend: Lend, address: str, options: str = "") -> Identity:
     assert found is not None  # noqa: S101  the database that we are connected to
     *facts, plain_texts = found
     given = [options, os.environ.get("PGOPTIONS", "")]
-    return Identity(json.dumps([system, *facts, given]), bool(plain_texts))
+    text = json.dumps([system, *facts, given])
+    return Identity(text, bool(plain_texts), f"{system}/{facts[1]}")
