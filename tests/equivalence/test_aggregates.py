@@ -49,6 +49,7 @@ OPERATIONS = operations_of(
     },
     "seq",
 )
+COUNT = operations_of([], {"count": True}, None)
 KEYS = ["name", "code", "ratio", "flag", "small", "price", "ts"]
 
 
@@ -158,7 +159,7 @@ def test_texts_that_differ_in_one_byte_are_different(size: int) -> None:
     plain = ["\0" * size, "", *("a" * at + "b" + "a" * (size - at - 1) for at in range(size))]
     texts = [text for text in plain for _ in range(2)] + plain[::-1]
     table = pa.table({"k": pa.array(texts, pa.large_string())})
-    request = make_request("k", None, None, operations_of([], {"count": True}, None))
+    request = make_request("k", None, None, COUNT)
 
     for kind in (pa.large_string(), pa.string()):
         cast = pa.table({"k": table["k"].cast(kind)})
@@ -175,10 +176,21 @@ def test_many_different_texts_are_all_told_apart(threads_: int) -> None:
     plain = [f"{number:x}".rjust(number % 40, "-") for number in range(20_000)]
     picked = np.concatenate([random.permutation(20_000) for _ in range(15)])
     table = pa.table({"k": pa.array(plain, pa.large_string()).take(pa.array(picked))})
-    request = make_request("k", None, None, operations_of([], {"count": True}, None))
+    request = make_request("k", None, None, COUNT)
 
     found = aggregate_table(table, request, threads=threads_)
     assert found.to_pydict() == {"k": sorted(plain), "count": [15] * 20_000}
+
+
+@pytest.mark.parametrize("low", [-(2**63), -700, 0, 2**63 - 3000])
+@pytest.mark.parametrize("between", [1, 1023, 1024, 2900])
+def test_integers_close_together_and_not(low: int, between: int) -> None:
+    """Up to 1,024 are numbers of groups as they are; what stands in no row gives none."""
+    keys = [low, low + between, low + between // 2, None, low] * 300
+    table = pa.table({"k": pa.array(keys, pa.int64())})
+    request = make_request("k", None, None, COUNT)
+
+    check(aggregate_table(table, request), aggregate_plainly(table.to_pylist(), ["k"], COUNT))
 
 
 def test_a_first_value_far_out_costs_no_digits() -> None:

@@ -258,6 +258,23 @@ def number_near(values: Any, low: Any, high: Any, codes: Any, firsts: Any) -> in
     return count
 
 
+@njit(VOID(INTS, OUT_INTS), cache=True, nogil=True)
+def find_range(values: Any, ends: Any) -> None:
+    """Smallest and largest of at least one integer into ``ends`` (2,), in one pass."""
+    low = high = values[0]
+    for row in range(values.size):
+        low = min(values[row], low)
+        high = max(values[row], high)
+    ends[0], ends[1] = low, high
+
+
+@njit(VOID(INTS, INT, OUT_CODES), cache=True, nogil=True)
+def subtract(values: Any, low: Any, codes: Any) -> None:
+    """Distances from ``low``, which fit."""
+    for row in range(values.size):
+        codes[row] = np.uint32(values[row] - low)
+
+
 @njit(VOID(INTS, INT, INT, OUT_INTS), cache=True, nogil=True)
 def floor_ticks(ticks: Any, width: Any, origin: Any, starts: Any) -> None:
     """The start of each tick's bucket; infinite times (the ends of int64) stay as they are.
