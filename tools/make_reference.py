@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import inspect
 import re
 import typing
@@ -126,7 +128,9 @@ def workloads_page() -> str:
 
 
 def python_page() -> str:
-    """The public classes: what each is, and its methods with signature and docstring."""
+    """The public classes: what each is, and its methods with signature and docstring; then the
+    codecs for connections of one's own.
+    """
     import neural_gpu_bus
 
     lines = [
@@ -137,11 +141,35 @@ def python_page() -> str:
     ]
     lines += ["## ngb.open", *_signature(neural_gpu_bus.open, "ngb.open")]
     for name in sorted(set(neural_gpu_bus.__all__) - {"open", "errors", "Settings", "__version__"}):
-        kind = getattr(neural_gpu_bus, name)
-        lines += [f"## {name}", "", _prose(kind), ""]
-        lines += _fields(kind)
-        lines += [line for member in _members(kind) for line in member]
+        lines += _class(name, getattr(neural_gpu_bus, name))
+    for module, names in CODECS.items():
+        for name in names:
+            each = getattr(importlib.import_module(module), name)
+            told = _class(name, each) if inspect.isclass(each) else _function(name, each)
+            lines += [told[0], "", f"`from {module} import {name}`", *told[1:]]
     return "\n".join(lines).rstrip() + "\n"
+
+
+#: What goes with one's own connections is imported from here.
+CODECS = {
+    "neural_gpu_bus.stores.postgres": ("encode_copy",),
+    "neural_gpu_bus.stores.postgres.decoding": (
+        "decode_copy",
+        "CopyDecoder",
+        "KnownTypes",
+        "types_query",
+        "with_answer",
+    ),
+}
+
+
+def _function(name: str, function: Any) -> list[str]:
+    return [f"## {name}", *_signature(function, name)]
+
+
+def _class(name: str, kind: type) -> list[str]:
+    members = [line for member in _members(kind) for line in member]
+    return [f"## {name}", "", _prose(kind), "", *_fields(kind), *members]
 
 
 #: How the docstring begins of what is public only so that the package's other files can use it.
@@ -176,7 +204,7 @@ def _members(kind: type) -> Iterator[list[str]]:
 
 def _fields(kind: type) -> list[str]:
     """Of a record: each field with its type, and what the comment above it says."""
-    if not issubclass(kind, msgspec.Struct):
+    if not (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind)):
         return []
     lines, said = [], ""
     for line in inspect.getsource(kind).splitlines():
