@@ -18,6 +18,7 @@ from neural_gpu_bus.errors import (
     BadValueError,
     ServerUnreachableError,
 )
+from neural_gpu_bus.stores.postgres.writing import prepared_checks
 
 #: Notes the statement that each insert is part of.
 WATCH = """
@@ -48,12 +49,41 @@ def test_the_second_store_is_one_exchange(playground: Playground) -> None:
 
     statements = [text for (text,) in playground.rows("SELECT text FROM statements")]
     assert [text.split()[0] for text in statements] == ["COPY", "COPY", "INSERT"]
-    assert all("COPY" in text and "SELECT 1 / (" in text for text in statements[1:])
+    assert all("COPY" in text and "SELECT 1 / " in text for text in statements[1:])
     assert (plain.rows, with_job.rows) == (2, 1)
     assert (again.rows, again.repeated) == (0, True)
     assert playground.rows("SELECT count(*), max(k) FROM t") == [(5, 4)]
     later = f"SELECT '{with_job.lsn}'::pg_lsn > '{plain.lsn}'::pg_lsn"
     assert playground.rows(later) == [(True,)]
+
+
+def test_a_session_that_lost_its_prepared_checks_stores_all_the_same(
+    playground: Playground,
+) -> None:
+    name = known(playground)
+    playground.writer.store(name, {"k": [2], "v": ["b"]})
+    with playground.writer.lend() as connection:
+        connection.execute("DEALLOCATE ALL")
+
+    for number in (3, 4):
+        assert playground.writer.store(name, {"k": [number], "v": [""]}).rows == 1
+
+    assert playground.rows("SELECT count(*), max(k) FROM t") == [(4, 4)]
+
+
+def test_a_session_keeps_no_more_checks_than_it_may(
+    playground: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared_checks, "CHECKS_MAX", 1)
+    playground.run('CREATE TABLE "%s; t" (k int)')
+    for name in (known(playground), playground.table("%s; t")):
+        for number in range(3):
+            playground.writer.store(name, {"k": [number]})
+
+    with playground.writer.lend() as connection:
+        held = connection.execute("SELECT name FROM pg_prepared_statements").fetchall()
+    assert len(held) == 1
+    assert playground.rows('SELECT count(*) FROM "%s; t"') == [(3,)]
 
 
 CHANGES = {

@@ -12,7 +12,7 @@ from psycopg import sql
 from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.encoding.new_types import column_comment, postgres_type
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName
-from neural_gpu_bus.stores.postgres.tables.table_types import read_types
+from neural_gpu_bus.stores.postgres.tables.table_types import Types, read_types
 from neural_gpu_bus.stores.postgres.wire.types import NANOSECONDS_COMMENT, TargetColumn
 
 if TYPE_CHECKING:
@@ -43,8 +43,14 @@ FROM pg_class c WHERE c.oid = to_regclass(%s)
 #: Fails (22012) where a column was added, changed or dropped since ``_READ_TABLE``, or another
 #: table has the name now; under the lock of a COPY or an INSERT, so that none of it can follow.
 _CHECK_UNCHANGED = (
-    "SELECT 1 / (sum(xmin::text::int8) = {})::int FROM pg_attribute "
+    "SELECT 1 / coalesce((sum(xmin::text::int8) = {})::int, 0) FROM pg_attribute "
     "WHERE attrelid = {} AND attrelid = to_regclass({}) AND attnum > 0"
+)
+
+#: The same where types of columns have fields of their own, which can be renamed.
+_CHECK_UNCHANGED_WITH_FIELDS = (
+    "SELECT 1 / coalesce((sum(xmin::text::int8) = {})::int, 0) FROM pg_attribute "
+    "WHERE (attrelid = {} AND attrelid = to_regclass({}) OR attrelid IN ({})) AND attnum > 0"
 )
 
 _READ_NANOSECOND_COLUMNS = """
@@ -69,13 +75,18 @@ class TableDefinition:
     #: Policies for rows hold for this user: the server takes no COPY then.
     row_security: bool = False
     is_partitioned: bool = False
+    #: Relations of composite types that its columns are made of; their fields count to the state.
+    composites: tuple[int, ...] = ()
 
     def check_unchanged(self) -> str:
         """A statement that fails with division by zero where the columns are others by now; 55 us
         (PostgreSQL 18, one core, 2026-11-22).
         """
         name = sql.Literal(self.name.identifier.as_string(None)).as_string(None)
-        return _CHECK_UNCHANGED.format(self.columns_state, self.oid, name)
+        if not self.composites:
+            return _CHECK_UNCHANGED.format(self.columns_state, self.oid, name)
+        fields = ", ".join(map(str, self.composites))
+        return _CHECK_UNCHANGED_WITH_FIELDS.format(self.columns_state, self.oid, name, fields)
 
 
 def read_table(connection: psycopg.Connection, name: TableName) -> TableDefinition | None:
@@ -101,15 +112,17 @@ def read_table(connection: psycopg.Connection, name: TableName) -> TableDefiniti
         for is_primary, numbers in indexes
         if all(number in names for number in numbers)
     ]
+    types = read_types(connection, {type_oid for _, _, type_oid, *_ in columns})
     return TableDefinition(
         name,
         oid,
-        _targets(connection, columns),
+        _targets(types, columns),
         tuple(key for _, key in keys),
         next((key for is_primary, key in keys if is_primary), ()),
-        state,
+        state + sum(types.composites.values()),
         row_security,
         kind == "p",
+        tuple(types.composites),
     )
 
 
@@ -129,8 +142,7 @@ def _check_schema(connection: psycopg.Connection, name: TableName) -> None:
         )
 
 
-def _targets(connection: psycopg.Connection, columns: Sequence[Any]) -> tuple[TargetColumn, ...]:
-    types = read_types(connection, {oid for _, _, oid, *_ in columns})
+def _targets(types: Types, columns: Sequence[Any]) -> tuple[TargetColumn, ...]:
     targets = []
     for _, name, oid, modifier, text, base, not_null, *rest in columns:
         type_, domain_not_null = types.resolve(oid, modifier, text, base)

@@ -21,7 +21,9 @@ SELECT t.oid::int8, t.typtype::text, t.typbasetype::int8, t.typtypmod, t.typnotn
       format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1))
     FROM pg_attribute a
     WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-    ORDER BY a.attnum)
+    ORDER BY a.attnum),
+  t.typrelid::int8, (SELECT coalesce(sum(a.xmin::text::int8), 0) FROM pg_attribute a
+    WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0)::int8
 FROM pg_type t WHERE t.oid = ANY(%s::oid[])
 """
 
@@ -56,6 +58,10 @@ class _Described:
     text: str
     #: Name, type, modifier, and the two texts of a composite's fields.
     fields: list[tuple[str, int, int, str, str]]
+    #: Of a composite: where its fields stand in ``pg_attribute``, and their state: another number
+    #: as soon as one of them was changed.
+    relation: int
+    fields_state: int
 
     def below(self) -> Iterator[int]:
         """Types it is made of."""
@@ -68,6 +74,13 @@ class Types:
 
     def __init__(self, described: dict[int, _Described]) -> None:
         self._described = described
+
+    @property
+    def composites(self) -> dict[int, int]:
+        """Of each composite its relation and the state of its fields."""
+        return {
+            one.relation: one.fields_state for one in self._described.values() if one.is_ == "c"
+        }
 
     def resolve(
         self, oid: int, modifier: int, text: str, base: str, depth: int = 0

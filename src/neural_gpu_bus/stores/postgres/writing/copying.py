@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -35,6 +36,8 @@ def copy_rows(
     """
     statement = copy_statement(target, plans)
     pieces = encode(rows.batches(), plans, first_row=rows.first_row)
+    # A bad value in the first rows is named before the COPY waits for whoever locked the table.
+    first = list(islice(pieces, 2))
     with (
         row_refusals.explained(rows.first_row),
         _lost_in_copy(connection),
@@ -42,7 +45,7 @@ def copy_rows(
     ):
         # The pieces are closed at once when sending fails, so that the file is let go.
         with cursor.copy(statement) as copy, closing(pieces):
-            for piece in pieces:
+            for piece in chain(first, pieces):
                 copy.write(piece)
         return cursor.rowcount
 

@@ -39,6 +39,10 @@ _REPLY_BYTES_MAX = 1 << 24
 
 _CANCEL_S_MAX = 2.0
 
+#: A session that has nothing else to do answers an end of its COPY at once. One that has not by
+#: then waits for a lock, and is cancelled.
+_END_MS = 50
+
 #: Tag and length of a message.
 _HEAD = struct.Struct("!BI")
 _TOLD = frozenset({wire.READY, wire.ERROR, wire.DATA_ROW, wire.COMMAND_COMPLETE})
@@ -53,7 +57,8 @@ class Replies:
     refusal: wire.Refusal | None = None
     #: Rows that COPY stored.
     rows: int | None = None
-    #: First column of the last row returned.
+    #: First column of the row that the last query returned; empty where it failed: the first one
+    #: is committed by then.
     value: bytes = b""
 
 
@@ -91,6 +96,11 @@ class OneExchange:
                 self._wait(select.POLLIN)
                 self._receive()
             return self._replies
+        except ServerUnreachableError:
+            if not self._is_stored:
+                raise
+            self._connection.close()
+            return self._replies
         except (KeyboardInterrupt, SystemExit):
             with suppress(psycopg.Error, OSError):
                 self._connection.cancel_safe(timeout=_CANCEL_S_MAX)
@@ -98,6 +108,12 @@ class OneExchange:
         finally:
             pieces.close()
             self._socket.detach()
+
+    @property
+    def _is_stored(self) -> bool:
+        """The server has said that it committed the rows."""
+        replies = self._replies
+        return bool(replies.ready) and replies.refusal is None and replies.rows is not None
 
     def _send_all(self, statements: str, pieces: Generator[bytes, None, None], last: str) -> None:
         waiting: list[Any] = [wire.query(statements.encode())]
@@ -123,7 +139,13 @@ class OneExchange:
 
     def _give_up(self, waiting: list[Any]) -> None:
         """End the COPY without storing; the connection can be used again."""
+        if self._few:
+            return  # nothing was sent
         self._send([*waiting, COPY_FAIL])
+        self._poll.modify(self._socket.fileno(), select.POLLIN)
+        if not self._poll.poll(_END_MS):
+            with suppress(psycopg.Error, OSError):
+                self._connection.cancel_safe(timeout=_CANCEL_S_MAX)
         while self._replies.ready < 1:
             self._wait(select.POLLIN)
             self._receive()
@@ -189,9 +211,11 @@ class OneExchange:
         if tag == wire.READY:
             replies.ready += 1
         elif tag == wire.ERROR:
-            replies.refusal = replies.refusal or wire.read_refusal(body)
+            if not replies.ready:
+                replies.refusal = replies.refusal or wire.read_refusal(body)
         elif tag == wire.DATA_ROW:
-            replies.value = body[6:]
+            if replies.ready:
+                replies.value = body[6:]
         elif body.startswith(b"COPY "):
             replies.rows = wire.read_row_count(body)
 
@@ -203,13 +227,7 @@ class OneExchange:
         error = failure_from(None, text[:TEXT_CHARACTERS_MAX], self._address)
         if not self._asked_to_end:
             return error
-        if not self._replies.ready:
-            return unknown_outcome(error)
-        return ServerUnreachableError(
-            f"{error.what}; the rows are stored, only their position in the log is not known",
-            hint="go on; do not store them again",
-            **(error.facts | {"outcome": "stored"}),
-        )
+        return error if self._replies.ready else unknown_outcome(error)
 
 
 def unknown_outcome(error: Exception) -> Exception:

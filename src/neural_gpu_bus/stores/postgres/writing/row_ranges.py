@@ -167,5 +167,8 @@ def _listed(ranges: Sequence[RowRange]) -> str:
 
 
 def _position(lsn: str) -> int:
+    """Zero where it is not known."""
+    if not lsn:
+        return 0
     upper, _, lower = lsn.partition("/")
     return int(upper, 16) << 32 | int(lower, 16)
