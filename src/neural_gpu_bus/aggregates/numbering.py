@@ -175,7 +175,10 @@ def _number_texts(array: Any, threads: int) -> tuple[Codes, ArrowArray]:
         found = number(offsets, base, part.start, codes[part], firsts, count)
         return firsts[count:found]
 
-    size = max(PART_ROWS, -(-(rows - seed_rows) // threads))
+    # Small parts, so that a thread that is put off has one of them; where texts are many, as few
+    # parts as threads, because each learns them anew.
+    share = -(-(rows - seed_rows) // threads)
+    size = PART_ROWS if 4 * count <= seed_rows else max(PART_ROWS, share)
     parts = [slice(at, min(at + size, rows)) for at in range(seed_rows, rows, size)]
     new = side_by_side(work, parts, threads)
     firsts = np.concatenate([seeds, *new])

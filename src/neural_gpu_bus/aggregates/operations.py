@@ -36,6 +36,39 @@ FUNCTIONS: Mapping[str, tuple[int, bool]] = {
     "ohlcv": (2, False),
 }
 
+#: What others call them.
+_OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("avg", "average"), "mean"),
+    **dict.fromkeys(("stddev", "stdev", "stddev_samp", "std_samp", "sd"), "std"),
+    **dict.fromkeys(("variance", "var_samp"), "var"),
+    **dict.fromkeys(("stddev_pop", "pstdev"), "std_pop"),
+    **dict.fromkeys(("variance_pop", "pvariance"), "var_pop"),
+    **dict.fromkeys(("percentile", "percentile_cont"), "quantile"),
+    "percentile_disc": "quantile_disc",
+    "minimum": "min",
+    "maximum": "max",
+    "total": "sum",
+    **dict.fromkeys(("n", "len", "size"), "count"),
+    "correlation": "corr",
+    **dict.fromkeys(("ohlc", "bars"), "ohlcv"),
+    "wavg": "weighted_mean",
+}
+
+#: Keywords of the plane's other reads, and what does it here.
+_ELSEWHERE: Mapping[str, str] = {
+    "params": "write values into where: {'close': ('>', 10)}",
+    "columns": "name columns in operations: mean=['open', 'close']",
+    "connections": "a large table is read by as many as suit it",
+    "query_class": "give timeout_s",
+    "texts": "texts are read as they come",
+    "freshness": "an aggregate is not kept; plane.put(name, frame) keeps one",
+    "progress": "an aggregate tells none",
+    "batch_rows": "aggregate in one call",
+    "limit": "slice the result",
+    "order": "first and last go by order_by",
+    "group_by": "groups go by by='instrument_id'",
+}
+
 #: Operations of one call.
 OPERATIONS_MAX = 1000
 
@@ -145,11 +178,17 @@ def _parts(one: Aggregate) -> list[Aggregate]:
 
 
 def _check_function(function: Any) -> None:
-    if function not in FUNCTIONS:
-        raise _bad(
-            f"there is no operation {function!r}; there are {', '.join(FUNCTIONS)}",
-            did_you_mean(str(function), FUNCTIONS, "use one of these"),
-        )
+    if function in FUNCTIONS:
+        return
+    name = str(function)
+    if name in _ELSEWHERE:
+        raise _bad(f"aggregate takes no {name!r}", _ELSEWHERE[name])
+    raise _bad(
+        f"there is no operation {function!r}; there are {', '.join(FUNCTIONS)}",
+        f"it is called {_OTHER_NAMES[name]!r} here"
+        if name in _OTHER_NAMES
+        else did_you_mean(name, FUNCTIONS, "use one of these"),
+    )
 
 
 def _check_columns(one: Aggregate) -> None:
