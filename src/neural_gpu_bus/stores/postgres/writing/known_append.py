@@ -19,6 +19,10 @@ from neural_gpu_bus.stores.postgres.encoding.copy_encode import encode
 from neural_gpu_bus.stores.postgres.writing.known_tables import KnownTable
 from neural_gpu_bus.stores.postgres.writing.ledgers import CLAIM_JOB
 from neural_gpu_bus.stores.postgres.writing.one_exchange import OneExchange, can_exchange
+from neural_gpu_bus.stores.postgres.writing.prepared_checks import (
+    UNKNOWN_STATEMENT,
+    PreparedChecks,
+)
 from neural_gpu_bus.stores.postgres.writing.sources import Rows
 
 #: What readers wait for. With synchronous_commit off the commit may not be flushed yet, so that
@@ -47,6 +51,7 @@ class KnownAppend:
     rows: Rows
     job_id: str | None
     address: str
+    checks: PreparedChecks
     #: After ``run`` gave None: whether the table may be another than remembered.
     may_be_outdated: bool = False
 
@@ -69,7 +74,8 @@ class KnownAppend:
             first_row=self.rows.first_row,
             framed=True,
         )
-        statements = self._claim(connection) + planned.statements
+        check = self.checks.statement(connection, self.table.definition)
+        statements = f"{self._claim(connection)}{planned.copy}; {check}"
         few = (self.rows.rows or 0) <= FEW_ROWS_MAX
         exchange = OneExchange(connection, self.address, few=few)
         try:
@@ -86,6 +92,9 @@ class KnownAppend:
                 hint="check what stands between this machine and the server",
                 position=0,
             )
+        if refusal.sqlstate == UNKNOWN_STATEMENT:
+            self.checks.forget(connection)
+            return None
         if refusal.sqlstate.startswith(_ABOUT_ROWS_OR_TABLE):
             self.may_be_outdated = refusal.sqlstate != _UNIQUE_VIOLATION
             return None

@@ -22,8 +22,8 @@ class PlannedCopy:
 
     schema: pa.Schema
     plans: Sequence[ColumnPlan]
-    #: COPY, and the check that the table is the one remembered.
-    statements: str
+    #: The COPY statement.
+    copy: str
     #: Whether COPY into the table itself takes them.
     is_plain: bool
 
@@ -46,7 +46,7 @@ class KnownTable:
         plans = match_columns(table, schema)
         copy = copy_statement(table.name.identifier, plans).as_string(None)
         is_plain = not table.row_security and not any(plan.sent_as for plan in plans)
-        self._last = PlannedCopy(schema, plans, f"{copy}; {table.check_unchanged()}", is_plain)
+        self._last = PlannedCopy(schema, plans, copy, is_plain)
         return self._last
 
 

@@ -28,6 +28,7 @@ from neural_gpu_bus.stores.postgres.writing.ledgers import (
     note_job_rows,
 )
 from neural_gpu_bus.stores.postgres.writing.one_exchange import unknown_outcome
+from neural_gpu_bus.stores.postgres.writing.prepared_checks import PreparedChecks
 from neural_gpu_bus.stores.postgres.writing.row_ranges import UnfinishedRangesError, store_ranges
 from neural_gpu_bus.stores.postgres.writing.row_writing import Mode, open_table, write_rows
 from neural_gpu_bus.stores.postgres.writing.sources import Rows, rows_of
@@ -70,6 +71,7 @@ class PostgresWriter:
         self._address = address
         self._ledgers_ready = False
         self._known = KnownTables()
+        self._checks = PreparedChecks()
         #: Connections without a pooler in between, as far as known.
         self._direct: WeakSet[psycopg.Connection] = WeakSet()
 
@@ -159,7 +161,7 @@ class PostgresWriter:
         plain = write.mode == "append" and write.data.repeatable and ready
         if connection not in self._direct or table is None or not plain:
             return None
-        append = KnownAppend(table, write.data, write.job_id, self._address)
+        append = KnownAppend(table, write.data, write.job_id, self._address, self._checks)
         receipt = append.run(connection)
         if append.may_be_outdated:
             self._known.forget(write.table)
