@@ -123,6 +123,9 @@ def connect(dsn: str, *, timeout_s: float) -> psycopg.Connection:
         raise _connect_failure(error, address) from None
     try:
         _check_version(connection.info.server_version, address)
+        # Of transactions that we begin to write: with an older snapshot than the locks they wait
+        # for, they would not see what was written meanwhile. Reads begin theirs themselves.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         with translated(address):
             connection.execute(SET_UP)
     except BaseException:
