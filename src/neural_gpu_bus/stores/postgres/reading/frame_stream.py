@@ -174,6 +174,10 @@ class FrameStream(Iterator[Columns]):
         self._state = "ended"
         self._stack.close()
 
+    def _end(self, state: Literal["ended", "closed"]) -> None:
+        if self._state == "open":
+            self._state = state
+
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
         """End everything where the body raises anything."""
@@ -183,6 +187,14 @@ class FrameStream(Iterator[Columns]):
             self._state = "closed"
             self._stack.__exit__(*sys.exc_info())
             raise
+
+
+def _closed() -> QueryError:
+    return QueryError(
+        "the stream is closed",
+        hint="read it inside of its with block, or begin again with plane.stream",
+        sqlstate=None,
+    )
 
 
 def _of_one_kind(options: ReadOptions) -> ReadOptions:
