@@ -73,7 +73,8 @@ class SharedTableRead:
         snapshot = self._open()
         if isinstance(snapshot, str):
             return snapshot
-        facts = read_facts(self._session.run(facts_statement(self._asked.question.table)))
+        table = self._asked.question.table
+        facts = read_facts(self._session.run(facts_statement(table)), table)
         if facts.rewritten:
             raise _rewritten(facts.name, snapshot.id)
         plan = plan_table(
@@ -83,6 +84,7 @@ class SharedTableRead:
             cores=usable_cores(),
             connections_max=self._means.pool.statistics().connections_max,
             ordered=bool(self._asked.question.order_by),
+            names_row=self._asked.question.names_row(),
         )
         work = self._work(facts, plan, snapshot)
         watch = Watch(

@@ -10,6 +10,7 @@ from typing import Final
 
 from psycopg import sql
 
+from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName
 
 #: ``pg_class.relfilenode`` is the snapshot's, ``pg_relation_filenode`` the newest: where they
@@ -90,9 +91,15 @@ def facts_statement(table: TableName) -> bytes:
     return sql.SQL(_FACTS_SQL).format(table=name).as_bytes(None)
 
 
-def read_facts(rows: Sequence[tuple[str | None, ...]]) -> TableFacts:
-    """The answer's rows, as text."""
-    parent = next(row for row in rows if row[0] == "t")
+def read_facts(rows: Sequence[tuple[str | None, ...]], table: TableName) -> TableFacts:
+    """The answer's rows, as text. Raises QueryError for a table that the snapshot does not see."""
+    parent = next((row for row in rows if row[0] == "t"), None)
+    if parent is None:
+        raise QueryError(
+            f"{table} was made after snapshot and transaction began, which do not see it",
+            hint="take a new snapshot",
+            sqlstate=None,
+        )
     holding = [row for row in rows if row[2] != "p"]
     return TableFacts(
         name=_word(parent[1]),

@@ -52,9 +52,12 @@ def plan_table(
     cores: int,
     connections_max: int,
     ordered: bool,
+    names_row: bool = False,
 ) -> TablePlan:
     """``estimate``: the planner's of the whole statement, where it was asked. ``asked``:
-    connections that the caller wants; ``ordered``: in the server's order, not the pages'.
+    connections that the caller wants; ``ordered``: in the server's order, not the pages';
+    ``names_row``: the condition may mean the row as a whole, of which a child has more columns, or
+    the same in another order.
     """
     most = min(asked or cores, connections_max, CONNECTIONS_MAX)
     wanted = asked is not None and asked > 1
@@ -63,6 +66,9 @@ def plan_table(
         return TablePlan(None, 1, "order_by was given: one statement sorts", wanted)
     if facts.why_whole:
         return TablePlan(None, 1, facts.why_whole, wanted or (large and most > 1))
+    if names_row and facts.has_children:
+        why = "where names the table's row as a whole, and its children's rows differ"
+        return TablePlan(None, 1, why, wanted or (large and most > 1))
     if estimate is not None and not estimate.whole_scans:
         return TablePlan(None, 1, "the planner reads it by an index", wanted)
     if not facts.leaves:

@@ -4,6 +4,7 @@ statement.
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import ExitStack
 from typing import Final
@@ -44,6 +45,10 @@ from neural_gpu_bus.stores.postgres.tables.near_names import with_near_tables
 _ASK_ABOVE_PART: Final = 4
 _PAGE_BYTES: Final = 8192
 
+#: The same warning is not said again for that long.
+WARN_S: Final = 60.0
+WARNINGS_MAX: Final = 1000
+
 _log = structlog.get_logger(__name__)
 
 
@@ -62,6 +67,27 @@ def receive_table(means: ReadingMeans, asked: TableRequest, stack: ExitStack) ->
         return received
 
     return retried(attempt, timeout_s=asked.limit.timeout_s)
+
+
+class WarnedOf:
+    """What was said in the last ``WARN_S``; many threads that read one table say it once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said_s: dict[tuple[str, str], float] = {}
+
+    def is_new(self, key: tuple[str, str], now_s: float) -> bool:
+        """Whether it is to be said; it counts as said then."""
+        with self._lock:
+            if now_s - self._said_s.get(key, -WARN_S) < WARN_S:
+                return False
+            if len(self._said_s) >= WARNINGS_MAX:
+                self._said_s.clear()
+            self._said_s[key] = now_s
+            return True
+
+
+_warnings = WarnedOf()
 
 
 class _TableRead:
@@ -86,6 +112,7 @@ class _TableRead:
                 cores=usable_cores(),
                 connections_max=means.pool.statistics().connections_max,
                 ordered=bool(asked.question.order_by),
+                names_row=asked.question.names_row(),
             )
             why_one, received = plan.why_one, None
             if plan.connections > 1 or asked.snapshot is not None:
@@ -99,6 +126,8 @@ class _TableRead:
         return self._alone(stack, look, why_one)
 
     def _warn(self, why_one: str) -> None:
+        if not _warnings.is_new((str(self._asked.question.table), why_one), time.monotonic()):
+            return
         _log.warning(
             "a table is read by one connection", table=str(self._asked.question.table), why=why_one
         )
@@ -111,7 +140,8 @@ class _TableRead:
         begin = transactions.begin(limit_ms=deadline.left_ms(), read_only=True)
         try:
             facts = read_facts(
-                session.run(begin + facts_statement(question.table) + transactions.COMMIT)
+                session.run(begin + facts_statement(question.table) + transactions.COMMIT),
+                question.table,
             )
             estimate = self._estimate(session, facts, where, begin)
         except QueryError as error:

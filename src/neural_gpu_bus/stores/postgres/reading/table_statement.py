@@ -31,22 +31,30 @@ class TableQuestion:
 
     def whole(self, where: str) -> bytes:
         """One statement for all rows. ``where``: with its parameters bound."""
-        return self._select(self.table.identifier.as_string(None), self.columns, [where])
+        table = self.table.identifier.as_string(None)
+        return self._select(table, self.columns, [where])
 
     def part(
         self, leaf: str, columns: Sequence[str], page_range: PageRange, where: str, *, only: bool
     ) -> bytes:
         """One for a range of a leaf, whose name is quoted; ``only``: others inherit from it."""
-        table = f"ONLY {leaf}" if only else leaf
+        # The condition may name the table, whose leaves have other names.
+        table = f"ONLY {leaf} AS {quoted(self.table.name)}" if only else leaf
         return self._select(table, columns, [page_range.condition(), where])
+
+    def names_row(self) -> bool:
+        """Whether the condition may mean a row of the table as a whole, or the table by its schema:
+        its name stands there, and not as in ``name.column``. A leaf's row is another one.
+        """
+        name = re.escape(self.table.name.replace('"', '""'))
+        pattern = rf"""(?<![\w$])"?{name}"?(?![\w$])(?!\s*\.\s*["\w])|\.\s*"?{name}"?\s*\.|u&\""""
+        return re.search(pattern, self.where, re.IGNORECASE) is not None
 
     def _select(
         self, table: str, columns: Sequence[str] | None, conditions: Sequence[str]
     ) -> bytes:
         names = "*" if columns is None else ", ".join(quoted(name) for name in columns)
-        # The condition may name the table, whose leaves have other names.
-        alias = quoted(self.table.name)
-        text = f"SELECT {names} FROM {table} AS {alias}"  # noqa: S608  (names are quoted)
+        text = f"SELECT {names} FROM {table}"  # noqa: S608  (names are quoted)
         # A condition may end in a comment.
         given = [f"({condition}\n)" for condition in conditions if condition]
         if given:
@@ -114,10 +122,17 @@ def _order_terms(order_by: str | Sequence[str] | None) -> list[str]:
     return terms
 
 
-def _checked_condition(where: str) -> str:
+def _checked_condition(where: object) -> str:
     """A condition that stands by itself: what closes a parenthesis that it did not open would
     reach the range beside it. Raises BadParameterError.
     """
+    if not isinstance(where, str):
+        raise BadParameterError(
+            f"where is a {type(where).__name__}: {str(where)[:200]}",
+            hint="give SQL with its values apart: where='symbol = %(symbol)s', "
+            "params={'symbol': 'SPY'}; a mapping is plane.aggregate's",
+            parameter="where",
+        )
     depth = 0
     for kind, text in pieces(where):
         if kind == "plain":
