@@ -8,10 +8,11 @@ huge pages are asked for, and the first part stays in memory between queries.
 from __future__ import annotations
 
 import mmap
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -33,6 +34,11 @@ MIB = 1 << 20
 GRANT_BYTES = 8 << 20
 #: Of a small limit, at least so many for each buffer.
 GRANTS_MIN = 8
+
+
+#: Addresses alone are not counted as memory; else a fork of a process with several buffers fails.
+#: Python knows the flag since 3.13 (asm-generic/mman.h has the number).
+_NO_RESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
 class Allowance:
@@ -58,7 +64,7 @@ class ReceiveBuffer:
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
         try:
             self._mapping = mmap.mmap(-1, bytes_max, flags=flags)
         except OSError as error:
@@ -74,6 +80,8 @@ class ReceiveBuffer:
         self.stop = 0
         #: Bytes whose pages may be in memory.
         self.touched_bytes = 0
+        #: What the server expects of the reply, in words; empty where it was not asked.
+        self.expected = ""
         self._granted = bytes_max
         self._allowance: Allowance | None = None
 
@@ -93,7 +101,7 @@ class ReceiveBuffer:
             bytes_max, more = self._allowance.bytes_max, self._allowance.take()
         if not more:
             raise QueryError(
-                f"the reply is larger than {bytes_max // MIB} MiB",
+                f"the reply is larger than {bytes_max // MIB} MiB{self.expected}",
                 hint="read fewer columns or rows (WHERE, LIMIT), aggregate in the statement, "
                 "read it in batches (plane.stream), or raise NGB_QUERY_BYTES_MAX",
                 sqlstate=None,
@@ -114,7 +122,7 @@ class ReceiveBuffer:
         if self.touched_bytes > kept_bytes and hasattr(mmap, "MADV_DONTNEED"):
             self._mapping.madvise(mmap.MADV_DONTNEED, kept_bytes, self.bytes_max - kept_bytes)
             self.touched_bytes = kept_bytes
-        self.stop = 0
+        self.stop, self.expected = 0, ""
         self._granted, self._allowance = self.bytes_max, None
 
 

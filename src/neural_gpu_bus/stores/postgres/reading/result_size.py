@@ -13,6 +13,12 @@ from neural_gpu_bus.errors import QueryError
 
 #: Plans of these nodes alone read whole tables in the order of their pages.
 _WHOLE_SCANS: Final = frozenset({"Seq Scan", "Append", "Gather", "Tid Range Scan", "Result"})
+#: These give as many rows as what is below them, which is known; so are rows of this function.
+_AS_MANY: Final = frozenset(
+    {"Sort", "Incremental Sort", "Gather Merge", "Merge Append", "Materialize", "WindowAgg"}
+    | {"Subquery Scan", "Limit", "Values Scan"}
+)
+_COUNTED_FUNCTION: Final = "generate_series"
 #: What the planner says of a whole table is right within a factor of two or so; of a condition or
 #: a join it may be wrong by orders of magnitude, and a read that would have fitted is not refused.
 FACTOR_OF_TABLES: Final = 2
@@ -34,13 +40,16 @@ class Estimate:
     columns: int
     #: Whole tables are read in the order of their pages, by no index.
     whole_scans: bool
-    #: Nothing but whole tables, without a condition.
+    #: Nothing but whole tables and series, without a condition.
     is_table: bool
+    #: Bytes of a row as they came; 0 before. The planner takes a computed text for 32.
+    seen_row_bytes: int = 0
 
     @property
     def received_bytes(self) -> int:
         """Bytes of the whole reply."""
-        return self.rows * (ROW_BYTES + VALUE_BYTES * self.columns + self.width_bytes)
+        planned = ROW_BYTES + VALUE_BYTES * self.columns + self.width_bytes
+        return self.rows * max(planned, self.seen_row_bytes)
 
 
 def explained(statement: bytes) -> bytes:
@@ -58,8 +67,14 @@ def read_estimate(answer: str) -> Estimate:
         width_bytes=int(plan["Plan Width"]),
         columns=len(plan.get("Output", ())),
         whole_scans=whole,
-        is_table=whole and not any("Filter" in node for node in nodes),
+        is_table=all(_is_counted(node) for node in nodes),
     )
+
+
+def _is_counted(node: dict[str, Any]) -> bool:
+    kind = node["Node Type"]
+    series = kind == "Function Scan" and node.get("Function Name") == _COUNTED_FUNCTION
+    return "Filter" not in node and (series or kind in _WHOLE_SCANS or kind in _AS_MANY)
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -68,7 +83,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(below)
 
 
-def check_size(estimate: Estimate, bytes_max: int) -> None:
+def check_size(estimate: Estimate, bytes_max: int, received_bytes: int = 0) -> None:
     """Raises QueryError where the result is too large for certain, or by far."""
     factor = FACTOR_OF_TABLES if estimate.is_table else FACTOR_OF_OTHERS
     if estimate.received_bytes <= bytes_max * factor:
@@ -79,6 +94,6 @@ def check_size(estimate: Estimate, bytes_max: int) -> None:
         hint="read fewer columns or rows (columns=, where=, LIMIT), aggregate in the statement, "
         "read it in batches (plane.stream), or raise NGB_QUERY_BYTES_MAX",
         sqlstate=None,
-        received_bytes=0,
+        received_bytes=received_bytes,
         expected_bytes=estimate.received_bytes,
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from neural_gpu_bus.errors import NeuralGpuBusError
@@ -16,6 +17,7 @@ from neural_gpu_bus.stores.postgres.reading.exchanges import cancelled_on_error
 from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.result_size import (
+    MIB,
     Estimate,
     check_size,
     explained,
@@ -62,7 +64,7 @@ class Watch:
     def __call__(self, rows: int) -> None:
         """Rows that were received so far."""
         if self._buffer is not None and self._buffer.stop > self._ask_at_bytes:
-            self._ask(self._buffer)
+            self._ask(self._buffer, rows)
         if self._progress is not None and self._clock() >= self._next_s:
             self._next_s = self._clock() + TELL_S
             self._progress(rows, self._expected_rows)
@@ -72,7 +74,7 @@ class Watch:
         if self._progress is not None:
             self._progress(rows, rows)
 
-    def _ask(self, buffer: ReceiveBuffer) -> None:
+    def _ask(self, buffer: ReceiveBuffer, rows: int) -> None:
         """Once, on another connection, where one is free."""
         self._buffer = None
         with self._pool.lend_free(1) as free:
@@ -86,8 +88,13 @@ class Watch:
                 except NeuralGpuBusError:
                     connection.close()
                     return
-                self._expected_rows = estimate.rows
-                check_size(estimate, buffer.bytes_max)
+                seen = replace(estimate, seen_row_bytes=buffer.stop // rows if rows else 0)
+                self._expected_rows = seen.rows
+                buffer.expected = (
+                    f"; the server expects {seen.rows:,} rows, which are "
+                    f"{seen.received_bytes / MIB:,.0f} MiB"
+                )
+                check_size(seen, buffer.bytes_max, buffer.stop)
 
 
 def ask_estimate(session: LibpqSession, statement: bytes) -> Estimate:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+import re
+import sys
+from itertools import cycle, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,3 +90,18 @@ def test_what_is_kept_of_several_stays_within_one_limit(monkeypatch: pytest.Monk
             buffer.stop = MIB + 4096
 
     assert sum(int(np.count_nonzero(buffer.bytes)) for buffer in lent) == 2 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_addresses_alone_are_not_counted_as_memory() -> None:
+    """A process with several buffers could not fork: each counted with all its addresses."""
+    buffer = ReceiveBuffer(1 << 32)
+    place = buffer.bytes.ctypes.data
+    maps = Path("/proc/self/smaps").read_text().split("VmFlags:")
+    flags = {}
+    for before, after in pairwise(maps):
+        for span in re.findall(r"(?m)^([0-9a-f]+)-([0-9a-f]+) ", before):
+            flags[int(span[0], 16), int(span[1], 16)] = after.split("\n", 1)[0].split()
+
+    [found] = [value for (start, stop), value in flags.items() if start <= place < stop]
+    assert "nr" in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,3 +45,13 @@ def test_what_is_too_large_for_certain_is_refused() -> None:
         check_size(whole, whole.received_bytes // 2 - 1)
     with pytest.raises(QueryError, match="expected to have 1,000 rows"):
         check_size(guess, guess.received_bytes // 17)
+
+
+def test_rows_of_a_series_are_known_and_their_width_is_what_came() -> None:
+    series = estimate(**{"Node Type": "Function Scan", "Function Name": "generate_series"})
+    other = estimate(**{"Node Type": "Function Scan", "Function Name": "unnest"})
+
+    assert (series.is_table, series.whole_scans, other.is_table) == (True, False, False)
+    assert estimate(**{"Node Type": "Sort", "Plans": [SCAN]}).is_table
+    assert replace(series, seen_row_bytes=1000).received_bytes == 1_000_000
+    assert replace(series, seen_row_bytes=10).received_bytes == series.received_bytes
