@@ -49,8 +49,8 @@ def assert_answers(reader: PostgresReader) -> None:
         ("SELEC 1", QueryError, r'syntax error at or near "SELEC"'),
         ("SELECT 1 AS a; SELECT 2 AS b", QueryError, r"cannot insert multiple commands"),
         ("SELECT 1/(i - 5000) FROM generate_series(1, 9000) i", QueryError, r"division by zero"),
-        ("CREATE TEMP TABLE t (x int)", QueryError, r"returns no rows to read"),
-        ("SELECT", QueryError, r"returns no rows to read"),
+        ("CREATE TEMP TABLE t (x int)", QueryError, r"returns no columns to read"),
+        ("SELECT", QueryError, r"returns no columns to read"),
         ("SHOW timezone", QueryError, r"cannot be read in bulk"),
         ("SELECT 1 AS a, 2 AS b, 3 AS a", QueryError, r"more than once: 'a'"),
         ("SELECT 'a'::tsvector AS v", UnsupportedTypeError, r"'v' is of type tsvector"),
@@ -93,7 +93,6 @@ def test_a_misspelt_table_is_told_the_near_one(reader: PostgresReader, postgres_
     [
         ("SELECT %(a)s AS a", {"b": 1}),
         ("SELECT %s AS a", [1, 2]),
-        ("SELECT %s AS a", [object()]),
         ("SELECT 50 % 7 AS a", [1]),
     ],
 )

@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import psycopg
+from psycopg.pq import TransactionStatus
+
 from neural_gpu_bus.errors import QueryError
+from neural_gpu_bus.stores.postgres.connections.connection import CLEAN_UP
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading import transactions
 from neural_gpu_bus.stores.postgres.reading.exchanges import Exchange, exchange_on
+from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot, gone, snapshot_id
-from neural_gpu_bus.stores.postgres.reading.statement import Params, bound, only_reads
+from neural_gpu_bus.stores.postgres.reading.statement import (
+    Params,
+    bound,
+    may_write,
+    only_reads,
+)
 from neural_gpu_bus.stores.postgres.reading.time_limits import TimeLimit
 from neural_gpu_bus.stores.postgres.reading.watching import Watch
 from neural_gpu_bus.stores.postgres.tables.near_names import with_near_tables
 from neural_gpu_bus.stores.postgres.wire.messages import Field
+
+UNDEFINED_FUNCTION = "42883"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,8 @@ def receive_once(
         deadline = Deadline(limit_s, means.address)
         watch.reads(statement, buffer)
         direct = means.direct and only_reads(asked.sql)
+        ends = _Ends(LibpqSession(connection, means.address, deadline), may_write(asked.sql))
+        fields: Sequence[Field] = ()
         try:
             with exchange_on(
                 connection,
@@ -94,12 +108,66 @@ def receive_once(
                 told=watch,
                 cancelled=means.pool.count_cancelled,
             ) as exchange:
-                before = asked.begin(deadline, read_only=read_only)
-                fields = exchange.open(before, statement, transactions.END, meanwhile)
-                return _received(means, exchange, fields, asked.options)
+                before = ends.begun(asked.begin(deadline, read_only=read_only))
+                fields = exchange.open(before, statement, ends.after, meanwhile)
+                scan = _received(means, exchange, fields, asked.options)
+            ends.commit()
+            return scan
         except QueryError as error:
+            ends.roll_back()
+            _check_types(means, connection, fields, asked.options, error)
             told = gone(error, asked.snapshot)
             raise with_near_tables(connection, told) from error.__cause__
+
+
+class _Ends:
+    """Begin and end of one transaction: beside the statement, in one message; of a statement that
+    may write, around it, so that what is refused for its types has written nothing.
+    """
+
+    def __init__(self, session: LibpqSession, alone: bool) -> None:
+        self._session = session
+        self._alone = alone
+        self._open = False
+        self.after = b"" if alone else transactions.END
+
+    def begun(self, before: bytes) -> bytes:
+        """What is still to be sent before the statement."""
+        if not self._alone:
+            return before
+        self._open = True
+        self._session.run(before)
+        return b""
+
+    def commit(self) -> None:
+        """After all rows came."""
+        if self._open:
+            self._session.run(transactions.END)
+            self._open = False
+
+    def roll_back(self) -> None:
+        """After a refusal; where the connection is lost or closed the server does."""
+        pgconn = self._session.pgconn
+        if self._open and pgconn.transaction_status != TransactionStatus.UNKNOWN:
+            self._open = False
+            self._session.run(b"ROLLBACK; " + CLEAN_UP)
+
+
+def _check_types(
+    means: ReadingMeans,
+    connection: psycopg.Connection,
+    fields: Sequence[Field],
+    options: ReadOptions,
+    error: QueryError,
+) -> None:
+    """Raises UnsupportedTypeError where the server has no binary form for a column that was not
+    known before: it says so of the first row, without the column's name.
+    """
+    if error.facts.get("sqlstate") != UNDEFINED_FUNCTION or not fields or connection.closed:
+        return
+    if not means.types.are_known(fields):
+        means.types.learn(connection, fields)
+        means.types.columns(fields, options)
 
 
 def _received(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import psycopg
 
-from neural_gpu_bus.errors import QueryError
+from neural_gpu_bus.did_you_mean import did_you_mean
+from neural_gpu_bus.errors import ColumnNotFoundError, QueryError
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.type_catalog import Lend, TypeCatalog
@@ -36,12 +37,13 @@ class ResultColumns:
         options: ReadOptions,
     ) -> list[SourceColumn]:
         """The columns of a result whose types are known. Raises QueryError where it has none, or
-        one name twice, UnsupportedTypeError for a type that is not read.
+        one name twice, UnsupportedTypeError for a type that is not read, ColumnNotFoundError for a
+        choice for a column that is not there.
         """
         if not fields:
             raise QueryError(
-                "the statement returns no rows to read",
-                hint="query a SELECT, or add RETURNING; write with plane.store",
+                "the statement returns no columns to read",
+                hint="query a SELECT of columns, or add RETURNING; write with plane.store",
                 sqlstate=None,
             )
         repeated = [
@@ -54,4 +56,18 @@ class ResultColumns:
                 hint=f'name them apart, e.g. a."{repeated[0]}" AS "{repeated[0]}_2"',
                 sqlstate=None,
             )
+        _check_choices([field.name for field in fields], options)
         return self._catalog.columns(fields, options)
+
+
+def _check_choices(names: Sequence[str], options: ReadOptions) -> None:
+    """Raises ColumnNotFoundError for a choice for a column that the result does not have."""
+    if isinstance(options.numeric, str):
+        return
+    for name in options.numeric:
+        if name not in names:
+            raise ColumnNotFoundError(
+                f"numeric chooses for column {name!r}, which the result does not have",
+                hint=did_you_mean(name, names, "it has: " + ", ".join(map(repr, names[:20]))),
+                column=name,
+            )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from neural_gpu_bus.stores.postgres.reading.statement import only_reads, without_end
+from neural_gpu_bus.stores.postgres.reading.statement import may_write, only_reads, without_end
 
 STATEMENTS = [
     "SELECT 1 AS a",
@@ -77,3 +77,19 @@ def test_a_long_statement_is_read_at_once() -> None:
 )
 def test_only_a_plain_select_runs_before_it_is_described(sql: str, reads: bool) -> None:
     assert only_reads(sql) is reads
+
+
+@pytest.mark.parametrize(
+    ("sql", "may"),
+    [
+        ("SELECT * FROM bars WHERE (a > 1) AND b IN (1, 2)", False),
+        ("SELECT COUNT(*), date_trunc ('day', ts) FROM (VALUES (1)) GROUP BY (2)", False),
+        ("SELECT sum(a) OVER (PARTITION BY b ORDER BY c) FROM t", False),
+        ("SELECT nextval('s')", True),
+        ("SELECT market.count(1)", True),
+        ('SELECT "Max"(1)', True),
+        ("SELECT größe (1)", True),
+    ],
+)
+def test_functions_that_only_compute_are_known(sql: str, may: bool) -> None:
+    assert may_write(sql) is may
