@@ -38,7 +38,7 @@ from neural_gpu_bus.stores.postgres.wire.machine_words import (
 )
 
 #: Of the files whose functions and numbers are compiled into these loops; a test says it.
-COMPILED_WITH = "3ff9fffd33b98c04"
+COMPILED_WITH = "b96548c880567590"
 
 #: arrayfuncs.c: dimensions, whether there are NULLs, OID of the items; then each dimension's size
 #: and lower bound.

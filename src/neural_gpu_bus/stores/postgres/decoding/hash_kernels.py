@@ -32,7 +32,7 @@ from neural_gpu_bus.stores.postgres.wire.machine_words import (
 )
 
 #: Of the files whose functions and numbers are compiled into these loops; a test says it.
-COMPILED_WITH = "44096735ef998bcc"
+COMPILED_WITH = "c2e11c9174f7e744"
 
 #: Odd, with bits all over: 2**64 divided by the golden ratio.
 MIXER = np.uint64(0x9E3779B97F4A7C15)
