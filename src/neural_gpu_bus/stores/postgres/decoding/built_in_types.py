@@ -95,10 +95,8 @@ VALUES: dict[int, Node] = {
     },
 }
 
+#: Types whose values need a modifier or a setting of the server.
 NUMERIC, MONEY = 1700, 790
-
-#: Types whose values need a modifier or a setting of the server, by name.
-SPECIAL = {NUMERIC: "numeric", MONEY: "money"}
 
 #: Arrays -> their items.
 ARRAYS = {
