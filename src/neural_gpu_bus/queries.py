@@ -12,6 +12,8 @@ from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.memory import Frame, check_given_name
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from neural_gpu_bus.ports import Columns, Progress, Reserve
     from neural_gpu_bus.query_cache import QueryCache, QueryExplanation
     from neural_gpu_bus.stores.postgres import (
@@ -47,7 +49,7 @@ class Queries:
         name: str | None = None,
         numeric: str | Mapping[str, str] = "exact",
         texts: Texts = "auto",
-        freshness: float | str | None = None,
+        freshness: float | timedelta | str | None = None,
         snapshot: Snapshot | str | None = None,
         progress: Progress | None = None,
     ) -> Frame:

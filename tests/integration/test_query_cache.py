@@ -165,6 +165,26 @@ def test_an_error_of_the_one_who_reads_is_told_to_him_alone(
     assert sorted(reads.ask(sql, freshness="manual")["x"]) == [1, 2, 6]
 
 
+def test_a_query_asked_again_from_its_own_progress_waits_for_nobody(
+    reads: CachedReads, playground: Playground
+) -> None:
+    sql = "SELECT x FROM numbers WHERE y = 1"
+    inner: list[int] = []
+
+    def read(reserve: Any, left_s: float | None) -> Any:
+        if not inner:
+            inner.append(0)
+            inner[0] = reads.ask(sql, freshness="manual", timeout_s=5)["x"][0]
+        return reads.store.query(sql, None, reserve=reserve, timeout_s=left_s)
+
+    began_s = time.monotonic()
+    found = reads.cache.load(read, sql, freshness="manual")
+
+    assert time.monotonic() - began_s < 4
+    assert (inner, list(found["x"])) == ([1], [1])
+    assert reads.cache.find(sql, freshness="manual") is not None
+
+
 def test_who_has_no_time_to_wait_is_told(reads: CachedReads, playground: Playground) -> None:
     sql = "SELECT slowly(1) AS x"
     reading = threading.Thread(target=lambda: reads.ask(sql, freshness="manual"))

@@ -88,6 +88,12 @@ def test_views_in_views_and_subqueries(market: Playground) -> None:
         ("SHOW work_mem", "only the rows of a SELECT"),
         ("SELECT * FROM missing", 'relation "missing" does not exist'),
         ("SELECT 1 AS a; SELECT 2 AS b", "only the rows of a SELECT"),
+        ("SELECT id, close AS id FROM bars", "two columns are named 'id'"),
+        ("SELECT FROM bars", "it has no columns"),
+        ("SELECT 1 AS a) AS x, (SELECT 2 AS b", "syntax error"),
+        ("SELECT 1::checked AS x", "own_volatile(integer) is VOLATILE"),
+        ("SELECT name::checked_twice AS x FROM desks", "own_volatile(integer) is VOLATILE"),
+        ("SELECT (id::text || '0')::int::checked_twice::text AS x FROM bars", "own_volatile"),
     ],
 )
 def test_what_is_never_kept(market: Playground, sql: str, why: str) -> None:
@@ -98,6 +104,8 @@ def test_what_is_never_kept(market: Playground, sql: str, why: str) -> None:
         "CREATE AGGREGATE own_sum (int) (SFUNC = own_step, STYPE = int, INITCOND = '0'); "
         "CREATE FUNCTION own_operator(a int, b int) RETURNS int LANGUAGE sql AS 'SELECT a'; "
         "CREATE OPERATOR <#> (LEFTARG = int, RIGHTARG = int, FUNCTION = own_operator); "
+        "CREATE DOMAIN checked AS int CHECK (own_volatile(VALUE) > 0); "
+        "CREATE DOMAIN checked_twice AS checked CHECK (VALUE < 9); "
         "CREATE VIEW through_a_view AS SELECT id, random() AS r FROM bars"
     )
 
@@ -114,6 +122,7 @@ def test_what_is_never_kept(market: Playground, sql: str, why: str) -> None:
         ("SELECT * FROM bars WHERE at::date = current_date", "it tells the time"),
         ("SELECT * FROM bars WHERE at > 'today'", "the word 'today'"),
         ("SELECT name::timestamptz AS at FROM desks", "timestamptz_in(cstring,oid,integer)"),
+        ("SELECT desk::text::timestamptz AS at FROM desks", "timestamptz_in(cstring,oid,integer)"),
         ("SELECT opaque(1) AS x", "opaque(integer) is STABLE and written in plpgsql"),
         ("SELECT texted(1) AS x", "texted(integer) is STABLE and written in sql"),
         ("SELECT * FROM counted", "counted is a materialized view"),
@@ -146,10 +155,12 @@ def test_what_is_kept_for_a_time_and_never_live(market: Playground, sql: str, wh
         "SELECT id, close - lag(close) OVER (PARTITION BY id ORDER BY at) AS step FROM bars",
         "SELECT * FROM generate_series(1, 3) AS id JOIN bars USING (id)",
         "SELECT session_user AS who, count(*) FROM bars",
+        "SELECT id::positive AS id FROM bars",
         "SELECT * FROM bars TABLESAMPLE system (10) REPEATABLE (1)",
     ],
 )
 def test_what_can_be_live(market: Playground, sql: str) -> None:
+    market.run("CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
     found = asked(market, sql)
 
     assert found.not_kept == () == found.not_live

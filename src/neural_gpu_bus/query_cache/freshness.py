@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
+from numbers import Real
 from typing import Any, Final
 
 from neural_gpu_bus.errors import BadParameterError
@@ -25,7 +27,9 @@ def oldest_ns(freshness: Any, now_ns: int) -> int:
     # By the type first: isinstance takes as long as all the rest.
     if kind is int or kind is float or _is_number(freshness):
         if 0 <= freshness <= AGE_S_MAX:
-            return now_ns - int(freshness * 1e9)
+            return now_ns - int(float(freshness) * 1e9)
+    elif isinstance(freshness, timedelta):
+        return oldest_ns(freshness.total_seconds(), now_ns)
     elif freshness == "manual":
         return -1 << 62
     elif freshness == "live":
@@ -40,7 +44,7 @@ def oldest_ns(freshness: Any, now_ns: int) -> int:
 
 
 def _is_number(freshness: Any) -> bool:
-    return isinstance(freshness, (int, float)) and not isinstance(freshness, bool)
+    return isinstance(freshness, Real) and not isinstance(freshness, bool)
 
 
 def _why(freshness: Any) -> str:

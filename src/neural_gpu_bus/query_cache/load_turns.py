@@ -97,7 +97,8 @@ def _waited(
 
 def _too_late(said: bytes, wait_s: float) -> QueryTimeoutError:
     pid = int.from_bytes(said[_DIGEST_BYTES:], "little")
-    who = f"process {pid}" if pid else "another process"
+    own = "another thread of this process" if pid == os.getpid() else f"process {pid}"
+    who = own if pid else "another process"
     return QueryTimeoutError(
         f"{who} has been reading the same query, and did not finish in {wait_s:g} s",
         hint="give a longer timeout_s, or leave freshness out to read it here as well",

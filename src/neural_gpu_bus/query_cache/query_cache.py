@@ -6,8 +6,10 @@ that miss it at once read it once.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -29,6 +31,8 @@ from neural_gpu_bus.query_cache.uncacheable import Uncacheable
 from neural_gpu_bus.query_cache.values import signature
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from neural_gpu_bus.memory import Frame, UnifiedMemory
     from neural_gpu_bus.ports import Reserve
     from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
@@ -95,6 +99,7 @@ class QueryCache:
         self._dependencies = KnownDependencies(clock_ns)
         self._identity: Identity | None = None
         self._identity_ns = NEVER_NS
+        self._reading = threading.local()
         self._retired_hits = 0
         self._waits = self._loads = self._not_kept = 0
 
@@ -105,7 +110,7 @@ class QueryCache:
         sql: str,
         params: Any = None,
         *,
-        freshness: float | str,
+        freshness: float | timedelta | str,
         numeric: str | Mapping[str, str] = "exact",
         texts: str = "auto",
     ) -> Frame | None:
@@ -130,7 +135,7 @@ class QueryCache:
         sql: str,
         params: Any = None,
         *,
-        freshness: float | str,
+        freshness: float | timedelta | str,
         timeout_s: float | None = None,
         wait_s: float | None = None,
         numeric: str | Mapping[str, str] = "exact",
@@ -150,7 +155,7 @@ class QueryCache:
             known = self._learn(sql, params, numeric, texts)
         except Uncacheable:
             return self._read_for_itself(read, timeout_s)
-        if self._is_known_as_not_kept(known, params):
+        if known.key.digest in self._own_turns() or self._is_known_as_not_kept(known, params):
             return self._read_for_itself(read, timeout_s)
         limit_s = timeout_s if timeout_s is not None else wait_s
         limit_s = self._wait_timeout_s if limit_s is None else limit_s
@@ -161,7 +166,8 @@ class QueryCache:
                 self._waits += 1
                 return found
             if self._may_keep(known, sql, params, _left_s(limit_s, started_s)):
-                return self._read_for_all(read, known, _left_s(timeout_s, started_s))
+                with self._own_turn(known.key.digest):
+                    return self._read_for_all(read, known, _left_s(timeout_s, started_s))
         return self._read_for_itself(read, _left_s(timeout_s, started_s))
 
     def forget(self, sql: str, params: Any = None) -> int:
@@ -219,6 +225,23 @@ class QueryCache:
         self._forget_known()
 
     # ---- reading
+
+    def _own_turns(self) -> set[str]:
+        """Queries that this thread is reading: one that asks for itself, in its progress, would
+        wait for its own turn.
+        """
+        found: set[str] | None = getattr(self._reading, "digests", None)
+        if found is None:
+            found = self._reading.digests = set()
+        return found
+
+    @contextmanager
+    def _own_turn(self, digest: str) -> Iterator[None]:
+        self._own_turns().add(digest)
+        try:
+            yield
+        finally:
+            self._own_turns().discard(digest)
 
     def _read_for_all(self, read: Read, known: KnownQuery, left_s: float | None) -> Frame:
         taken_ns = self._clock_ns()  # before the statement is sent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,12 @@ NOW_NS = 50_000_000_000
         (10, 40_000_000_000),
         (0.5, 49_500_000_000),
         (np.float64(0.5), 49_500_000_000),
+        (np.float32(0.5), 49_500_000_000),
+        (np.int64(10), 40_000_000_000),
+        (timedelta(seconds=10), 40_000_000_000),
     ],
 )
-def test_seconds_count_back_from_now(freshness: float, expected: int) -> None:
+def test_seconds_count_back_from_now(freshness: Any, expected: int) -> None:
     assert oldest_ns(freshness, NOW_NS) == expected
 
 
@@ -36,6 +40,9 @@ def test_manual_takes_any() -> None:
         (-1, "freshness is -1: no age is below 0 seconds"),
         (float("nan"), "no age is below 0 seconds"),
         (float("inf"), "31,622,400 seconds are the most"),
+        (np.True_, "freshness is .*True.*: neither"),
+        (timedelta(seconds=-1), "no age is below 0 seconds"),
+        (timedelta(days=400), "31,622,400 seconds are the most"),
         (True, "freshness is True: neither seconds nor a word"),
         ("10", "freshness is '10': neither seconds nor a word"),
         (None, "freshness is None: neither"),

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 import psycopg
+from psycopg.pq import ExecStatus
 
 from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.reading.dependency_records import (
@@ -80,6 +81,15 @@ _BEHIND_SQL = """
 SELECT oprcode::int8 FROM pg_operator WHERE oid = ANY(%s::oid[])
 UNION SELECT typinput::int8 FROM pg_type WHERE oid = ANY(%s::oid[])
 """
+#: CHECKs of domains, and of the domains that those are made of.
+_CHECKS_SQL = """
+WITH RECURSIVE wanted (oid) AS (
+  SELECT unnest(%s::oid[])
+  UNION SELECT t.typbasetype FROM pg_type t JOIN wanted w ON t.oid = w.oid WHERE t.typtype = 'd')
+SELECT c.conbin::text FROM pg_constraint c JOIN wanted w ON c.contypid = w.oid
+WHERE c.conbin IS NOT NULL
+"""
+_NAMED_DOMAINS_SQL = "SELECT oid::int8 FROM pg_type WHERE typtype = 'd' AND typname = ANY(%s)"
 #: An aggregate is IMMUTABLE in name; what it calls may be not.
 _FUNCTIONS_SQL = """
 SELECT p.oid::int8, p.oid::regprocedure::text, p.provolatile::text, l.lanname, p.prosrc,
@@ -219,10 +229,29 @@ def _viewed(connection: psycopg.Connection, statement: bytes) -> Dependencies:
     view, tree = row
     gathered = Gathered(seen={("relation", view)})
     gathered.add(read_tree(tree))
+    _check_columns(connection, statement, gathered)
     if moment := _MOMENT_TEXT.search(statement):
         word = moment[0].decode()
         gathered.not_live.append(f"it has the word {word!r}, which may mean a moment of today")
     return _followed(connection, gathered)
+
+
+def _check_columns(connection: psycopg.Connection, statement: bytes, gathered: Gathered) -> None:
+    """What a view takes in brackets and no read does. Raises psycopg's errors for what is no
+    statement by itself.
+    """
+    described = connection.pgconn.prepare(b"", statement)
+    if described.status == ExecStatus.COMMAND_OK:
+        described = connection.pgconn.describe_prepared(b"")
+    if described.status != ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(described, connection.info.encoding)
+    names = [described.fname(at) or b"" for at in range(described.nfields)]
+    if not names:
+        gathered.not_kept.append("it has no columns")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        text = twice.decode(connection.info.encoding, "replace")
+        gathered.not_kept.append(f"two columns are named {text!r}, and a result has each name once")
 
 
 def _followed(connection: psycopg.Connection, gathered: Gathered) -> Dependencies:
@@ -246,6 +275,10 @@ def _look(connection: psycopg.Connection, gathered: Gathered) -> bool:
         )
         gathered.operators, gathered.read_types = set(), set()
         gathered.want_functions(oid for (oid,) in behind.fetchall())
+    domains, gathered.domains = gathered.domains, set()
+    if domains:
+        for (tree,) in connection.execute(_CHECKS_SQL, [list(domains)]).fetchall():
+            gathered.add(read_tree(tree))
     if len(gathered.seen) > OBJECTS_MAX:
         return False
     relations, gathered.new_relations = gathered.new_relations, set()
@@ -256,7 +289,8 @@ def _look(connection: psycopg.Connection, gathered: Gathered) -> bool:
     if functions:
         for row in connection.execute(_FUNCTIONS_SQL, [list(functions)]).fetchall():
             _add_function(gathered, row)
-    return bool(relations or functions or gathered.operators or gathered.read_types)
+    left = gathered.operators or gathered.read_types or gathered.domains
+    return bool(relations or functions or left)
 
 
 def _add_relation(gathered: Gathered, row: Sequence[Any]) -> None:
@@ -315,6 +349,12 @@ def _named(connection: psycopg.Connection, statement: bytes, why: str) -> Depend
     """All that the statement could name, where there is no way to its parse tree."""
     names, not_kept = possible_names(statement.decode(errors="replace"))
     gathered = Gathered()
+    try:
+        _check_columns(connection, statement, gathered)
+    except psycopg.Error as error:
+        if error.sqlstate is None or connection.closed:
+            raise
+        return _refused(error)
     gathered.not_live.append(f"what it depends on is known by possible names alone ({why})")
     if not_kept:
         gathered.not_kept.append(not_kept)
@@ -322,4 +362,6 @@ def _named(connection: psycopg.Connection, statement: bytes, why: str) -> Depend
     functions = connection.execute(_NAMED_FUNCTIONS_SQL, {"names": names}).fetchall()
     gathered.want_relations(oid for (oid,) in relations)
     gathered.want_functions(oid for (oid,) in functions)
+    domains = connection.execute(_NAMED_DOMAINS_SQL, [names]).fetchall()
+    gathered.domains |= {oid for (oid,) in domains}
     return _followed(connection, gathered)

@@ -60,6 +60,7 @@ class Gathered:
     new_functions: set[int] = field(default_factory=set)
     operators: set[int] = field(default_factory=set)
     read_types: set[int] = field(default_factory=set)
+    domains: set[int] = field(default_factory=set)
     seen: set[tuple[str, int]] = field(default_factory=set)
 
     def add(self, facts: TreeFacts) -> None:
@@ -68,6 +69,8 @@ class Gathered:
         self.want_functions(facts.functions)
         self.operators |= facts.operators
         self.read_types |= facts.read_types
+        # What reads a text into a domain looks at its CHECK too.
+        self.domains |= self._unseen("domain", facts.domains | facts.read_types)
         if facts.locks_rows:
             self.not_kept.append("it locks rows (FOR UPDATE, FOR SHARE)")
         if facts.draws_sample:

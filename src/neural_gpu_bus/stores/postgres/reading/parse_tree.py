@@ -18,8 +18,12 @@ _FUNCTION = re.compile(
 )
 _OPERATOR = re.compile(r":(?:opno|eqop|sortop) (\d+)")
 _OPERATORS = re.compile(r":opnos \(o([ \d]*)\)")
+#: Where nodes begin and end, and the types that some of them make.
+_NODE = re.compile(r"\\.|\{(?P<node>\w+)|(?P<end>\})|:resulttype (?P<type>\d+)", re.DOTALL)
 #: A text turned into a value by its type's input function: ``column::timestamptz``.
-_READ_TYPE = re.compile(r"\{COERCEVIAIO\b.*?:resulttype (\d+)", re.DOTALL)
+_READING = "COERCEVIAIO"
+#: A value that a domain's CHECK looks at.
+_CHECKING = "COERCETODOMAIN"
 #: CURRENT_DATE is 0, LOCALTIMESTAMP(n) is 8; what follows are user, database and schema.
 _VALUE_FUNCTION = re.compile(r"\{SQLVALUEFUNCTION :op (\d+)")
 _MOMENTS = range(9)
@@ -35,6 +39,8 @@ class TreeFacts:
     operators: frozenset[int] = frozenset()
     #: Types whose input function reads a text.
     read_types: frozenset[int] = frozenset()
+    #: Domains that values are made.
+    domains: frozenset[int] = frozenset()
     #: It has CURRENT_DATE, LOCALTIMESTAMP or the like.
     tells_time: bool = False
     #: FOR UPDATE, FOR SHARE.
@@ -51,7 +57,8 @@ def read_tree(tree: str) -> TreeFacts:
         relations=_oids(_RELATION.findall(tree)),
         functions=_oids(_FUNCTION.findall(tree)),
         operators=_oids([*_OPERATOR.findall(tree), *_listed(tree)]),
-        read_types=_oids(_READ_TYPE.findall(tree)),
+        read_types=_oids(_made_types(tree, _READING)),
+        domains=_oids(_made_types(tree, _CHECKING)),
         tells_time=any(int(op) in _MOMENTS for op in _VALUE_FUNCTION.findall(tree)),
         locks_rows="{ROWMARKCLAUSE " in tree,
         draws_sample=any(mark[1] == "<>" for mark in _SAMPLE.finditer(tree)),
@@ -62,6 +69,23 @@ def read_tree(tree: str) -> TreeFacts:
 def _listed(tree: str) -> Iterator[str]:
     for numbers in _OPERATORS.findall(tree):
         yield from numbers.split()
+
+
+def _made_types(tree: str, wanted: str) -> list[str]:
+    """Types that nodes of that name make. A node's argument, which may be one too, comes before
+    its own type.
+    """
+    if f"{{{wanted} " not in tree:
+        return []
+    found, nodes = [], [""]
+    for piece in _NODE.finditer(tree):
+        if piece["node"]:
+            nodes.append(piece["node"])
+        elif piece["end"] and len(nodes) > 1:
+            nodes.pop()
+        elif piece["type"] and nodes[-1] == wanted:
+            found.append(piece["type"])
+    return found
 
 
 def _oids(found: list[str]) -> frozenset[int]:
