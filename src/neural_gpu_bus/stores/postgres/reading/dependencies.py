@@ -179,7 +179,7 @@ def _asked(connection: psycopg.Connection, statement: bytes, limit_ms: int) -> D
         psycopg.errors.FeatureNotSupported,
     ) as error:
         if why := _why_no_view(connection):
-            return _named(connection, statement, why)
+            return _named(connection, statement, why, limit_ms)
         return _refused(error)
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
         raise
@@ -190,9 +190,11 @@ def _asked(connection: psycopg.Connection, statement: bytes, limit_ms: int) -> D
 
 
 @contextmanager
-def _rolled_back(connection: psycopg.Connection, limit_ms: int) -> Iterator[None]:
+def _rolled_back(
+    connection: psycopg.Connection, limit_ms: int, begin: str = "BEGIN READ WRITE"
+) -> Iterator[None]:
     try:
-        connection.execute("BEGIN READ WRITE")
+        connection.execute(begin.encode())
         connection.execute(f"SET LOCAL statement_timeout = {limit_ms}".encode())
         yield
     finally:
@@ -345,12 +347,17 @@ def _fingerprint(
     return (row and row[0]) or ""
 
 
-def _named(connection: psycopg.Connection, statement: bytes, why: str) -> Dependencies:
+def _named(
+    connection: psycopg.Connection, statement: bytes, why: str, limit_ms: int
+) -> Dependencies:
     """All that the statement could name, where there is no way to its parse tree."""
     names, not_kept = possible_names(statement.decode(errors="replace"))
     gathered = Gathered()
     try:
-        _check_columns(connection, statement, gathered)
+        with _rolled_back(connection, limit_ms, "BEGIN READ ONLY"):
+            _check_columns(connection, statement, gathered)
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+        raise
     except psycopg.Error as error:
         if error.sqlstate is None or connection.closed:
             raise
