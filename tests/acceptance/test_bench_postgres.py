@@ -19,6 +19,8 @@ def test_every_question_is_asked_once(ngb: Any, tmp_path: Path) -> None:
 
     assert shown.returncode == 0, shown.stderr
     assert "--quick: a check that everything runs" in shown.stdout
+    assert " met " not in shown.stdout
+    assert "warning" not in shown.stderr
     found = json.loads(file.read_text())
     assert [answer["name"] for answer in found["answers"]] == list(QUESTIONS)
     assert "PostgreSQL" in found["versions"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from neural_gpu_bus.cli.bench_eviction import bench_eviction
@@ -81,6 +83,11 @@ def memory(
         write_whole("--json FILE", json, found.to_json())
 
 
+def _mute() -> None:
+    """Tables of a quick run are too small to be shared by connections, which would be told."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
 @app.command()
 def postgres(
     only: Annotated[list[str] | None, typer.Option(help="Question to ask; may be repeated.")] = (
@@ -93,6 +100,8 @@ def postgres(
 ) -> None:
     """PostgreSQL beside ADBC, DuckDB, ConnectorX, Polars, pandas, asyncpg, psycopg, and alone."""
     require_rivals(POSTGRES_RIVALS, extra="bench")
+    if quick:
+        _mute()
     if json is not None:
         require_writable("--json FILE", json)
     import neural_gpu_bus as ngb

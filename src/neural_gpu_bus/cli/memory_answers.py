@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.memory.answers import Answer, Line, MemoryResults, Part, Share
     from neural_gpu_bus.benchmarks.postgres.results import PostgresResults
 
+#: From here on the slowest of a hundred is not just the slowest.
+_SAMPLES_MANY = 100
 _STYLES = {"ours": "bold", "limit": "cyan", "rival": ""}
 
 
 def print_answers(results: MemoryResults | PostgresResults) -> None:
     """All questions, then the machine and the versions."""
     for answer in results.answers:
-        _print_answer(answer)
-    out.print("p50: median; p99: the slowest where there are under 100 samples", style="dim")
+        _print_answer(answer, judged=not results.quick)
+    out.print("p50: median; times ours: its median beside the first line's", style="dim")
     machine = results.machine
     out.print(
         escape(
@@ -37,14 +39,17 @@ def print_answers(results: MemoryResults | PostgresResults) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     out.print(escape(versions), style="dim", soft_wrap=True)
     if results.quick:
-        out.print("--quick: a check that everything runs; these are no figures", style="yellow")
+        out.print(
+            "--quick: a check that everything runs; these are no figures, and judged by none",
+            style="yellow",
+        )
 
 
-def _print_answer(answer: Answer) -> None:
+def _print_answer(answer: Answer, *, judged: bool) -> None:
     out.print(f"[bold]{escape(answer.name)}[/]: {escape(answer.question)}", soft_wrap=True)
     for part in answer.parts:
         out.print(_shares(part) if part.shares else _lines(part))
-    for goal in answer.goals:
+    for goal in answer.goals if judged else []:
         mark = "[green]met    [/]" if goal.met else "[yellow]not met[/]"
         out.print(f"  {mark} {escape(goal.wanted)}: {escape(goal.found)}", soft_wrap=True)
     for note in answer.notes:
@@ -70,8 +75,9 @@ def _table(part: Part, *heads: str) -> Table:
 
 
 def _lines(part: Part) -> Table:
-    """Median, slow end, and the median beside our first line's."""
-    table = _table(part, "p50", "p99", "beside", "samples")
+    """Median, slow end, and the median beside our first line's. Few samples have no percentile."""
+    is_many = all(line.spread.samples >= _SAMPLES_MANY for line in part.lines)
+    table = _table(part, "p50", "p99" if is_many else "slowest", "times ours", "samples")
     first_s = part.lines[0].spread.p50_s
     for line in part.lines:
         table.add_row(*_row(line, first_s), style=_STYLES[line.kind])

@@ -235,7 +235,7 @@ def test_folders_of_killed_runs_are_removed(memory_folder: Path) -> None:
 # ---- what is shown
 
 
-def made_up_results() -> MemoryResults:
+def made_up_results(*, quick: bool = False) -> MemoryResults:
     times = Spread(p50_s=123.4e-6, p99_s=0.0456, min_s=1e-6, samples=50_000)
     lines = [Line("plane.get(name), 8 columns", "ours", times), Line("dict", "limit", times)]
     shares = [Share("direct, by name", "ours", mapped=1.0, private=0.01)]
@@ -245,7 +245,7 @@ def made_up_results() -> MemoryResults:
         Answer("share", "How much?", [Part("", shares=shares)]),
     ]
     machine = Machine("a processor", 2, 1 << 30, "Linux", "CPython")
-    return MemoryResults("now", machine, {}, quick=True, answers=answers)
+    return MemoryResults("now", machine, {}, quick=quick, answers=answers)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -261,4 +261,27 @@ def test_answers_fit_into_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int
     assert "  not met p99: 46 ms" in shown
     assert "Ray skipped: pip install" in shown
     assert "1.010" in shown
-    assert "these are no figures" in shown
+
+
+def test_a_quick_run_is_judged_by_no_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(memory_answers, "out", Console(file=screen, width=80))
+    memory_answers.print_answers(made_up_results(quick=True))
+
+    assert "met " not in screen.getvalue()
+    assert "these are no figures" in screen.getvalue()
+    assert "times ours" in screen.getvalue()
+
+
+@pytest.mark.parametrize(("samples", "head"), [(2, "slowest"), (100, "p99")])
+def test_few_samples_have_no_percentile(
+    monkeypatch: pytest.MonkeyPatch, samples: int, head: str
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(memory_answers, "out", Console(file=screen, width=80))
+    line = Line("plane.query", "ours", Spread(p50_s=1.0, p99_s=2.0, min_s=1.0, samples=samples))
+    machine = Machine("a processor", 2, 1 << 30, "Linux", "CPython")
+    answers = [Answer("newest", "How?", [Part("", [line])])]
+    memory_answers.print_answers(MemoryResults("now", machine, {}, quick=False, answers=answers))
+
+    assert f" {head} " in screen.getvalue().splitlines()[1]
