@@ -22,50 +22,55 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        "-p",
+        help="name=value, as often as needed; a text of digits: name='\"12\"'.",
+    ),
+]
+Name = Annotated[str | None, typer.Option(help="Keep the result in shared memory under this name.")]
+Freshness = Annotated[
+    str | None,
+    typer.Option(
+        help="Take what this host read at most so many seconds ago, or 'manual'; keep what is read."
+    ),
+]
+Explain = Annotated[
+    bool, typer.Option("--explain-cache", help="Say why the result is kept, and run nothing.")
+]
+Forget = Annotated[
+    bool, typer.Option("--forget", help="Answer nobody with what was kept of it; run nothing.")
+]
+Numeric = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="numeric as exact, text, float64 or decimal128(p, s); for one column close=float64, "
+        "as often as needed."
+    ),
+]
+Texts = Annotated[str, typer.Option(help="Texts as auto, plain or dictionary (each value once).")]
+QueryClass = Annotated[
+    str, typer.Option(help="hot, query or load: time limit and settings of the server.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(help="Seconds it may take, in place of the class's own.")
+]
+
+
 def query(
     sql: Annotated[str, typer.Argument(help="A SELECT; values as %(name)s.")],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--parameter",
-            "-p",
-            help="name=value, as often as needed; a text of digits: name='\"12\"'.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Keep the result in shared memory under this name.")
-    ] = None,
+    parameter: Parameters = None,
+    name: Name = None,
     *,
-    freshness: Annotated[
-        str | None,
-        typer.Option(
-            help="Take what this host read at most so many seconds ago, or 'manual'; keep what is "
-            "read."
-        ),
-    ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain-cache", help="Say why the result is kept, and run nothing.")
-    ] = False,
-    forget: Annotated[
-        bool,
-        typer.Option("--forget", help="Answer nobody with what was kept of it; run nothing."),
-    ] = False,
-    numeric: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="numeric as exact, text, float64 or decimal128(p, s); for one column "
-            "close=float64, as often as needed."
-        ),
-    ] = None,
-    texts: Annotated[
-        str, typer.Option(help="Texts as auto, plain or dictionary (each value once).")
-    ] = "auto",
-    query_class: Annotated[
-        str, typer.Option(help="hot, query or load: time limit and settings of the server.")
-    ] = "query",
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds it may take, in place of the class's own.")
-    ] = None,
+    freshness: Freshness = None,
+    explain: Explain = False,
+    forget: Forget = False,
+    numeric: Numeric = None,
+    texts: Texts = "auto",
+    query_class: QueryClass = "query",
+    timeout: Timeout = None,
     rows: Annotated[int, typer.Option(min=1, max=1000, help="Rows to show.")] = 20,
 ) -> None:
     """Read a query's result into shared memory and show its first rows."""
