@@ -36,10 +36,12 @@ PIECE_BYTES_MAX = 1 << 20
 #: Encoded in less time than it takes to wake the server once more.
 FEW_ROWS_MAX = 1_000
 
-#: Refusals that say something of the rows or of the table, which may be another by now: 22 data, 23
-#: constraints, 42 names and rights, 0A what a table does not take. The careful way says them, and
-#: says them in full.
-_ABOUT_ROWS_OR_TABLE = ("22", "23", "42", "0A")
+#: Refusals that say nothing of the rows or of the table: 25 read-only, 28 user, 40 deadlocks, 53 no
+#: room, 55P03 a lock, 57 cancelled or shut down, 58 the system. All others may mean that the table
+#: is another by now: a longer type is "insufficient data left in message" (08P01), an array has a
+#: wrong number of dimensions (54000), jsonb an unknown version (XX000). Nothing is stored then, and
+#: the careful way looks at the table again, or says it in full.
+_ABOUT_THE_SERVER = ("25", "28", "40", "53", "55P03", "57", "58")
 _UNIQUE_VIOLATION = "23505"
 
 
@@ -54,6 +56,8 @@ class KnownAppend:
     checks: PreparedChecks
     #: After ``run`` gave None: whether the table may be another than remembered.
     may_be_outdated: bool = False
+    #: After ``run`` gave None: what is wrong unless the table is another.
+    bad_value: BadValueError | None = None
 
     def run(self, connection: psycopg.Connection) -> StoreReceipt | None:
         """The rows stored; None, with nothing stored, where the careful way has to look at them.
@@ -80,8 +84,8 @@ class KnownAppend:
         exchange = OneExchange(connection, self.address, few=few)
         try:
             replies = exchange.run(statements, pieces, LOG_POSITION)
-        except BadValueError:
-            self.may_be_outdated = True
+        except BadValueError as error:
+            self.bad_value = error
             return None
         refusal = replies.refusal
         if refusal is None and replies.rows is not None:
@@ -95,7 +99,7 @@ class KnownAppend:
         if refusal.sqlstate == UNKNOWN_STATEMENT:
             self.checks.forget(connection)
             return None
-        if refusal.sqlstate.startswith(_ABOUT_ROWS_OR_TABLE):
+        if not refusal.sqlstate.startswith(_ABOUT_THE_SERVER):
             self.may_be_outdated = refusal.sqlstate != _UNIQUE_VIOLATION
             return None
         raise failure_from(
@@ -109,7 +113,7 @@ class KnownAppend:
     def _claim(self, connection: psycopg.Connection) -> str:
         if self.job_id is None:
             return ""
-        values = (self.job_id, str(self.table.definition.name), self.rows.rows or 0)
+        values = (self.job_id, self.table.definition.ledger_name, self.rows.rows or 0)
         return f"{CLAIM_JOB % tuple(_literal(value, connection) for value in values)}; "
 
 

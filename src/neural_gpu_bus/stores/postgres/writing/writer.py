@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakSet
 
 import psycopg
+import structlog
 
 from neural_gpu_bus.arguments import check_encodable, check_job_id, check_text
 from neural_gpu_bus.descriptors import StoreReceipt
@@ -16,7 +17,7 @@ from neural_gpu_bus.errors import BadParameterError, QueryError
 from neural_gpu_bus.stores.postgres.connections.connection import failure_from, translated
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.tables.column_names import first_bad_name
-from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition
+from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition, ledger_name
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
 from neural_gpu_bus.stores.postgres.writing.known_append import LOG_POSITION, KnownAppend
 from neural_gpu_bus.stores.postgres.writing.known_tables import KnownTables
@@ -33,6 +34,13 @@ from neural_gpu_bus.stores.postgres.writing.row_ranges import UnfinishedRangesEr
 from neural_gpu_bus.stores.postgres.writing.row_writing import Mode, open_table, write_rows
 from neural_gpu_bus.stores.postgres.writing.sources import Rows, rows_of
 from neural_gpu_bus.stores.postgres.writing.store_arguments import check_options, checked_key
+
+_log = structlog.get_logger(__name__)
+
+#: Refusals that a table which was altered meanwhile explains: bytes that its types do not take.
+_ABOUT_THE_BYTES = ("08P01", "22P03", "54", "XX")
+
+_SESSION = "SELECT pg_backend_pid(), current_setting('default_transaction_isolation')"
 
 Lend = Callable[[], "AbstractContextManager[psycopg.Connection]"]
 
@@ -57,6 +65,8 @@ class _Outcome:
     rows: int | None = None
     #: The table that is there with the rows, where it was there before.
     table: TableDefinition | None = None
+    #: The same, before the rows are in it.
+    opened: TableDefinition | None = None
     #: All of it is written, and only the commit is left.
     is_written: bool = False
 
@@ -140,8 +150,14 @@ class PostgresWriter:
 
     @staticmethod
     def log_position(connection: psycopg.Connection) -> str:
-        """Up to where the log has what was committed."""
-        return str(connection.execute(LOG_POSITION).fetchall()[0][0])
+        """Up to where the log has what was committed. Empty where the server does not say: the rows
+        are stored all the same.
+        """
+        try:
+            return str(connection.execute(LOG_POSITION).fetchall()[0][0])
+        except psycopg.Error as error:
+            _log.warning("the log's position is not known", why=" ".join(str(error).split()))
+            return ""
 
     def _stored(self, write: Write) -> StoreReceipt:
         with self.lend() as connection:
@@ -150,7 +166,7 @@ class PostgresWriter:
                 return receipt
             outcome = self._run(connection, write)
             lsn = self.log_position(connection)
-            if outcome.table is not None and self._is_direct(connection):
+            if outcome.table is not None and lsn and self._is_direct(connection):
                 self._known.remember(outcome.table)
         return StoreReceipt(rows=outcome.rows or 0, lsn=lsn, repeated=outcome.rows is None)
 
@@ -163,17 +179,22 @@ class PostgresWriter:
             return None
         append = KnownAppend(table, write.data, write.job_id, self._address, self._checks)
         receipt = append.run(connection)
-        if append.may_be_outdated:
+        bad_value = append.bad_value
+        if bad_value is not None and _is_unchanged(connection, table.definition):
+            raise bad_value
+        if bad_value is not None or append.may_be_outdated:
             self._known.forget(write.table)
         return receipt
 
     def _is_direct(self, connection: psycopg.Connection) -> bool:
         """Whether no pooler stands in between: what says its process's number is that process.
         pgbouncer 1.18 in transaction mode never answers after rows that no COPY waits for.
+        And whether transactions begin as READ COMMITTED by themselves: in others the check that
+        the table is unchanged would not see what was altered while the COPY waited for its lock.
         """
         if connection not in self._direct:
-            (backend,) = connection.execute("SELECT pg_backend_pid()").fetchall()[0]
-            if backend != connection.info.backend_pid:
+            found = connection.execute(_SESSION).fetchone()
+            if found != (connection.info.backend_pid, "read committed"):
                 return False
             self._direct.add(connection)
         return True
@@ -197,8 +218,11 @@ class PostgresWriter:
         try:
             with connection.transaction():
                 _write(connection, write, outcome)
-        except psycopg.OperationalError as error:
-            if not outcome.is_written:
+        except psycopg.Error as error:
+            state = error.sqlstate or ""
+            if outcome.opened is not None and state.startswith(_ABOUT_THE_BYTES):
+                _check_unchanged(connection, outcome.opened)
+            if not outcome.is_written or not isinstance(error, psycopg.OperationalError):
                 raise
             text = error.diag.message_primary or " ".join(str(error).split())
             raise unknown_outcome(failure_from(error.sqlstate, text, self._address)) from error
@@ -213,6 +237,8 @@ class PostgresWriter:
 def _write(connection: psycopg.Connection, write: Write, outcome: _Outcome) -> None:
     """The write in the connection's transaction, and what became of it."""
     job_id, name, rows = write.job_id, str(write.table), write.data.rows
+    if job_id is not None:
+        name = ledger_name(connection, write.table)
     if job_id is not None and not claim_job(connection, job_id, name, rows or 0):
         claimed = claimed_rows(connection, job_id, name)
         if claimed < 0:
@@ -226,6 +252,7 @@ def _write(connection: psycopg.Connection, write: Write, outcome: _Outcome) -> N
             hint="give key=[...]",
             parameter="key",
         )
+    outcome.opened = None if opened.created else opened.definition
     outcome.rows = write_rows(connection, opened, write.data, key=write.key, mode=write.mode)
     if job_id is not None and rows is None:
         note_job_rows(connection, job_id, name, outcome.rows)
@@ -237,11 +264,17 @@ def _write(connection: psycopg.Connection, write: Write, outcome: _Outcome) -> N
 
 def _check_unchanged(connection: psycopg.Connection, table: TableDefinition) -> None:
     """Writing took a lock; before it, somebody may have altered what was looked at."""
-    try:
-        connection.execute(table.check_unchanged().encode())
-    except psycopg.errors.DivisionByZero:
+    if not _is_unchanged(connection, table):
         raise QueryError(
             f"table {str(table.name)!r} was altered while rows were being prepared for it",
             hint="store them again; nothing was stored",
             sqlstate="40001",
-        ) from None
+        )
+
+
+def _is_unchanged(connection: psycopg.Connection, table: TableDefinition) -> bool:
+    try:
+        connection.execute(table.check_unchanged().encode())
+    except psycopg.errors.DivisionByZero:
+        return False
+    return True
