@@ -27,6 +27,7 @@ from neural_gpu_bus.errors import (
     BadValueError,
     ColumnNotFoundError,
     DatasetNotFoundError,
+    QueryTimeoutError,
     UnsupportedTypeError,
 )
 from plain_aggregates import aggregate_plainly, alike
@@ -298,6 +299,40 @@ def test_types_that_only_the_server_has(plane: DataPlane, server: psycopg.Connec
         server.execute(f"DROP DOMAIN {name}_price".encode())
 
 
+@pytest.mark.parametrize("engine", [None, "database", "resident"])
+def test_a_table_is_seen_as_of_a_snapshot(
+    plane: DataPlane, server: psycopg.Connection, engine: Any
+) -> None:
+    name = f"moments_{uuid.uuid4().hex[:8]}"
+    server.execute(f"CREATE TABLE {name} AS SELECT 1 AS x".encode())
+    try:
+        with plane.snapshot() as snapshot:
+            server.execute(f"INSERT INTO {name} VALUES (2)".encode())
+            before = plane.aggregate(name, sum="x", engine=engine, snapshot=snapshot)
+            after = plane.aggregate(name, sum="x", engine=engine)
+    finally:
+        server.execute(f"DROP TABLE {name}".encode())
+    assert (before["x_sum"].tolist(), after["x_sum"].tolist()) == ([1], [3])
+
+
+@pytest.mark.parametrize("engine", [None, "database", "resident"])
+def test_a_lock_is_waited_for_no_longer_than_asked(
+    plane: DataPlane, server: psycopg.Connection, bars: str, engine: Any
+) -> None:
+    """The server's estimate waits for it as well."""
+    with server.transaction():
+        server.execute(f"LOCK TABLE {bars}".encode())
+        with pytest.raises(QueryTimeoutError, match=r"0\.2 s"):
+            plane.aggregate(bars, count="close", engine=engine, timeout_s=0.2)
+
+
+def test_columns_in_memory_take_no_snapshot_and_no_time(plane: DataPlane) -> None:
+    with pytest.raises(BadParameterError, match=r"snapshot is .*in memory already"):
+        plane.aggregate({"x": [1]}, count=True, snapshot="00000003-1")
+    with pytest.raises(BadParameterError, match=r"timeout_s is .*in memory already"):
+        plane.aggregate({"x": [1]}, count=True, timeout_s=1.0)
+
+
 @pytest.fixture(scope="module")
 def awkward(server: psycopg.Connection) -> Iterator[str]:
     """Values that PostgreSQL orders and no column of a Frame holds."""
@@ -355,7 +390,7 @@ def test_numeric_counts_as_what_is_asked_for(plane: DataPlane, awkward: str) -> 
         plane.aggregate(awkward, sum="n", numeric="text")
     with pytest.raises(ColumnNotFoundError, match="numeric names 'm'"):
         plane.aggregate(awkward, sum="n", numeric={"m": "float64"})
-    with pytest.raises(BadParameterError, match="in memory, with types already"):
+    with pytest.raises(BadParameterError, match="in memory already"):
         plane.aggregate({"n": [1.0]}, sum="n", numeric="float64")
 
 

@@ -9,8 +9,8 @@ from neural_gpu_bus.aggregates.conditions import condition_of
 from neural_gpu_bus.aggregates.operations import Aggregate, operations_of
 from neural_gpu_bus.aggregates.rates import AggregatePlan, RatesFile
 from neural_gpu_bus.aggregates.request import Request, bucket_of, make_request
-from neural_gpu_bus.analysis.table_numbers import Numeric, number_options
-from neural_gpu_bus.arguments import check_text, check_whole_number
+from neural_gpu_bus.analysis.table_numbers import Numeric, TableRead, number_options
+from neural_gpu_bus.arguments import check_seconds, check_text, check_whole_number
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError
 from neural_gpu_bus.memory import Frame, UnifiedMemory, check_given_name
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.analysis.table_aggregates import TableAggregates
     from neural_gpu_bus.descriptors import StoreReceipt
     from neural_gpu_bus.settings import Settings
-    from neural_gpu_bus.stores.postgres import Mode, PostgresStore
+    from neural_gpu_bus.stores.postgres import Mode, PostgresStore, Snapshot
 
 _ENGINES = ("resident", "database")
 
@@ -62,6 +62,8 @@ class Analysis:
         order_by: str | None = None,
         engine: Engine | None = None,
         numeric: Numeric = "exact",
+        timeout_s: float | None = None,
+        snapshot: Snapshot | str | None = None,
         name: str | None = None,
         table: str | None = None,
         key: Sequence[str] | None = None,
@@ -82,9 +84,11 @@ class Analysis:
         Resident columns are folded here. A table is asked there or read and folded here, whichever
         ``explain_aggregate`` estimates to be faster; ``engine`` (``resident``, ``database``) forces
         one. ``numeric``: what a table's columns of numeric count as: ``exact`` decimals,
-        ``float64``, ``decimal128(p, s)``, or a mapping of columns to these. With ``name`` the
-        result becomes that dataset's newest version; with ``table`` it is stored too, by ``store``
-        with ``key``, ``mode`` and ``job_id``.
+        ``float64``, ``decimal128(p, s)``, or a mapping of columns to these. ``timeout_s``
+        limits each of a table's statements, by default as ``query``; they see ``snapshot``.
+
+        With ``name`` the result becomes that dataset's newest version; with ``table`` it is stored
+        too, by ``store`` with ``key``, ``mode`` and ``job_id``.
 
         Raises BadParameterError, ColumnNotFoundError, UnsupportedTypeError, DatasetNotFoundError,
         BadValueError for a sum that overflows, and what ``query`` and ``store`` raise.
@@ -93,9 +97,13 @@ class Analysis:
         if name is not None:
             check_given_name(name)
         options = number_options(numeric)
-        columns = _resident(self, source, engine, numeric)
+        if timeout_s is not None:
+            check_seconds("timeout_s", timeout_s)
+        only_tables = {"numeric": numeric, "timeout_s": timeout_s, "snapshot": snapshot}
+        columns = _resident(self, source, engine, only_tables)
         if columns is None:
-            answer = _tables(self).run(source, request, engine, self.memory.names(), options)
+            how = TableRead(options, timeout_s, snapshot)
+            answer = _tables(self).run(source, request, engine, self.memory.names(), how)
         else:
             from neural_gpu_bus.aggregates import aggregate_table
 
@@ -124,9 +132,10 @@ class Analysis:
         """
         request = _request(operations, by, where, bucket, order_by, keywords)
         options = number_options(numeric)
-        columns = _resident(self, source, engine, numeric)
+        columns = _resident(self, source, engine, {"numeric": numeric})
         if columns is None:
-            return _tables(self).plan(source, request, engine, self.memory.names(), options)
+            how = TableRead(options)
+            return _tables(self).plan(source, request, engine, self.memory.names(), how)
         rows, nbytes = columns.num_rows, columns.select(list(request.columns)).nbytes
         return AggregatePlan("resident", "the columns are in memory", rows=rows, nbytes=nbytes)
 
@@ -203,8 +212,13 @@ def _request(  # noqa: PLR0917  (as aggregate has them)
     return make_request(by, found, condition_of(where), wanted)
 
 
-def _resident(plane: Plane, source: Any, engine: str | None, numeric: Numeric) -> pa.Table | None:
-    """The columns, where they are in memory; None for a name that can only be a table's."""
+def _resident(
+    plane: Plane, source: Any, engine: str | None, only_tables: Mapping[str, Any]
+) -> pa.Table | None:
+    """The columns, where they are in memory; None for a name that can only be a table's.
+
+    ``only_tables``: arguments that columns in memory do not take.
+    """
     if engine is not None and engine not in _ENGINES:
         raise BadParameterError(
             f"engine is {engine!r}", hint=f"one of {', '.join(_ENGINES)}", parameter="engine"
@@ -216,7 +230,7 @@ def _resident(plane: Plane, source: Any, engine: str | None, numeric: Numeric) -
             found = plane.memory.get(source).arrow()
         except DatasetNotFoundError:
             return None
-        _check_numbers(numeric, f"dataset {source!r} is")
+        _check_only_tables(only_tables, f"dataset {source!r} is")
         return found
     if engine == "database":
         raise BadParameterError(
@@ -224,17 +238,18 @@ def _resident(plane: Plane, source: Any, engine: str | None, numeric: Numeric) -
             hint="leave engine out, or name a table",
             parameter="engine",
         )
-    _check_numbers(numeric, "these columns are")
+    _check_only_tables(only_tables, "these columns are")
     return source.arrow() if isinstance(source, Frame) else as_table(source)
 
 
-def _check_numbers(numeric: Numeric, what: str) -> None:
-    if numeric != "exact":
-        raise BadParameterError(
-            f"numeric is {numeric!r}, but {what} in memory, with types already",
-            hint="give it where they are read: plane.query(..., numeric='float64')",
-            parameter="numeric",
-        )
+def _check_only_tables(given: Mapping[str, Any], what: str) -> None:
+    for name, value in given.items():
+        if value is not None and (name, value) != ("numeric", "exact"):
+            raise BadParameterError(
+                f"{name} is {value!r}, but {what} in memory already",
+                hint=f"give it where they are read: plane.query(..., {name}=...)",
+                parameter=name,
+            )
 
 
 def _tables(plane: Plane) -> TableAggregates:

@@ -28,6 +28,7 @@ from neural_gpu_bus.aggregates.statement import (
     read_sql,
 )
 from neural_gpu_bus.analysis.table_numbers import (
+    TableRead,
     answer_as_numbers,
     as_numbers,
     too_wide_here,
@@ -40,13 +41,13 @@ from neural_gpu_bus.errors import (
     DatasetNotFoundError,
     UnsupportedTypeError,
 )
+from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.tables.table_name import parse_table_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from neural_gpu_bus.stores.postgres import PostgresStore
-    from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 
 #: Bytes from which on a table is read as ``plane.table`` reads it: by several connections where it
 #: is large, which costs two round trips more. Half of what two connections share at least.
@@ -77,7 +78,7 @@ class _Asked:
     #: As the question takes them.
     columns: dict[str, ServerColumn]
     request: Request
-    options: ReadOptions
+    how: TableRead
     plan: AggregatePlan
     #: The server's estimate for asking there.
     cost: float
@@ -115,10 +116,10 @@ class TableAggregates:
         request: Request,
         engine: Engine | None,
         names: Iterable[str],
-        options: ReadOptions,
+        how: TableRead,
     ) -> AggregatePlan:
         """Which way it would go; nothing of the table is read."""
-        return self._asked(table, request, engine, names, options).plan
+        return self._asked(table, request, engine, names, how).plan
 
     def run(
         self,
@@ -126,10 +127,10 @@ class TableAggregates:
         request: Request,
         engine: Engine | None,
         names: Iterable[str],
-        options: ReadOptions,
+        how: TableRead,
     ) -> pa.Table:
         """The answer, and one measurement more, unless it is this process's first."""
-        asked = self._asked(table, request, engine, names, options)
+        asked = self._asked(table, request, engine, names, how)
         server = self._database.server()
         rates = self._file.read(server)
         if asked.plan.engine == "database":
@@ -151,14 +152,14 @@ class TableAggregates:
         request: Request,
         engine: Engine | None,
         names: Iterable[str],
-        options: ReadOptions,
+        how: TableRead,
     ) -> _Asked:
         identifier, described = self.describe(table, names)
-        columns = with_choice(described, options, f"table {table!r}")
+        columns = with_choice(described, how.options, f"table {table!r}")
         check_types(request, _families(columns), f"table {table!r}")
         statement, values = aggregate_sql(identifier, columns, request)
-        there = self._estimate(statement, values)
-        read = self._estimate(*read_sql(identifier, columns, request))
+        there = self._estimate((statement, values), how.timeout_s)
+        read = self._estimate(read_sql(identifier, columns, request), how.timeout_s)
         rates = self._file.read(self._database.server())
         plan = choose(rates, there, read, values=len(request.columns), sql=statement)
         wide = too_wide_here(columns, request)
@@ -168,17 +169,17 @@ class TableAggregates:
         elif wide is not None and plan.engine == "resident":
             why = f"column {wide!r} is a numeric without a scale, or of more than 18 digits"
             plan = msgspec.structs.replace(plan, engine="database", why=why)
-        return _Asked(table, identifier, columns, request, options, plan, there.cost)
+        return _Asked(table, identifier, columns, request, how, plan, there.cost)
 
-    def _estimate(self, statement: str, values: dict[str, Any]) -> Estimate:
-        return Estimate(*self._database.cost_estimate(statement, values))
+    def _estimate(self, question: tuple[str, dict[str, Any]], timeout_s: float | None) -> Estimate:
+        return Estimate(*self._database.cost_estimate(*question, timeout_s=timeout_s))
 
     def _asked_there(self, asked: _Asked, rates: Rates) -> tuple[pa.Table, Rates]:
         started_s = time.perf_counter()
         question = aggregate_sql(asked.identifier, asked.columns, asked.request)
-        answer = self._database.query(*question).arrow()
+        answer = self._query(asked, question)
         spent_s = time.perf_counter() - started_s
-        numbers = answer_as_numbers(answer, asked.columns, asked.request, asked.options)
+        numbers = answer_as_numbers(answer, asked.columns, asked.request, asked.how.options)
         if _was_warm("database"):
             rates = after_database(rates, asked.cost, spent_s)
         return _decoded(numbers), rates
@@ -188,7 +189,7 @@ class TableAggregates:
         started_s = time.perf_counter()
         read = self._read(asked)
         read_s = time.perf_counter() - started_s
-        numbers = as_numbers(read, asked.columns, asked.options)
+        numbers = as_numbers(read, asked.columns, asked.how.options)
         answer = aggregate_table(numbers, request.of_all_rows)
         folded_s = time.perf_counter() - started_s - read_s
         values = read.num_rows * read.num_columns
@@ -196,12 +197,24 @@ class TableAggregates:
             rates = after_resident(rates, read.nbytes, read_s, values, folded_s)
         return answer, rates
 
+    def _query(
+        self, asked: _Asked, question: tuple[str, Any], options: ReadOptions | None = None
+    ) -> pa.Table:
+        frame: Any = self._database.query(
+            *question,
+            timeout_s=asked.how.timeout_s,
+            snapshot=asked.how.snapshot,
+            options=options or ReadOptions(),
+        )
+        table: pa.Table = frame.arrow()
+        return table
+
     def _read(self, asked: _Asked) -> pa.Table:
         """The rows; a large table by several connections. The numbers as they were chosen."""
         columns = asked.request.of_all_rows.columns
         if asked.plan.nbytes < _SHARED_BYTES_MIN or not columns:
             question = read_sql(asked.identifier, asked.columns, asked.request)
-            return self._database.query(*question, options=asked.options).arrow()
+            return self._query(asked, question, asked.how.options)
         where, values = condition_sql(asked.columns, asked.request)
         return self._database.reader.table(
             asked.table,
@@ -209,7 +222,9 @@ class TableAggregates:
             where=where,
             params=values,
             query_class="query",
-            options=asked.options,
+            timeout_s=asked.how.timeout_s,
+            snapshot=asked.how.snapshot,
+            options=asked.how.options,
         ).arrow()
 
 

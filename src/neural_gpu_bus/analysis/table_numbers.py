@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.aggregates import Request
     from neural_gpu_bus.aggregates.statement import ServerColumn
+    from neural_gpu_bus.stores.postgres import Snapshot
 
 #: What gives a value of the column itself, or a sum of them.
 _OWN_VALUES = frozenset({"sum", "min", "max", "first", "last", "quantile_disc"})
@@ -22,6 +23,16 @@ _FOLDED_DIGITS_MAX = 18
 _DIGITS_MAX = {128: 38, 256: 76}
 
 Numeric = str | Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableRead:
+    """How a table is read for an aggregate."""
+
+    options: ReadOptions
+    #: Of one statement; None for that of its class.
+    timeout_s: float | None = None
+    snapshot: Snapshot | str | None = None
 
 
 def number_options(numeric: Numeric) -> ReadOptions:

@@ -200,3 +200,22 @@ def test_the_statement_quotes_names_and_binds_values() -> None:
         'WHERE (("a""b%%" COLLATE "C" = %(v0)s::text)) GROUP BY 1 ORDER BY 1 NULLS LAST'
     )
     assert values == {"v0": "'; DROP"}
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "hint"),
+    [
+        ({"avg": "close"}, "there is no operation 'avg'", "it is called 'mean' here"),
+        ({"stddev": "close"}, "there is no operation 'stddev'", "it is called 'std' here"),
+        ({"variance": "close"}, "there is no operation 'variance'", "it is called 'var' here"),
+        ({"meen": "close"}, "there is no operation 'meen'", "did you mean 'mean'"),
+        ({"params": {}}, "aggregate takes no 'params'", "write values into where"),
+        ({"query_class": "hot"}, "aggregate takes no 'query_class'", "give timeout_s"),
+    ],
+)
+def test_a_name_from_elsewhere_is_told_with_the_one_here(
+    given: dict[str, Any], what: str, hint: str
+) -> None:
+    with pytest.raises(BadParameterError, match=what) as caught:
+        operations_of([], given, None)
+    assert hint in caught.value.hint

@@ -132,11 +132,21 @@ class PostgresStore(Database):
         return self._dependencies.dependencies(sql, params, timeout_s=timeout_s)
 
     def cost_estimate(
-        self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float | None = None,
     ) -> CostEstimate:
         """What the server thinks that a statement costs; it is not run."""
-        with translated(self.address), self._pool.lend() as connection:
-            return cost_estimate(connection, sql, params)
+        limit = self._reader.limit("query", timeout_s)
+        limit_ms = 0 if limit.timeout_s is None else math.ceil(1000 * limit.timeout_s)
+        with (
+            limit.named(),
+            translated(self.address, timeout_s=limit.timeout_s),
+            self._pool.lend() as connection,
+        ):
+            return cost_estimate(connection, sql, params, limit_ms=limit_ms)
 
     def still_holds(self, known: Dependencies) -> bool:
         """Whether that is as it was; one look at the catalog."""

@@ -20,10 +20,17 @@ class CostEstimate(NamedTuple):
     row_bytes: int
 
 
-def cost_estimate(connection: psycopg.Connection, sql: str, params: Params) -> CostEstimate:
-    """EXPLAIN without ANALYZE: nothing of it runs. Prepared, so that it is one statement alone."""
+def cost_estimate(
+    connection: psycopg.Connection, sql: str, params: Params, *, limit_ms: int
+) -> CostEstimate:
+    """EXPLAIN without ANALYZE: nothing of it runs. Prepared, so that it is one statement alone.
+
+    ``limit_ms``: it waits for locks as the statement itself would; 0 for no end.
+    """
     statement = b"EXPLAIN (FORMAT JSON) " + bound(connection, sql, params)
-    found = connection.execute(statement, binary=True).fetchone()
+    with connection.pipeline(), connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = {limit_ms:d}".encode())
+        found = connection.execute(statement, binary=True).fetchone()
     assert found is not None  # noqa: S101  (EXPLAIN gives one row)
     plan = found[0] if isinstance(found[0], list) else json.loads(found[0])
     top = plan[0]["Plan"]
