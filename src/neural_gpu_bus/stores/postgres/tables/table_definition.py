@@ -36,7 +36,7 @@ SELECT c.oid::int8, c.relkind::text,
     WHERE indrelid = c.oid AND indisunique AND indisvalid AND indpred IS NULL
     ORDER BY indisprimary DESC),
   (SELECT sum(xmin::text::int8) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)::int8,
-  row_security_active(c.oid)
+  row_security_active(c.oid), pg_table_is_visible(c.oid)
 FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
 
@@ -52,6 +52,8 @@ _CHECK_UNCHANGED_WITH_FIELDS = (
     "SELECT 1 / coalesce((sum(xmin::text::int8) = {})::int, 0) FROM pg_attribute "
     "WHERE (attrelid = {} AND attrelid = to_regclass({}) OR attrelid IN ({})) AND attnum > 0"
 )
+
+_IS_VISIBLE = "SELECT coalesce(pg_table_is_visible(to_regclass(%s)), current_schema() = %s)"
 
 _READ_NANOSECOND_COLUMNS = """
 SELECT a.attname FROM pg_attribute a WHERE a.attrelid = %s::oid AND a.attnum > 0
@@ -77,6 +79,13 @@ class TableDefinition:
     is_partitioned: bool = False
     #: Relations of composite types that its columns are made of; their fields count to the state.
     composites: tuple[int, ...] = ()
+    #: Its name alone leads to it.
+    is_visible: bool = True
+
+    @property
+    def ledger_name(self) -> str:
+        """See ``ledger_name``."""
+        return self.name.name if self.is_visible else str(self.name)
 
     def check_unchanged(self) -> str:
         """A statement that fails with division by zero where the columns are others by now; 55 us
@@ -99,7 +108,7 @@ def read_table(connection: psycopg.Connection, name: TableName) -> TableDefiniti
     if found is None:
         _check_schema(connection, name)
         return None
-    oid, kind, columns, indexes, state, row_security = found
+    oid, kind, columns, indexes, state, row_security, is_visible = found
     if kind not in ("r", "p"):
         raise QueryError(
             f"{str(name)!r} is no table (pg_class.relkind {kind!r})",
@@ -123,7 +132,19 @@ def read_table(connection: psycopg.Connection, name: TableName) -> TableDefiniti
         row_security,
         kind == "p",
         tuple(types.composites),
+        is_visible,
     )
+
+
+def ledger_name(connection: psycopg.Connection, name: TableName) -> str:
+    """One name for one table, whether it is called ``bars`` or ``public.bars``: the short one where
+    that leads to it, or would after it is made.
+    """
+    if name.schema is None:
+        return name.name
+    quoted = name.identifier.as_string(connection)
+    found = connection.execute(_IS_VISIBLE, (quoted, name.schema)).fetchone()
+    return name.name if found == (True,) else str(name)
 
 
 def nanosecond_columns(connection: psycopg.Connection, table: TableDefinition) -> frozenset[str]:

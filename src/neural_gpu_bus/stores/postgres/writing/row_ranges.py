@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from neural_gpu_bus.descriptors import StoreReceipt
 from neural_gpu_bus.errors import BadParameterError, NeuralGpuBusError
+from neural_gpu_bus.stores.postgres.tables.table_definition import ledger_name
 from neural_gpu_bus.stores.postgres.writing.ledgers import (
     claim_job,
     claimed_jobs,
@@ -92,7 +93,7 @@ def store_ranges(writer: PostgresWriter, write: Write, transactions: int) -> Sto
     receipts = [store.result() for store in stores]
     if write.job_id is not None:
         with writer.lend() as connection:
-            note_job_rows(connection, write.job_id, str(write.table), rows)
+            note_job_rows(connection, write.job_id, ledger_name(connection, write.table), rows)
     return StoreReceipt(
         rows=sum(receipt.rows for receipt in receipts),
         lsn=max((receipt.lsn for receipt in receipts), key=_position),
@@ -110,15 +111,18 @@ def _begin(writer: PostgresWriter, write: Write, ranges: int) -> int | None:
     """In how many ranges the job is stored, by the first call that said so; None when it is."""
     assert write.job_id is not None  # noqa: S101  (called for jobs alone)
     with writer.lend() as connection:
-        claim_job(connection, write.job_id, str(write.table), -ranges)
-        claimed = claimed_rows(connection, write.job_id, str(write.table))
+        name = ledger_name(connection, write.table)
+        claim_job(connection, write.job_id, name, -ranges)
+        claimed = claimed_rows(connection, write.job_id, name)
     return -claimed if claimed < 0 else None
 
 
 def _check_same_rows(writer: PostgresWriter, write: Write, ranges: Sequence[RowRange]) -> None:
     with writer.lend() as connection:
         stored = claimed_jobs(
-            connection, [one.job_id for one in ranges if one.job_id], str(write.table)
+            connection,
+            [one.job_id for one in ranges if one.job_id],
+            ledger_name(connection, write.table),
         )
     for one in ranges:
         if one.job_id in stored and stored[one.job_id] != one.rows:
