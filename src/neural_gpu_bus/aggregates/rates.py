@@ -101,12 +101,14 @@ class Estimate(msgspec.Struct, frozen=True):
 def choose(
     rates: Rates, asked_there: Estimate, read: Estimate, *, values: int, sql: str
 ) -> AggregatePlan:
-    """The cheaper way. ``values``: columns that would be folded here, for each row read."""
+    """The cheaper way. ``values``: columns that would be folded here, for each row read; a count of
+    rows folds none, and then nothing is gained by reading them.
+    """
     nbytes = read.rows * read.row_bytes
     database_s = asked_there.cost * rates.cost_unit_s
     transfer_s = max(nbytes / rates.read_bytes_per_s, read.cost * rates.cost_unit_s)
     resident_s = transfer_s + read.rows * values / rates.values_per_s
-    engine: Engine = "database" if database_s <= resident_s else "resident"
+    engine: Engine = "database" if database_s <= resident_s or not values else "resident"
     measured = rates.database_runs > 0 and rates.resident_runs > 0
     basis = "measured on this server" if measured else "not yet all measured on this server"
     ways = {
@@ -115,7 +117,9 @@ def choose(
     }
     (way, way_s), (other, other_s) = ways[engine], ways[_other(engine)]
     why = f"{way} is estimated at {shown_s(way_s)}, {other} at {shown_s(other_s)} ({basis})"
-    if _is_tried(rates, _other(engine), other_s, nbytes):
+    if not values:
+        why = "rows are counted by PostgreSQL: to read them is more work"
+    elif _is_tried(rates, _other(engine), other_s, nbytes):
         engine = _other(engine)
         why += f"; {other} is tried again, to measure it"
     return AggregatePlan(engine, why, sql, read.rows, nbytes, database_s, resident_s, measured)

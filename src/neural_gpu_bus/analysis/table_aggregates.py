@@ -161,7 +161,8 @@ class TableAggregates:
         there = self._estimate((statement, values), how.timeout_s)
         read = self._estimate(read_sql(identifier, columns, request), how.timeout_s)
         rates = self._file.read(self._database.server())
-        plan = choose(rates, there, read, values=len(request.columns), sql=statement)
+        values_a_row = len(request.of_all_rows.columns)
+        plan = choose(rates, there, read, values=values_a_row, sql=statement)
         wide = too_wide_here(columns, request)
         if engine is not None:
             why = f"engine={engine!r} was asked for; by itself: {plan.engine}, as {plan.why}"

@@ -27,6 +27,16 @@ def test_few_rows_back_from_many_are_asked_for_there() -> None:
     assert "not yet all measured" in plan.why
 
 
+def test_rows_are_counted_there() -> None:
+    """A slow server too: it would have to send them."""
+    slow = Rates(cost_unit_s=1e-3, read_bytes_per_s=1e9, resident_unmeasured_s=99.0)
+
+    plan = choose(slow, Estimate(5000.0, 1, 8), Estimate(900.0, 1000, 8), values=0, sql="")
+
+    assert plan.engine == "database"
+    assert "counted by PostgreSQL" in plan.why
+
+
 def test_a_slow_server_is_only_read_from() -> None:
     slow = Rates(cost_unit_s=1e-3, read_bytes_per_s=1e9, database_runs=1, resident_runs=1)
 
