@@ -10,7 +10,7 @@ search path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg
 
@@ -26,24 +26,29 @@ _CREATE = (
     "CREATE SCHEMA IF NOT EXISTS ngb_ledger",
     """CREATE TABLE IF NOT EXISTS ngb_ledger.stored_jobs (
         job_id text, table_name text, rows bigint NOT NULL,
-        stored_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (job_id, table_name))""",
+        stored_at timestamptz NOT NULL DEFAULT now(), content text,
+        PRIMARY KEY (job_id, table_name))""",
     """CREATE TABLE IF NOT EXISTS ngb_ledger.loaded_files (
         table_oid oid, sha256 text, table_name text NOT NULL, rows bigint NOT NULL,
         loaded_at timestamptz NOT NULL DEFAULT now(), table_state text,
         PRIMARY KEY (table_oid, sha256))""",
 )
 
-#: The key of ``stored_jobs`` was ``job_id`` alone, and ``loaded_files`` had no ``table_state``.
+#: The key of ``stored_jobs`` was ``job_id`` alone, and it had no ``content``; ``loaded_files`` had
+#: no ``table_state``.
 _ARE_AS_WANTED = """
 SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = to_regclass('ngb_ledger.stored_jobs')
                AND indisprimary AND indnkeyatts = 2)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('ngb_ledger.loaded_files')
                AND attname = 'table_state')
+   AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('ngb_ledger.stored_jobs')
+               AND attname = 'content')
 """
 
 _RENEW = (
     "ALTER TABLE ngb_ledger.stored_jobs DROP CONSTRAINT stored_jobs_pkey, "
     "ADD PRIMARY KEY (job_id, table_name)",
+    "ALTER TABLE ngb_ledger.stored_jobs ADD COLUMN IF NOT EXISTS content text",
     "ALTER TABLE ngb_ledger.loaded_files ADD COLUMN IF NOT EXISTS table_state text",
 )
 
@@ -110,14 +115,24 @@ def claimed_rows(connection: psycopg.Connection, job_id: str, table: str) -> int
 
 def claimed_jobs(
     connection: psycopg.Connection, job_ids: Sequence[str], table: str
-) -> dict[str, int]:
-    """Rows of those of the jobs that were claimed."""
+) -> dict[str, tuple[int, str | None]]:
+    """Rows of those of the jobs that were claimed, and what was noted of their content."""
     found = connection.execute(
-        "SELECT job_id, rows FROM ngb_ledger.stored_jobs "
+        "SELECT job_id, rows, content FROM ngb_ledger.stored_jobs "
         "WHERE job_id = ANY(%s) AND table_name = %s",
         (list(job_ids), table),
     )
-    return dict(found.fetchall())
+    return {job_id: (rows, content) for job_id, rows, content in found}
+
+
+def note_contents(connection: psycopg.Connection, contents: Mapping[str, str], table: str) -> None:
+    """What those jobs stored, as a digest of the caller's."""
+    connection.execute(
+        "UPDATE ngb_ledger.stored_jobs s SET content = g.content "
+        "FROM unnest(%s::text[], %s::text[]) AS g (job_id, content) "
+        "WHERE s.job_id = g.job_id AND s.table_name = %s AND s.content IS NULL",
+        (list(contents), list(contents.values()), table),
+    )
 
 
 def note_job_rows(connection: psycopg.Connection, job_id: str, table: str, rows: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ from neural_gpu_bus.stores.postgres.writing.ledgers import (
     claim_job,
     claimed_jobs,
     claimed_rows,
+    note_contents,
     note_job_rows,
 )
+from neural_gpu_bus.stores.postgres.writing.row_digests import differ, row_digests
 
 if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter, Write
@@ -60,7 +63,9 @@ def row_ranges(rows: int, transactions: int, job_id: str | None) -> list[RowRang
     ]
 
 
-def store_ranges(writer: PostgresWriter, write: Write, transactions: int) -> StoreReceipt:
+def store_ranges(
+    writer: PostgresWriter, write: Write, transactions: int, *, transactions_begun: bool = False
+) -> StoreReceipt:
     """Append the rows in ranges at once. Not atomic: others see a range as soon as it is
     committed, and a range that fails does not take back the others.
 
@@ -72,6 +77,13 @@ def store_ranges(writer: PostgresWriter, write: Write, transactions: int) -> Sto
     begun with other rows.
     """
     rows = write.data.rows
+    if transactions_begun and write.mode != "append":
+        raise BadParameterError(
+            f"job {write.job_id!r} was begun as an append in {transactions} ranges, and not all of "
+            "them are stored",
+            hint="store the same rows with mode='append' and this job_id, or give another job_id",
+            parameter="job_id",
+        )
     if write.mode != "append" or rows is None or write.data.part is None:
         raise BadParameterError(
             "several transactions are for an append of a table whose rows are known beforehand",
@@ -89,6 +101,8 @@ def store_ranges(writer: PostgresWriter, write: Write, transactions: int) -> Sto
         _check_same_rows(writer, write, ranges)
     with ThreadPoolExecutor(len(ranges), "ngb-store") as threads:
         stores = [threads.submit(writer.run, _part(write, one)) for one in ranges]
+    if write.job_id is not None and any(store.exception() for store in stores):
+        _note_contents(writer, write, ranges)
     _raise_failure(ranges, stores, write.job_id)
     receipts = [store.result() for store in stores]
     if write.job_id is not None:
@@ -117,21 +131,47 @@ def _begin(writer: PostgresWriter, write: Write, ranges: int) -> int | None:
     return -claimed if claimed < 0 else None
 
 
-def _check_same_rows(writer: PostgresWriter, write: Write, ranges: Sequence[RowRange]) -> None:
+def _stored(
+    writer: PostgresWriter, write: Write, ranges: Sequence[RowRange]
+) -> dict[RowRange, tuple[int, str | None]]:
+    """The ranges that are stored: rows, and what was noted of their content."""
     with writer.lend() as connection:
-        stored = claimed_jobs(
-            connection,
-            [one.job_id for one in ranges if one.job_id],
-            ledger_name(connection, write.table),
-        )
-    for one in ranges:
-        if one.job_id in stored and stored[one.job_id] != one.rows:
-            raise BadParameterError(
-                f"job {write.job_id!r} was begun with other rows: rows {one} were "
-                f"{stored[one.job_id]} rows",
-                hint="give the same rows again, or another job_id",
-                parameter="job_id",
-            )
+        name = ledger_name(connection, write.table)
+        found = claimed_jobs(connection, [one.job_id for one in ranges if one.job_id], name)
+    return {one: found[one.job_id] for one in ranges if one.job_id in found}
+
+
+def _check_same_rows(writer: PostgresWriter, write: Write, ranges: Sequence[RowRange]) -> None:
+    """Ranges that are stored must be the caller's; the others may have been mended."""
+    stored = _stored(writer, write, ranges)
+    for one, (rows, _) in stored.items():
+        if rows != one.rows:
+            raise _other_rows(write, f"rows {one} were {rows} rows")
+    noted = {one: content for one, (_, content) in stored.items() if content}
+    with writer.lend() as connection:
+        digests = row_digests(connection, write.table, [_part(write, one).data for one in noted])
+    for (one, content), digest in zip(noted.items(), digests, strict=True):
+        if differ(content, digest):
+            raise _other_rows(write, f"rows {one} are stored, with other values")
+
+
+def _other_rows(write: Write, why: str) -> BadParameterError:
+    return BadParameterError(
+        f"job {write.job_id!r} was begun with other rows: {why}",
+        hint="give the same rows again, or another job_id",
+        parameter="job_id",
+    )
+
+
+def _note_contents(writer: PostgresWriter, write: Write, ranges: Sequence[RowRange]) -> None:
+    """So that other rows under this job's id are told; what fails here hides no other failure."""
+    with suppress(NeuralGpuBusError):
+        stored = [*_stored(writer, write, ranges)]
+        with writer.lend() as connection:
+            parts = [_part(write, one).data for one in stored]
+            digests = row_digests(connection, write.table, parts)
+            contents = {one.job_id or "": text for one, text in zip(stored, digests, strict=True)}
+            note_contents(connection, contents, ledger_name(connection, write.table))
 
 
 def _raise_failure(

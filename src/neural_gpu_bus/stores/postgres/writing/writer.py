@@ -125,7 +125,7 @@ class PostgresWriter:
                 return store_ranges(self, write, transactions)
             return self.run(write)
         except UnfinishedRangesError as unfinished:
-            return store_ranges(self, write, unfinished.ranges)
+            return store_ranges(self, write, unfinished.ranges, transactions_begun=True)
 
     def run(self, write: Write) -> StoreReceipt:
         """One write in one transaction."""
