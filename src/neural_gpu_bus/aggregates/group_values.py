@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +83,12 @@ class GroupValues:
         values = column.integers
         known = values if column.valid is None else values[column.valid]
         least = int(known.min()) if len(known) else 0
-        if len(known) and int(known.max()) - least < 2**62:
+        if len(known) and int(known.max()) - least <= 2**53:
             with np.errstate(over="ignore"):  # fillers under NULL
                 return (values - least).astype(np.float64)
-        return values.astype(np.float64)
+        # From each group's own smallest, modulo 2^64, which every distance lies below.
+        lows = np.append(self._integer_fold(name).lows, 0)[self._codes(name)]
+        return (values.view(np.uint64) - lows.view(np.uint64)).astype(np.float64)
 
     def _integer_fold(self, name: str) -> IntegerFold:
         if name not in self._integers:
@@ -282,7 +284,7 @@ class GroupValues:
 
     def correlation(self, one: Aggregate) -> ArrowArray:
         """Pearson's, of rows where both are known; NULL where one of them does not vary."""
-        fold = self._pairs(one)
+        fold = self._pairs(one, self._measured)
         with np.errstate(all="ignore"):
             found = fold.products / np.sqrt(fold.squares_x) / np.sqrt(fold.squares_y)
         varies = (fold.squares_x != 0) & (fold.squares_y != 0) & (fold.counts > 0)
@@ -290,14 +292,14 @@ class GroupValues:
 
     def weighted_mean(self, one: Aggregate) -> ArrowArray:
         """Sum of value times weight by the sum of weights; NULL where that is 0."""
-        fold = self._pairs(one)
+        fold = self._pairs(one, lambda name: self._columns[name].floats)
         with np.errstate(all="ignore"):
             found = fold.sums_xy / fold.sums_y
         return from_floats(found, (fold.counts > 0) & (fold.sums_y != 0))
 
-    def _pairs(self, one: Aggregate) -> Any:
+    def _pairs(self, one: Aggregate, as_floats: Callable[[str], Array]) -> Any:
         first, second = one.columns
-        x, y = self._columns[first].floats, self._columns[second].floats
+        x, y = as_floats(first), as_floats(second)
         return fold_pairs(self._codes(first, second), self._groups.count, x, y, self._threads)
 
 

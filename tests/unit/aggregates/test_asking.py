@@ -219,3 +219,27 @@ def test_a_name_from_elsewhere_is_told_with_the_one_here(
     with pytest.raises(BadParameterError, match=what) as caught:
         operations_of([], given, None)
     assert hint in caught.value.hint
+
+
+def test_integers_far_from_0_and_from_each_other_keep_their_digits() -> None:
+    """Nanoseconds since 1970, and the largest int64 beside the smallest."""
+    top = 2**63 - 1
+    table = pa.table(
+        {
+            "k": ["a", "a", "a", "b", "b", "b"],
+            "v": [top, top - 1, None, -top, 2 - top, 4 - top],
+            "w": [1.0, 2.0, 3.0, 3.0, 2.0, 1.0],
+        }
+    )
+
+    found = asked(table, by="k", var="v", std_pop="v", corr=("v", "w"))
+
+    assert found["v_var"] == [0.5, 4.0]
+    assert found["v_std_pop"] == [0.5, pytest.approx((8 / 3) ** 0.5)]
+    assert found["v_w_corr"] == pytest.approx([-1.0, -1.0], abs=1e-12)
+    stamps = pa.table(
+        {"v": [1_700_000_000_000_000_000 + n for n in range(100)], "w": [*range(100)]}
+    )
+    assert asked(stamps, corr=("v", "w"), var="v") == {
+        "v_w_corr": [pytest.approx(1.0, abs=1e-12)], "v_var": [pytest.approx(841.6666666666666)]
+    }  # fmt: skip
