@@ -23,6 +23,7 @@ from neural_gpu_bus.stores.postgres.tables.table_definition import (
     add_index,
     add_primary_key,
     create_table,
+    ledger_name,
     read_table,
 )
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName
@@ -78,7 +79,8 @@ def open_table(
         )
     if found is None:
         connection.execute(
-            "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_CREATE_LOCK, str(name))
+            "SELECT pg_advisory_xact_lock(%s, hashtext(%s))",
+            (_CREATE_LOCK, ledger_name(connection, name)),
         )
         found = read_table(connection, name)
     if found is not None:
