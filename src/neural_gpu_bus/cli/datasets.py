@@ -19,8 +19,6 @@ from neural_gpu_bus.errors import BadParameterError
 if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres import QueryClassName
 
-MIB = 1 << 20
-
 
 Parameters = Annotated[
     list[str] | None,
@@ -132,10 +130,10 @@ def tables() -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("table")
     table.add_column("rows (estimate)", justify="right")
-    table.add_column("MiB", justify="right")
+    table.add_column("size", justify="right")
     for one in found:
         rows = "[dim]unknown[/]" if one["rows"] is None else f"{one['rows']:,}"
-        table.add_row(escape(printable(one["name"])), rows, f"{one['bytes'] / MIB:.1f}")
+        table.add_row(escape(printable(one["name"])), rows, size(one["bytes"]))
     out.print(table if found else "no tables yet; `ngb load FILE... --table NAME` makes one")
     if any(one["rows"] is None for one in found):
         out.print("[dim]unknown: never analysed; ANALYZE counts its rows[/]")

@@ -31,9 +31,7 @@ Ids = Annotated[
 def status(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what waits on disk, and what PostgreSQL refused and why. What earlier processes left is
-    delivered meanwhile.
-    """
+    """Show what waits on disk, and what PostgreSQL refused and why; deliver what processes left."""
     with ngb.open() as plane:
         end_s = time.monotonic() + _DELIVERY_S_MAX
         found = plane.write_behind.statistics()
