@@ -32,6 +32,10 @@ class Shape(NamedTuple):
     text_bytes: Mapping[str, int]
     null_counts: Mapping[str, int]
 
+    def is_flat(self) -> bool:
+        """Whether no column has parts: those have no width to go by."""
+        return not any(field.type.num_fields for field in self.schema)
+
     def is_small(self) -> bool:
         """Whether it is worth reserving ahead."""
         widths = sum(getattr(kind, "bit_width", 64) for kind in self._fixed()) / 8
@@ -98,7 +102,7 @@ class ExpectedMemory:
     ) -> Reservation:
         """As ``ports.Reserve``."""
         shape = Shape(schema, rows, dict(text_bytes or {}), dict(null_counts or {}))
-        plain = not list_values and not dictionaries
+        plain = not list_values and not dictionaries and shape.is_flat()
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             if plain and shape == self._shape:
