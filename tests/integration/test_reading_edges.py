@@ -14,6 +14,7 @@ from fix_reader import open_reader
 from fix_stores import Playground
 from neural_gpu_bus.errors import (
     BadParameterError,
+    BadValueError,
     ColumnNotFoundError,
     QueryError,
     UnsupportedTypeError,
@@ -248,6 +249,23 @@ def test_rows_without_columns_are_said(several: PostgresReader) -> None:
         several.query("SELECT FROM generate_series(1, 3)")
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("daterange('2026-01-01', 'infinity')", "cast it: x::text"),
+        ("ARRAY[timestamp 'infinity']", "cast it: x::text"),
+        ("ARRAY['NaN'::numeric(8, 2)]", "numeric='text'"),
+        ("date 'infinity'", "nullif"),
+    ],
+)
+def test_hints_fit_what_the_column_is(several: PostgresReader, value: str, hint: str) -> None:
+    with pytest.raises(BadValueError, match=f"column 'x'.*\nhint: .*{hint}") as caught:
+        several.query(f"SELECT {value} AS x")
+    if hint != "nullif":
+        assert "nullif(x" not in str(caught.value)
+        assert "isfinite(x" not in str(caught.value)
+
+
 # ---- sizes
 
 
@@ -274,3 +292,11 @@ def test_the_limit_says_what_was_expected(postgres_dsn: str, playground: Playgro
         ),
     ):
         reader.query(statement)
+
+
+def test_a_column_with_parts_is_read_again_and_again(several: PostgresReader) -> None:
+    statement = "SELECT time with time zone '12:00:00+00' AS x, point(1, 2) AS p"
+    first = rows(several.query(statement))
+
+    assert first[0]["p"] == {"x": 1.0, "y": 2.0}
+    assert rows(several.query(statement)) == first

@@ -74,7 +74,7 @@ from neural_gpu_bus.stores.postgres.decoding.value_kernels import (
 from neural_gpu_bus.stores.postgres.wire.machine_words import byte, i16, i32, store_64
 
 #: Of the files whose functions and numbers are compiled into these loops; a test says it.
-COMPILED_WITH = "ccdd8047318eb479"
+COMPILED_WITH = "8068cf5c8a20dc10"
 
 #: Tag and length of a message.
 FRAME_BYTES = 5

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from neural_gpu_bus.stores.postgres.decoding.first_compile import say_when_compiling
 from neural_gpu_bus.stores.postgres.decoding.layouts import (
     CODES_AT,
     ENTRIES,
@@ -30,6 +31,8 @@ from neural_gpu_bus.stores.postgres.wire.machine_words import (
     store_32,
     store_64,
 )
+
+say_when_compiling()
 
 #: Of the files whose functions and numbers are compiled into these loops; a test says it.
 COMPILED_WITH = "c2e11c9174f7e744"

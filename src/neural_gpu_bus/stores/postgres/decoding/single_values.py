@@ -72,7 +72,9 @@ class ValueFiller:
     def _fault(self, bad: int, fault: int) -> NeuralGpuBusError:
         if fault in MALFORMED:
             return self.place.malformed(self.cells, bad)
-        return self.place.refused(self.cells, bad, *refusal(self.node, fault, self.place.column))
+        place = self.place
+        what, hint = refusal(self.node, fault, place.column, inside=place.path != place.column)
+        return place.refused(self.cells, bad, what, hint)
 
     def _check_ascii(self, reservation: Reservation) -> None:
         offsets = reservation.offsets(self.place.path)
