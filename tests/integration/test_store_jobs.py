@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pyarrow as pa
@@ -13,6 +14,7 @@ from fix_stores import Playground, own_database
 from neural_gpu_bus.errors import BadParameterError, BadValueError
 from neural_gpu_bus.stores.postgres.connections.connection import connect
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
+from neural_gpu_bus.stores.postgres.write_behind.write_behind import WriteBehind
 from neural_gpu_bus.stores.postgres.writing.writer import PostgresWriter
 
 
@@ -47,6 +49,20 @@ def test_a_job_is_one_whichever_way_its_table_is_called(
 
     assert [receipt.repeated for receipt in receipts] == [False, True, True, True]
     assert connection.execute("SELECT count(*) FROM t WHERE v > 0").fetchone() == (2,)
+
+
+def test_a_job_stored_under_one_name_is_not_delivered_under_the_other(
+    own: tuple[psycopg.Connection, PostgresWriter], tmp_path: Path
+) -> None:
+    connection, writer = own
+    writer.store("public.t", {"v": [1]}, job_id="j")
+    behind = WriteBehind(writer.lend, "there", tmp_path, bytes_max=1 << 26, close_timeout_s=5)
+
+    receipt = behind.wait_stored(behind.store_later("t", {"v": [1]}, job_id="j"))
+    behind.close()
+
+    assert receipt.repeated
+    assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
 
 
 def test_tables_of_one_name_in_two_schemas_are_two(

@@ -14,6 +14,7 @@ import structlog
 
 from neural_gpu_bus.errors import BadParameterError, QueryError, ServerUnreachableError
 from neural_gpu_bus.stores.postgres.connections.connection import SERVER, translated
+from neural_gpu_bus.stores.postgres.tables.table_definition import ledger_name
 from neural_gpu_bus.stores.postgres.tables.table_name import parse_table_name
 from neural_gpu_bus.stores.postgres.write_behind.coalescing import last_of_each_key
 from neural_gpu_bus.stores.postgres.write_behind.delivery_ledger import (
@@ -172,7 +173,10 @@ def _is_new(connection: psycopg.Connection, metadata: RecordMetadata, table: str
     in ranges and did not finish: some of its rows are there, and which only ``store`` knows.
     """
     job_id = metadata.job_id
-    if job_id is None or claim_job(connection, job_id, table, metadata.rows):
+    if job_id is None:
+        return True
+    table = ledger_name(connection, parse_table_name(table))
+    if claim_job(connection, job_id, table, metadata.rows):
         return True
     claimed = claimed_rows(connection, job_id, table)
     if claimed < 0:
