@@ -96,13 +96,12 @@ class Analysis:
         request = _request(operations, by, where, bucket, order_by, keywords)
         if name is not None:
             check_given_name(name)
-        options = number_options(numeric)
         if timeout_s is not None:
             check_seconds("timeout_s", timeout_s)
+        how = TableRead(number_options(numeric), timeout_s, snapshot)
         only_tables = {"numeric": numeric, "timeout_s": timeout_s, "snapshot": snapshot}
         columns = _resident(self, source, engine, only_tables)
         if columns is None:
-            how = TableRead(options, timeout_s, snapshot)
             answer = _tables(self).run(source, request, engine, self.memory.names(), how)
         else:
             from neural_gpu_bus.aggregates import aggregate_table
