@@ -61,8 +61,11 @@ class Queries:
         newest rows by an index, ``query``, ``load`` for whole tables.
 
         ``numeric`` and ``texts`` choose how such columns are decoded (docs/reference/types.md).
-        ``snapshot`` sees the database as of that moment. ``progress`` is told rows as they arrive,
-        at least ten times a second; what it raises ends the read on the server too.
+        A numeric without digits, which ``sum(bigint)``, ``avg(int)`` and a literal ``1.5`` are,
+        comes as texts unless ``numeric="float64"`` says otherwise, or a cast. ``snapshot`` sees the
+        database as of that moment; a table that was rewritten since (TRUNCATE, ALTER TABLE) may
+        look empty here and in ``stream``, ``table`` refuses it. ``progress`` is told rows as they
+        arrive, at least ten times a second; what it raises ends the read on the server too.
 
         ``freshness``: how old the answer may be. None reads now. A number of seconds takes what
         this host read at most that long ago, counted from before the statement was sent;
@@ -118,7 +121,8 @@ class Queries:
         All of them see one moment, also while others write; a partitioned table is read by its
         partitions. Where that cannot be (a view, row security, ``order_by``), one connection reads,
         and ``read_report(frame)`` says why. Rows come in the order they lie in. ``where``: one
-        SQL condition, values as in ``query``. ``order_by``: ``"ts"`` or ``["ts DESC", "id"]``.
+        SQL condition as text, values apart as in ``query`` (no mapping, as ``aggregate`` takes).
+        ``order_by``: ``"ts"`` or ``["ts DESC", "id"]``.
         ``connections``: by default as many as cores and table suggest. The rest as ``query``.
         """
         check_text("table", table, "'bars'")
