@@ -13,10 +13,10 @@ from psycopg.conninfo import make_conninfo
 from fix_stores import Playground
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.errors import BadParameterError, QueryTimeoutError
-from neural_gpu_bus.stores.postgres.reading import dependencies as asking
-from neural_gpu_bus.stores.postgres.reading.dependencies import DependencyReader
-from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
-from neural_gpu_bus.stores.postgres.reading.identity import ask_identity
+from neural_gpu_bus.stores.postgres.dependencies import dependencies as asking
+from neural_gpu_bus.stores.postgres.dependencies.dependencies import DependencyReader
+from neural_gpu_bus.stores.postgres.dependencies.dependency_records import Dependencies
+from neural_gpu_bus.stores.postgres.dependencies.identity import ask_identity
 from own_server import own_server, standby_of
 
 

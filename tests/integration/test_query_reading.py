@@ -20,9 +20,9 @@ from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
 from neural_gpu_bus.stores.postgres.decoding.column_types import source_column
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart, write_columns
-from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_copy import LibpqCopy
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
 from plain_reservation import reserve
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
+    from neural_gpu_bus.stores.postgres.dependencies.dependency_records import Dependencies
 
 #: For so long an answer is taken as it is; then one look at the catalog tells whether it holds.
 TRUSTED_NS: Final = 10_000_000_000

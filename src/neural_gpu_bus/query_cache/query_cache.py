@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.memory import Frame, UnifiedMemory
     from neural_gpu_bus.ports import Reserve
-    from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
-    from neural_gpu_bus.stores.postgres.reading.identity import Identity
+    from neural_gpu_bus.stores.postgres.dependencies.dependency_records import Dependencies
+    from neural_gpu_bus.stores.postgres.dependencies.identity import Identity
 
     #: Reads the statement into that memory, or any where None, within that time.
     Read = Callable[["Reserve | None", float | None], Frame]

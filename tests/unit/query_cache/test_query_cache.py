@@ -17,12 +17,12 @@ from neural_gpu_bus.query_cache import QueryCache
 from neural_gpu_bus.query_cache.kept_results import QUERY_KEY
 from neural_gpu_bus.query_cache.known_dependencies import ASKED_ANEW_NS, TRUSTED_NS
 from neural_gpu_bus.query_cache.query_cache import IDENTITY_NS, KNOWN_MAX
-from neural_gpu_bus.stores.postgres.reading.dependency_records import (
+from neural_gpu_bus.stores.postgres.dependencies.dependency_records import (
     Dependencies,
     FunctionDependency,
     RelationDependency,
 )
-from neural_gpu_bus.stores.postgres.reading.identity import Identity
+from neural_gpu_bus.stores.postgres.dependencies.identity import Identity
 
 SECOND_NS = 1_000_000_000
 SCHEMA = pa.schema([pa.field("x", pa.int64(), nullable=False)])

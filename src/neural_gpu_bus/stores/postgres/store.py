@@ -12,10 +12,10 @@ from neural_gpu_bus.addresses import postgres_address, postgres_parts
 from neural_gpu_bus.ports import Database
 from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
 from neural_gpu_bus.stores.postgres.connections.pool import AGE_S_MAX, IDLE_S_MAX, Pool
+from neural_gpu_bus.stores.postgres.dependencies.cost_estimates import CostEstimate, cost_estimate
+from neural_gpu_bus.stores.postgres.dependencies.dependencies import DependencyReader
+from neural_gpu_bus.stores.postgres.dependencies.identity import Identity, ask_identity
 from neural_gpu_bus.stores.postgres.loading.loads import FileLoader, LoadReport
-from neural_gpu_bus.stores.postgres.reading.cost_estimates import CostEstimate, cost_estimate
-from neural_gpu_bus.stores.postgres.reading.dependencies import DependencyReader
-from neural_gpu_bus.stores.postgres.reading.identity import Identity, ask_identity
 from neural_gpu_bus.stores.postgres.reading.reader import AS_THEY_COME, PostgresReader
 from neural_gpu_bus.stores.postgres.write_behind.server_folder import server_folder
 from neural_gpu_bus.stores.postgres.write_behind.write_behind import WriteBehind
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         QueryClassName,
     )
     from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
-    from neural_gpu_bus.stores.postgres.reading.dependency_records import Dependencies
+    from neural_gpu_bus.stores.postgres.dependencies.dependency_records import Dependencies
     from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
     from neural_gpu_bus.stores.postgres.reading.statement import Params
     from neural_gpu_bus.stores.postgres.writing.row_writing import Mode

@@ -22,9 +22,12 @@ from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
     write_columns,
 )
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
-from neural_gpu_bus.stores.postgres.reading import transactions
-from neural_gpu_bus.stores.postgres.reading.exchanges import cancelled_on_error, exchange_on
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange import transactions
+from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import (
+    cancelled_on_error,
+    exchange_on,
+)
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.query_read import Question
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot, gone

@@ -14,11 +14,11 @@ from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
-from neural_gpu_bus.stores.postgres.reading import transactions
-from neural_gpu_bus.stores.postgres.reading.exchanges import Exchange, exchange_on
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange import transactions
+from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import Exchange, exchange_on
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot, gone, snapshot_id
 from neural_gpu_bus.stores.postgres.reading.statement import (
     Params,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from neural_gpu_bus.ports import Reserve
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
 from neural_gpu_bus.stores.postgres.connections.query_classes import QueryClass, QueryClassName
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffers
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffers
 from neural_gpu_bus.stores.postgres.reading.result_columns import ResultColumns
 
 

@@ -14,8 +14,8 @@ import psycopg
 from neural_gpu_bus.errors import BadParameterError, NeuralGpuBusError, QueryError
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
-from neural_gpu_bus.stores.postgres.reading import transactions
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange import transactions
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 
 #: Statements of our own take microseconds; a server that takes longer than this is stuck.
 ANSWER_S_MAX = 30.0

@@ -13,9 +13,9 @@ from neural_gpu_bus.errors import NeuralGpuBusError
 from neural_gpu_bus.ports import Progress
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.pool import Pool
-from neural_gpu_bus.stores.postgres.reading.exchanges import cancelled_on_error
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import cancelled_on_error
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.result_size import (
     MIB,
     Estimate,

@@ -1,7 +1,8 @@
 """What the database holds, as a query whose result is columns like any other."""
 
-#: Rows are NULL where nobody ever counted them (-1 there), which says nothing of how many there are.
 #: Plain and partitioned tables outside the system's schemas; partitions count for their parent.
+#: Rows are NULL where nobody ever counted them (-1 there), which says nothing of how many there
+#: are.
 TABLES_SQL = """
 SELECT CASE WHEN n.nspname = 'public' THEN quote_ident(c.relname)
             ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END AS name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neural_gpu_bus.stores.postgres.reading.table_read import WARN_S, WARNINGS_MAX, WarnedOf
+from neural_gpu_bus.stores.postgres.reading.table.table_read import WARN_S, WARNINGS_MAX, WarnedOf
 
 
 def test_a_warning_is_said_again_after_a_while() -> None:

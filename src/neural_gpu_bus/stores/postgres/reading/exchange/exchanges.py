@@ -10,9 +10,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
-from neural_gpu_bus.stores.postgres.reading.direct_rows import DirectRows
-from neural_gpu_bus.stores.postgres.reading.libpq_copy import LibpqCopy
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.exchange.direct_rows import DirectRows
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_copy import LibpqCopy
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 
 #: Longest wait for the server to take a cancel request; the connection is closed after it anyway.
 CANCEL_TIMEOUT_S = 2.0

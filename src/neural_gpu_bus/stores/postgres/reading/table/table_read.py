@@ -16,24 +16,28 @@ from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart
-from neural_gpu_bus.stores.postgres.reading import transactions
-from neural_gpu_bus.stores.postgres.reading.exchanges import cancelled_on_error
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange import transactions
+from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import cancelled_on_error
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.query_read import Question, receive_once
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.result_size import Estimate, check_size
-from neural_gpu_bus.stores.postgres.reading.shared_table_read import (
+from neural_gpu_bus.stores.postgres.reading.statement import bound
+from neural_gpu_bus.stores.postgres.reading.table.shared_table_read import (
     IN_ORDER,
     SharedTableRead,
 )
-from neural_gpu_bus.stores.postgres.reading.statement import bound
-from neural_gpu_bus.stores.postgres.reading.table_facts import (
+from neural_gpu_bus.stores.postgres.reading.table.table_facts import (
     TableFacts,
     facts_statement,
     read_facts,
 )
-from neural_gpu_bus.stores.postgres.reading.table_plan import is_large, plan_table, usable_cores
-from neural_gpu_bus.stores.postgres.reading.table_request import (
+from neural_gpu_bus.stores.postgres.reading.table.table_plan import (
+    is_large,
+    plan_table,
+    usable_cores,
+)
+from neural_gpu_bus.stores.postgres.reading.table.table_request import (
     ReceivedTable,
     TableLook,
     TableRequest,

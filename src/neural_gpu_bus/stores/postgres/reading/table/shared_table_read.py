@@ -11,10 +11,9 @@ import psycopg
 
 from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
-from neural_gpu_bus.stores.postgres.reading import transactions
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange import transactions
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
-from neural_gpu_bus.stores.postgres.reading.side_by_side import SharedWork, SideBySide
 from neural_gpu_bus.stores.postgres.reading.snapshots import (
     EXPORT,
     SERVER,
@@ -22,17 +21,18 @@ from neural_gpu_bus.stores.postgres.reading.snapshots import (
     gone,
     snapshot_id,
 )
-from neural_gpu_bus.stores.postgres.reading.table_facts import (
+from neural_gpu_bus.stores.postgres.reading.table.side_by_side import SharedWork, SideBySide
+from neural_gpu_bus.stores.postgres.reading.table.table_facts import (
     TableFacts,
     facts_statement,
     read_facts,
 )
-from neural_gpu_bus.stores.postgres.reading.table_plan import (
+from neural_gpu_bus.stores.postgres.reading.table.table_plan import (
     TablePlan,
     plan_table,
     usable_cores,
 )
-from neural_gpu_bus.stores.postgres.reading.table_request import (
+from neural_gpu_bus.stores.postgres.reading.table.table_request import (
     ReceivedTable,
     TableLook,
     TableRequest,

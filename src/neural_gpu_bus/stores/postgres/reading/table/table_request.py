@@ -9,8 +9,8 @@ from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.result_size import Estimate
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
-from neural_gpu_bus.stores.postgres.reading.table_facts import TableFacts
-from neural_gpu_bus.stores.postgres.reading.table_statement import TableQuestion
+from neural_gpu_bus.stores.postgres.reading.table.table_facts import TableFacts
+from neural_gpu_bus.stores.postgres.reading.table.table_statement import TableQuestion
 from neural_gpu_bus.stores.postgres.reading.time_limits import TimeLimit
 
 

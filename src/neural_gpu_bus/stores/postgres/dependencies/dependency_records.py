@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from neural_gpu_bus.stores.postgres.reading.parse_tree import TreeFacts
+from neural_gpu_bus.stores.postgres.dependencies.parse_tree import TreeFacts
 
 Volatility = Literal["immutable", "stable", "volatile"]
 

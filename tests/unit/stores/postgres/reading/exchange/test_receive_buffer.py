@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 from neural_gpu_bus.errors import BadSettingError, QueryError
-from neural_gpu_bus.stores.postgres.reading import receive_buffer
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import MIB, ReceiveBuffer, ReceiveBuffers
+from neural_gpu_bus.stores.postgres.reading.exchange import receive_buffer
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import (
+    MIB,
+    ReceiveBuffer,
+    ReceiveBuffers,
+)
 
 
 def test_a_reply_above_the_limit_is_refused_with_a_way_out() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psycopg
 
 from neural_gpu_bus.stores.postgres.connections.connection import translated
-from neural_gpu_bus.stores.postgres.reading.dependencies import Lend
+from neural_gpu_bus.stores.postgres.dependencies.dependencies import Lend
 
 #: Settings that change what a statement means or how a value reads as text. They are the session's
 #: own: each is reset before a connection is lent.

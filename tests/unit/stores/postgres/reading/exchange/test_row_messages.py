@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neural_gpu_bus.stores.postgres.reading.row_messages import (
+from neural_gpu_bus.stores.postgres.reading.exchange.row_messages import (
     ENOUGH,
     MORE,
     OTHER_MESSAGE,

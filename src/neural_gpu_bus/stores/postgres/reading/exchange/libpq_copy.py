@@ -15,8 +15,8 @@ from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
 from neural_gpu_bus.stores.postgres.decoding.copy_kernels import HEADER_BYTES, SIGNATURE_BYTES
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.wire.messages import Field, data_row
 
 #: Rows between two looks at the clock.

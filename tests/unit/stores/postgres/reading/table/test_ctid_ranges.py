@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_gpu_bus.stores.postgres.reading.ctid_ranges import connections_for, cut
+from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import connections_for, cut
 
 
 @given(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.stores.postgres.reading.ctid_ranges import PageRange
-from neural_gpu_bus.stores.postgres.reading.table_statement import (
+from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import PageRange
+from neural_gpu_bus.stores.postgres.reading.table.table_statement import (
     TableQuestion,
     table_question,
 )

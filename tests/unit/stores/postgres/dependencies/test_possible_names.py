@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neural_gpu_bus.stores.postgres.reading.possible_names import possible_names
+from neural_gpu_bus.stores.postgres.dependencies.possible_names import possible_names
 
 
 def test_every_word_counts_in_both_cases() -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.stores.postgres.reading.ctid_ranges import PageRange
 from neural_gpu_bus.stores.postgres.reading.statement import Params, pieces
+from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import PageRange
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
 
 _DIRECTION = re.compile(r"(?P<column>.+?)\s+(?P<direction>asc|desc)", re.IGNORECASE | re.DOTALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neural_gpu_bus.stores.postgres.reading.parse_tree import TreeFacts, read_tree
+from neural_gpu_bus.stores.postgres.dependencies.parse_tree import TreeFacts, read_tree
 
 
 def test_an_empty_tree_refers_to_nothing() -> None:

@@ -20,15 +20,15 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 from neural_gpu_bus.stores.postgres.connections.connection import translated
-from neural_gpu_bus.stores.postgres.reading.dependency_records import (
+from neural_gpu_bus.stores.postgres.dependencies.dependency_records import (
     Dependencies,
     FunctionDependency,
     Gathered,
     RelationDependency,
     Volatility,
 )
-from neural_gpu_bus.stores.postgres.reading.parse_tree import read_tree
-from neural_gpu_bus.stores.postgres.reading.possible_names import possible_names
+from neural_gpu_bus.stores.postgres.dependencies.parse_tree import read_tree
+from neural_gpu_bus.stores.postgres.dependencies.possible_names import possible_names
 from neural_gpu_bus.stores.postgres.reading.statement import Params, bound
 
 #: Objects with lower OIDs are part of PostgreSQL (source: access/transam.h, FirstNormalObjectId).

@@ -21,10 +21,10 @@ from neural_gpu_bus.errors import NeuralGpuBusError, QueryError
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart
-from neural_gpu_bus.stores.postgres.reading import transactions
-from neural_gpu_bus.stores.postgres.reading.exchanges import exchange_on
-from neural_gpu_bus.stores.postgres.reading.libpq_session import LibpqSession
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.exchange import transactions
+from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import exchange_on
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 #: Between two calls of who wants to hear of progress.

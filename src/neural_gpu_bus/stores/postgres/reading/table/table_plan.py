@@ -6,14 +6,14 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from neural_gpu_bus.stores.postgres.reading.ctid_ranges import (
+from neural_gpu_bus.stores.postgres.reading.result_size import Estimate
+from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import (
     CONNECTION_PAGES_MIN,
     PageRange,
     connections_for,
     cut,
 )
-from neural_gpu_bus.stores.postgres.reading.result_size import Estimate
-from neural_gpu_bus.stores.postgres.reading.table_facts import TableFacts
+from neural_gpu_bus.stores.postgres.reading.table.table_facts import TableFacts
 
 #: More than the cores of one machine have ever gained; a limit all the same.
 CONNECTIONS_MAX: Final = 32

@@ -25,8 +25,8 @@ from neural_gpu_bus.stores.postgres.connections.connection import CLEAN_UP, fail
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
-from neural_gpu_bus.stores.postgres.reading.receive_buffer import ReceiveBuffer
-from neural_gpu_bus.stores.postgres.reading.row_messages import OTHER_MESSAGE, walk_rows
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.exchange.row_messages import OTHER_MESSAGE, walk_rows
 from neural_gpu_bus.stores.postgres.wire import messages as wire
 
 #: A message that is no row; longer is no message of PostgreSQL's but noise.

@@ -1,0 +1,1 @@
+"""What a statement's result depends on, and costs, as the server says."""

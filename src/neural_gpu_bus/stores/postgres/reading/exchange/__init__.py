@@ -1,0 +1,1 @@
+"""How a statement's rows come over a connection."""

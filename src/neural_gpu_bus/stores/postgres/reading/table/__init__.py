@@ -1,0 +1,1 @@
+"""A table by several connections on one snapshot."""
