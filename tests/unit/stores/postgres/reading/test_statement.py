@@ -93,3 +93,11 @@ def test_only_a_plain_select_runs_before_it_is_described(sql: str, reads: bool) 
 )
 def test_functions_that_only_compute_are_known(sql: str, may: bool) -> None:
     assert may_write(sql) is may
+
+
+def test_a_long_text_in_a_statement_is_looked_through_once() -> None:
+    """By word for word, and not from each letter of each word anew."""
+    long = "x" * 2_000_000
+
+    assert not may_write(f"SELECT '{long}', {long}, abs(1)")
+    assert may_write(f"SELECT '{long}', {long}, own . f (1)")
