@@ -62,6 +62,17 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
     assert answer.stdout.strip() == "[]"
 
 
+def test_the_plane_loads_no_compiled_loops() -> None:
+    """Their library looks for its cache's folder once, when it is imported: the plane names it."""
+    program = "import sys, neural_gpu_bus.plane; print('numba' in sys.modules)"
+
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout.strip() == "False"
+
+
 @pytest.mark.slow
 def test_importing_the_package_is_quick() -> None:
     """The best of five, because other work on the machine only ever adds time."""
