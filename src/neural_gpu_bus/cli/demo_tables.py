@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Self
 
 from rich.box import SIMPLE_HEAD
@@ -57,7 +58,12 @@ class Display:
         self._progress.update(self._task, total=steps, completed=0)
 
     def step(self) -> None:
-        """One of them is done."""
+        """One of them is done.
+
+        Ctrl-C is made ours again: a rival may have taken it. adbc_driver_manager 1.13 leaves its
+        handler in place after a fetch, and then nothing hears the key any more.
+        """
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
         self._progress.advance(self._task)
 
     def measured(self, result: WorkloadResult) -> None:
