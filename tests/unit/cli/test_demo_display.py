@@ -19,5 +19,5 @@ def test_a_step_hears_ctrl_c_again_after_a_library_took_it() -> None:
 
     display.step()
 
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         signal.raise_signal(signal.SIGINT)

@@ -1,7 +1,7 @@
 """PostgreSQL by COPY BINARY: pure codecs (bytes to columns and back) with thin connections.
 
-The names load on first use: the compiled loops' library takes half a second to import, and looks for
-its cache's folder then, which must be after the plane has named one.
+The names load on first use: the compiled loops' library takes half a second to import, and looks
+for its cache's folder then, which must be after the plane has named one.
 """
 
 from __future__ import annotations
