@@ -29,11 +29,16 @@ def open_log(file: Path) -> BinaryIO:
 
 
 def last_lines(file: Path, start_bytes: int = 0) -> str:
-    """The last lines of a log, looking back to ``start_bytes`` at most; empty for none."""
+    """The last lines of a log, looking back to ``start_bytes`` at most; empty for none.
+
+    Lines that go on from the one before begin with a tab: a statement of initdb has fifty of them,
+    which would hide why it failed.
+    """
     if not file.exists():
         return ""
     with file.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(start_bytes if start_bytes <= size else 0, size - _LAST_BYTES))
         text = stream.read().decode(errors="replace")
-    return "\n".join(text.splitlines()[-LAST_LINES:])
+    lines = [line for line in text.splitlines() if not line.startswith("\t")]
+    return "\n".join(lines[-LAST_LINES:])

@@ -49,3 +49,12 @@ def test_a_log_is_its_owners_alone_and_appended_to(tmp_path: Path) -> None:
 
     assert (tmp_path / "keeper.log").read_bytes() == b"one\nother\n"
     assert (tmp_path / "keeper.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_long_statement_does_not_hide_why_it_failed(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    file.write_text("ERROR:  could not write: No space left on device\nSTATEMENT:  CREATE VIEW\n")
+    with file.open("a") as log:
+        log.writelines(f"\tline {number}\n" for number in range(50))
+
+    assert last_lines(file).splitlines()[0].endswith("No space left on device")
