@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+# Tests run in as many processes, each with private servers of its own; `make test WORKERS=0` runs them in one.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test bench lint soak lock clean
@@ -32,7 +34,7 @@ demo: $(STAMP) ## the main job on private servers: database to stored result, th
 	@$(BIN)/ngb demo $(ARGS)
 
 test: $(STAMP) ## all tests but the long ones, under 10 minutes on 2 cores
-	@$(BIN)/python -m pytest -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: $(STAMP) ## the benchmark cases: rivals and this package in one run, equality first
 	@$(BIN)/ngb bench $(ARGS)

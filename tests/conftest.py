@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+
+import pytest
+
 pytest_plugins = [
     "fix_memory",
     "fix_reader",
@@ -10,3 +14,11 @@ pytest_plugins = [
     "fix_postgres_extras",
     "fix_write_behind",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_pythons() -> None:
+    """adbc_driver_manager 1.13 leaves its handler in place after a fetch, without Python's
+    knowledge; no SIGINT of the process is a KeyboardInterrupt from then on.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)

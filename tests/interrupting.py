@@ -15,12 +15,7 @@ _ARRIVES_S = 5.0
 
 
 def interrupted_after(delay_s: float, work: Callable[[], Any]) -> Any:
-    """What ``work`` returns, or None where SIGINT came before its end. Main thread only.
-
-    Python's handler is put back first: adbc_driver_manager 1.13 leaves its own in place after a
-    fetch, without Python's knowledge, and then no SIGINT of the process is a KeyboardInterrupt.
-    """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What ``work`` returns, or None where SIGINT came before its end. Main thread only."""
     found: list[Any] = []
     main = threading.main_thread().ident
     assert main is not None

@@ -76,7 +76,7 @@ def test_an_interrupted_first_start_leaves_nothing() -> None:
             start_new_session=True,
         )
         wait_until(lambda: any(settings.home.glob("postgres.draft*")), "the first start")
-        processes = family(embedded.status(settings).pid)
+        processes = family(starting.pid)[1:]  # the keeper is its child, with all servers below
         # As Ctrl-C does it: to the whole group of the terminal.
         os.killpg(starting.pid, signal.SIGINT)
         starting.communicate(timeout=30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import random
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ from fix_reader import open_reader
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 
-SCHEMA = f"ngb_test_{uuid.uuid4().hex[:12]}"
+#: Part of tests' names, so the same in all processes of a run.
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+SCHEMA = f"ngb_test_{RUN[:12]}"
 
 NUMBERS = [
     "0",
