@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fix_servers import private_settings, short_folder
 from neural_gpu_bus import embedded
 from neural_gpu_bus.embedded.home import open_home
 from neural_gpu_bus.keeper.keeper import Keeper
+from neural_gpu_bus.keeper.workers import Workers
 from neural_gpu_bus.settings import Settings
 from private_processes import lives
 
@@ -64,3 +66,31 @@ async def _wait_files(folder: Path, count: int) -> list[int]:
     while len(found := [int(file.name) for file in folder.glob("[0-9]*")]) < count:
         await asyncio.sleep(0.01)
     return found
+
+
+ONCE = """
+import os, pathlib, sys
+(pathlib.Path({folder!r}) / str(os.getpid())).write_text("")
+sys.exit({status})
+"""
+
+
+@pytest.mark.parametrize(("status", "runs"), [(0, 1), (1, 2)])
+def test_a_process_on_demand_runs_when_wanted_and_again_only_after_a_failure(
+    tmp_path: Path, status: int, runs: int
+) -> None:
+    async def life() -> None:
+        command = [sys.executable, "-c", ONCE.format(folder=str(tmp_path), status=status)]
+        once = Workers(1, command, dict(os.environ), tmp_path / "log", lambda: None, on_demand=True)
+        keeping = asyncio.create_task(once.keep())
+        await asyncio.sleep(0.2)
+        assert not list(tmp_path.glob("[0-9]*"))
+        once.want()
+        await _wait_files(tmp_path, runs)
+        await asyncio.sleep(0.3 if runs == 1 else 0)
+        assert len(list(tmp_path.glob("[0-9]*"))) == runs
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await once.stop()
+
+    asyncio.run(asyncio.wait_for(life(), 30))

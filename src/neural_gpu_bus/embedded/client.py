@@ -13,7 +13,15 @@ import psutil
 from pydantic import SecretStr
 
 from neural_gpu_bus.embedded.connection import Connection, Report
-from neural_gpu_bus.embedded.control import Attach, Attached, Status, StatusReport, Stay, Stop
+from neural_gpu_bus.embedded.control import (
+    Attach,
+    Attached,
+    Follow,
+    Status,
+    StatusReport,
+    Stay,
+    Stop,
+)
 from neural_gpu_bus.embedded.handover import existing_address, existing_digests
 from neural_gpu_bus.embedded.home import (
     Home,
@@ -56,6 +64,10 @@ class Attachment:
     def stay(self) -> None:
         """Let the servers run on after this and every other client."""
         self._connection.ask(Stay())
+
+    def follow(self) -> None:
+        """Have the keeper run the process of live tables, where it does not yet."""
+        self._connection.ask(Follow())
 
     def close(self) -> None:
         """Give the lease back; harmless when repeated."""

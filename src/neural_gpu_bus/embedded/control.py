@@ -36,11 +36,15 @@ class Stay(msgspec.Struct, frozen=True, tag="stay"):
     """Run until told to stop, whoever comes and goes."""
 
 
+class Follow(msgspec.Struct, frozen=True, tag="follow"):
+    """Run the process of live tables: there are some now, or others."""
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Stop everything, whoever is attached."""
 
 
-Request = Attach | Status | Stay | Stop
+Request = Attach | Status | Stay | Follow | Stop
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
@@ -64,7 +68,7 @@ class StatusReport(msgspec.Struct, frozen=True, tag="status_report"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """Answer to ``Stay`` and ``Stop``."""
+    """Answer to ``Stay``, ``Follow`` and ``Stop``."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

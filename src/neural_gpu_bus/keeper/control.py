@@ -15,6 +15,7 @@ from neural_gpu_bus.embedded.control import (
     Attach,
     Attached,
     Done,
+    Follow,
     Progress,
     Refused,
     Reply,
@@ -189,6 +190,9 @@ class _Connection:
             return StatusReport(await self._keeper.status())
         if isinstance(request, Stay):
             self._keeper.leases.stay()
+            return Done()
+        if isinstance(request, Follow):
+            self._keeper.follow()
             return Done()
         self._control.stop_for(self._writer)
         return Progress("stopping")

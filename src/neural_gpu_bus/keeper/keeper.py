@@ -38,7 +38,7 @@ from neural_gpu_bus.keeper.guard import Guard
 from neural_gpu_bus.keeper.kept import KeptServer
 from neural_gpu_bus.keeper.leases import GRACE_S, Leases
 from neural_gpu_bus.keeper.ports import PortBook
-from neural_gpu_bus.keeper.workers import WORKER_COMMAND, Workers
+from neural_gpu_bus.keeper.workers import LIVE_COMMAND, WORKER_COMMAND, Workers
 from neural_gpu_bus.settings import Settings
 from neural_gpu_bus.version import __version__
 
@@ -48,6 +48,9 @@ NEW_CLUSTER_BYTES_MIN: Final = 128 << 20
 RESERVE_BYTES_MIN: Final = 4 << 20
 #: How often logs are looked at: at the 100 MB/s of a log gone mad that is 1 GB too much.
 LOG_CHECK_S: Final = 10.0
+
+#: Of a home that has, or had, live tables.
+LIVE_DEFINITIONS: Final = "live/definitions.json"
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ class Keeper:
         home: Home,
         *,
         worker_command: Sequence[str] = WORKER_COMMAND,
+        live_command: Sequence[str] = LIVE_COMMAND,
         grace_s: float = GRACE_S,
         starter: int | None = None,
     ) -> None:
@@ -72,11 +76,13 @@ class Keeper:
         self.progress = "starting"
         self._environment = dict(os.environ)
         self._worker_command = worker_command
+        self._live_command = live_command
         self._grace_s = grace_s
         self._starter = starter
         self._started_ns = time.time_ns()
         self._servers: list[KeptServer] = []
         self._workers: Workers | None = None
+        self._live: Workers | None = None
         self._guard: Guard | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -176,15 +182,32 @@ class Keeper:
             self._keep(kept.keep())
         self._keep(self._bound_logs())
 
+    def follow(self) -> None:
+        """Run the process of live tables: there are some now, or others."""
+        if self._live is not None:
+            self._live.want()
+
     def _start_workers(self) -> None:
+        environment = to_environment(self.settings, self._environment)
         self._workers = Workers(
             self.settings.workers,
             self._worker_command,
-            to_environment(self.settings, self._environment),
+            environment,
             self.home.log_file("workers"),
             self._record_processes,
         )
+        self._live = Workers(
+            1,
+            self._live_command,
+            environment,
+            self.home.log_file("live"),
+            self._record_processes,
+            on_demand=True,
+        )
+        if (self.home.folder / LIVE_DEFINITIONS).exists():
+            self._live.want()
         self._keep(self._workers.keep())
+        self._keep(self._live.keep())
 
     def _keep(self, coroutine: Any) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
@@ -249,8 +272,9 @@ class Keeper:
         log.info("stopping")
         for task in self._tasks:
             await _end(task)
-        if self._workers:
-            await self._workers.stop()
+        for processes in (self._live, self._workers):
+            if processes:
+                await processes.stop()
         await asyncio.gather(*(kept.stop() for kept in self._servers))
         remove_own_memory(self.settings)
         if self._guard:
@@ -264,6 +288,7 @@ class Keeper:
             (kept.server.name, kept.pid) for kept in self._servers if kept.pid
         ]
         named += [("worker", pid) for pid in (self._workers.pids() if self._workers else ())]
+        named += [("live", pid) for pid in (self._live.pids() if self._live else ())]
         named += [("guard", self._guard.pid)] if self._guard else []
         self._remember(named)
 

@@ -1,4 +1,4 @@
-"""Worker processes that the keeper runs: started again when they die, later each time."""
+"""Processes of ours that the keeper runs: started again when they die, later each time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from neural_gpu_bus.embedded.processes import spawn, stop
 from neural_gpu_bus.embedded.records import WorkerStatus
 
 WORKER_COMMAND: Final = (sys.executable, "-m", "neural_gpu_bus", "worker", "--kept")
+#: Follows tables; one a home, and only where there are live tables.
+LIVE_COMMAND: Final = (sys.executable, "-m", "neural_gpu_bus", "live", "run", "--kept")
 
 #: A worker that cannot start would otherwise take a core for itself.
 RESTART_WAIT_S: Final = 0.5
@@ -27,7 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class Workers:
-    """``count`` processes of one command."""
+    """``count`` processes of one command.
+
+    ``on_demand``: they start when they are wanted, and one that ends with status 0 stays away until
+    it is wanted again.
+    """
 
     def __init__(
         self,
@@ -36,13 +42,23 @@ class Workers:
         environment: Mapping[str, str],
         log_file: Path,
         on_start: Callable[[], None],
+        *,
+        on_demand: bool = False,
     ) -> None:
+        self._on_demand = on_demand
+        self._wanted = asyncio.Event()
+        if not on_demand:
+            self._wanted.set()
         self._command = command
         self._environment = environment
         self._log_file = log_file
         self._on_start = on_start
         self._processes: list[asyncio.subprocess.Process | None] = [None] * count
         self._restarts = [0] * count
+
+    def want(self) -> None:
+        """Let them run now."""
+        self._wanted.set()
 
     async def keep(self) -> None:
         """Run them all until cancelled."""
@@ -68,6 +84,9 @@ class Workers:
         loop = asyncio.get_running_loop()
         wait_s = RESTART_WAIT_S
         while True:
+            await self._wanted.wait()
+            if self._on_demand:
+                self._wanted.clear()  # who wants it from here on may be too late for this one
             started_s = loop.time()
             process = await spawn(
                 self._command,
@@ -78,9 +97,16 @@ class Workers:
             self._processes[place] = process
             self._on_start()
             status = await process.wait()
+            if self._on_demand and status == 0:
+                continue
+            self._wanted.set()
             wait_s = RESTART_WAIT_S if loop.time() - started_s > STEADY_S else wait_s
             log.warning(
-                "worker %d ended with status %s; next in %.1f s", process.pid, status, wait_s
+                "%s: %d ended with status %s; next in %.1f s",
+                self._log_file.stem,
+                process.pid,
+                status,
+                wait_s,
             )
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RESTART_WAIT_S_MAX)
