@@ -23,8 +23,8 @@ from fix_stores import Playground
 from memory_actors import forking
 from neural_gpu_bus.embedded.records import Addresses
 from neural_gpu_bus.errors import BadParameterError, QueryError, QueryTimeoutError
+from neural_gpu_bus.host_clock import host_clock_ns
 from neural_gpu_bus.plane import DataPlane
-from neural_gpu_bus.query_cache.clock import host_clock_ns
 from neural_gpu_bus.settings import Settings
 from query_actors import CachedReads, ask_and_never_come_back, ask_when_told
 

@@ -16,7 +16,7 @@ WORDS = 4096
 
 
 class Forgotten:
-    """The words of one memory folder; moments by ``clock.host_clock_ns``."""
+    """The words of one memory folder; moments by ``host_clock.host_clock_ns``."""
 
     def __init__(self, folder: Path) -> None:
         with folder_locked(folder):  # one process makes the table

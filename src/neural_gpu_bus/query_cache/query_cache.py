@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from neural_gpu_bus.errors import QueryTimeoutError
-from neural_gpu_bus.query_cache.clock import clock_identity, host_clock_ns
+from neural_gpu_bus.host_clock import clock_identity, host_clock_ns
 from neural_gpu_bus.query_cache.explanation import QueryExplanation
 from neural_gpu_bus.query_cache.forgotten import Forgotten
 from neural_gpu_bus.query_cache.freshness import oldest_ns
