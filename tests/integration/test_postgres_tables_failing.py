@@ -85,7 +85,8 @@ def test_a_stream_that_breaks_says_so_and_leaves_nothing(
             for batch in batches:
                 rows += batch.rows
                 del batch
-    assert 0 < rows < BARS_ROWS
+    # None at all where the cut overtook the first batch: a reset discards what was not taken yet.
+    assert rows < BARS_ROWS
     wide.assert_nothing_left()
     wide.assert_answers()
 
