@@ -163,6 +163,12 @@ class QueryTimeoutError(ServerError, TimeoutError):
     """A query took longer than its limit and was cancelled. Facts: ``timeout_s``."""
 
 
+class StaleError(ServerError):
+    """A live table is not as fresh as was asked for. Facts: ``table``, ``why``, and as it was asked
+    for ``lag_s`` with ``lag_s_max`` or ``lsn`` with ``timeout_s``.
+    """
+
+
 class DeliveryTimeoutError(ServerError, TimeoutError):
     """Rows that are on the local disk did not reach PostgreSQL in time; they stay there and are
     still delivered. Facts: ``timeout_s``.
