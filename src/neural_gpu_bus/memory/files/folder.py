@@ -7,6 +7,7 @@ sessions/<uuid>/maps              what that process has mapped
 index/                            LMDB
 tables/                           small tables that every process maps: counters, uses
 series/                           growing columns
+live/                             how far the tables that follow PostgreSQL have come
 boot                              the boot these files belong to; memory never outlives one
 """
 
@@ -36,7 +37,8 @@ SESSIONS = "sessions"
 INDEX = "index"
 TABLES = "tables"
 SERIES = "series"
-_PARTS = (DATASETS, SESSIONS, INDEX, TABLES, SERIES)
+LIVE = "live"
+_PARTS = (DATASETS, SESSIONS, INDEX, TABLES, SERIES, LIVE)
 _GROUP_BITS = 0o070
 
 #: Paths of blocks relative to the folder; nothing else is ever opened, moved or removed.
