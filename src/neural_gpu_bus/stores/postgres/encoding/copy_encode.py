@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from neural_gpu_bus.stores.postgres.encoding.copy_kernels import put_column, put_counts
-from neural_gpu_bus.stores.postgres.encoding.few_rows import encode_few
 from neural_gpu_bus.stores.postgres.encoding.wire_columns import ColumnPlan, wire_columns
 from neural_gpu_bus.stores.postgres.encoding.wire_source import WireColumn
 
@@ -76,10 +75,6 @@ def copy_data(content: bytes) -> bytes:
 def _pieces(
     columns: Sequence[WireColumn], rows: int, piece_bytes_max: int, *, framed: bool
 ) -> Iterator[bytes]:
-    few = encode_few(columns, rows)
-    if few is not None and len(few) <= piece_bytes_max:
-        yield copy_data(few) if framed else few
-        return
     lead = FRAME_BYTES if framed else 0
     ends = np.cumsum(row_bytes(columns, rows))
     start, sent = 0, 0

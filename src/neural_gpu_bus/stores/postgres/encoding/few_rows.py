@@ -1,50 +1,121 @@
-"""A few rows of fixed width without NULL, by numpy alone.
+"""A few rows of fixed width without NULL: one message with all of COPY's bytes, by numpy alone.
 
-Compiled loops are called once for each column, and 2 us of each call are spent before the loop; a
-row of fixed width is a numpy record, of which each column is one assignment. 100 rows of five
-columns take 9 us so, and 22 by the loops (2026-11-22).
+The general way takes a batch apart, converts each column and calls a compiled loop for each: 37 us
+for 100 rows of five columns, while the server waits (2026-11-22). Where Arrow's buffers hold what
+goes to the wire, but for the order of bytes and the epoch, rows are a numpy record, and a column is
+one assignment into a copy of the last message: 12 us.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
-from neural_gpu_bus.stores.postgres.encoding.wire_source import WireColumn
+from neural_gpu_bus.stores.postgres.encoding.copy_encode import (
+    FRAME_BYTES,
+    HEADER,
+    TRAILER,
+    copy_data,
+)
+from neural_gpu_bus.stores.postgres.encoding.time_conversions import TIMESTAMP_MIN_US
+from neural_gpu_bus.stores.postgres.wire.types import EPOCH_US, PostgresType
 
-#: Beyond that the compiled loops are as quick.
-FEW_ROWS_MAX = 1_000
-_LAYOUTS_MAX = 256
+#: Larger ones are as quick in compiled loops; one such message is kept for each known table.
+MESSAGE_BYTES_MAX = 1 << 16
+
+#: Arrow's types and the column's own that hold the same numbers.
+_SAME_NUMBERS = {
+    (pa.int16(), "int2"): "i2",
+    (pa.int32(), "int4"): "i4",
+    (pa.int64(), "int8"): "i8",
+    (pa.float32(), "float4"): "f4",
+    (pa.float64(), "float8"): "f8",
+}
 
 
-def encode_few(columns: Sequence[WireColumn], rows: int) -> bytes | None:
-    """The rows as the compiled loops write them; None where a value may be NULL or of any length,
-    or the rows are many.
-    """
-    if rows > FEW_ROWS_MAX:
+@dataclass(frozen=True, slots=True)
+class FixedColumn:
+    """A column of numbers whose bytes are nearly those of the wire."""
+
+    #: numpy's type of them, in this machine's byte order.
+    dtype: str
+    #: A moment: counted from PostgreSQL's epoch, and not before its first.
+    is_moment: bool = False
+    #: What one of PostgreSQL's holds of Arrow's unit.
+    divisor: int = 1
+
+
+def fixed_column(type_: pa.DataType, target: PostgresType) -> FixedColumn | None:
+    """None where values need more than that, or may be refused one by one."""
+    if pa.types.is_timestamp(type_) and type_.unit in ("us", "ns") and target.modifier < 0:
+        if target.kind == "timestamptz" or (target.kind == "timestamp" and type_.tz is None):
+            return FixedColumn("i8", True, 1_000 if type_.unit == "ns" else 1)
         return None
-    widths = []
-    for column in columns:
-        if column.valid is not None or column.offsets is not None or column.values.ndim != 1:
+    dtype = _SAME_NUMBERS.get((type_, target.kind))
+    return None if dtype is None else FixedColumn(dtype)
+
+
+class FewRows:
+    """Messages for batches of these columns. Thread-safe."""
+
+    def __init__(self, columns: Sequence[FixedColumn]) -> None:
+        self._columns = [(f"value{at}", column) for at, column in enumerate(columns)]
+        fields = [("columns", ">i2")]
+        for name, column in self._columns:
+            fields += [(f"length of {name}", ">i4"), (name, f">{column.dtype}")]
+        self._row = np.dtype(fields)
+        self._last = np.empty(0, np.uint8)
+
+    def message(self, batch: pa.RecordBatch) -> memoryview | None:
+        """Header, rows and trailer as one CopyData message; None where the rows are many, or some
+        value is NULL or has to be refused: the general way says which.
+        """
+        last, size = self._last, self._size(batch.num_rows)
+        if last.size != size:
+            if not batch.num_rows or size > MESSAGE_BYTES_MAX:
+                return None
+            self._last = last = self._template(batch.num_rows)
+        message = last.copy()
+        rows = self._rows(message)
+        for (name, column), array in zip(self._columns, batch.columns, strict=True):
+            values = _values(array, column)
+            if values is None:
+                return None
+            rows[name] = values
+        return message.data
+
+    def _size(self, rows: int) -> int:
+        return FRAME_BYTES + len(HEADER) + rows * self._row.itemsize + len(TRAILER)
+
+    def _rows(self, message: npt.NDArray[np.uint8]) -> Any:
+        return message[FRAME_BYTES + len(HEADER) : -len(TRAILER)].view(self._row)
+
+    def _template(self, rows: int) -> npt.NDArray[np.uint8]:
+        content = HEADER + bytes(rows * self._row.itemsize) + TRAILER
+        message = np.frombuffer(bytearray(copy_data(content)), np.uint8)
+        empty = self._rows(message)
+        empty["columns"] = len(self._columns)
+        for name, column in self._columns:
+            empty[f"length of {name}"] = np.dtype(column.dtype).itemsize
+        return message
+
+
+def _values(array: Any, column: FixedColumn) -> npt.NDArray[Any] | None:
+    """As the wire has them, save for the order of bytes."""
+    if array.null_count:
+        return None
+    offset, rows = array.offset, len(array)
+    values: npt.NDArray[Any] = np.frombuffer(array.buffers()[1], np.dtype(column.dtype))
+    values = values[offset : offset + rows]
+    if not column.is_moment:
+        return values
+    if column.divisor > 1:
+        values, rest = np.divmod(values, column.divisor)
+        if rest.any():
             return None
-        widths.append(column.width)
-    out = np.repeat(_layout(tuple(widths)), rows)
-    for number, column in enumerate(columns):
-        out[f"value{number}"] = column.values
-    return out.tobytes()
-
-
-@lru_cache(_LAYOUTS_MAX)
-def _layout(widths: tuple[int, ...]) -> Any:
-    """One row with its count of columns and the length of each value."""
-    fields = [("columns", ">i2")]
-    for number, width in enumerate(widths):
-        fields += [(f"length{number}", ">i4"), (f"value{number}", f">u{width}")]
-    row = np.zeros(1, np.dtype(fields))
-    row["columns"] = len(widths)
-    for number, width in enumerate(widths):
-        row[f"length{number}"] = width
-    return row
+    return None if values.min() < TIMESTAMP_MIN_US else values - EPOCH_US

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from neural_gpu_bus.stores.postgres.encoding.few_rows import FewRows, fixed_column
 from neural_gpu_bus.stores.postgres.encoding.wire_columns import ColumnPlan
 from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName
@@ -26,6 +27,8 @@ class PlannedCopy:
     copy: str
     #: Whether COPY into the table itself takes them.
     is_plain: bool
+    #: The quick way for few rows; None where a column may be of any length.
+    few: FewRows | None
 
 
 class KnownTable:
@@ -33,6 +36,8 @@ class KnownTable:
 
     def __init__(self, definition: TableDefinition) -> None:
         self.definition = definition
+        #: Fails where it changed.
+        self.check = definition.check_unchanged()
         self._last: PlannedCopy | None = None
 
     def planned(self, schema: pa.Schema) -> PlannedCopy:
@@ -46,8 +51,18 @@ class KnownTable:
         plans = match_columns(table, schema)
         copy = copy_statement(table.name.identifier, plans).as_string(None)
         is_plain = not table.row_security and not any(plan.sent_as for plan in plans)
-        self._last = PlannedCopy(schema, plans, copy, is_plain)
+        self._last = PlannedCopy(schema, plans, copy, is_plain, _few(schema, plans))
         return self._last
+
+
+def _few(schema: pa.Schema, plans: Sequence[ColumnPlan]) -> FewRows | None:
+    columns = []
+    for type_, plan in zip(schema.types, plans, strict=True):
+        column = fixed_column(type_, plan.target.type)
+        if column is None:
+            return None
+        columns.append(column)
+    return FewRows(columns)
 
 
 class KnownTables:

@@ -13,8 +13,6 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import sql
 
-from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition
-
 #: In one session; what comes beyond is sent in full.
 CHECKS_MAX = 100
 #: There is no such prepared statement (DEALLOCATE, DISCARD ALL).
@@ -28,12 +26,13 @@ class PreparedChecks:
         self._names: WeakKeyDictionary[psycopg.Connection, dict[str, str]] = WeakKeyDictionary()
         self._numbers = count()
 
-    def statement(self, connection: psycopg.Connection, table: TableDefinition) -> str:
-        """What fails where the table changed; prepared first where it is new to this session.
-        The connection must be in no transaction.
+    def statement(self, connection: psycopg.Connection, check: str) -> str:
+        """What runs ``check``; prepared first where it is new to this session. The connection
+        must be in no transaction.
         """
-        names = self._names.setdefault(connection, {})
-        check = table.check_unchanged()
+        names = self._names.get(connection)
+        if names is None:
+            names = self._names.setdefault(connection, {})
         if check not in names:
             if len(names) >= CHECKS_MAX:
                 return check
