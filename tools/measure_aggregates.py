@@ -23,7 +23,7 @@ import psycopg
 import pyarrow as pa
 
 from neural_gpu_bus.aggregates import aggregate_table, make_request, operations_of
-from neural_gpu_bus.aggregates.threads import cores
+from neural_gpu_bus.machine_cores import usable_cores
 
 SEED, REPEATS, GROUPS = 20_261_122, 15, 50
 COLUMNS = ("a", "b", "c", "d")
@@ -151,7 +151,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dsn", help="also ask this PostgreSQL")
     given = parser.parse_args()
-    print(f"{given.rows:,} rows x {len(COLUMNS)} columns, {GROUPS} groups, {cores()} cores\n")
+    print(
+        f"{given.rows:,} rows x {len(COLUMNS)} columns, {GROUPS} groups, {usable_cores()} cores\n"
+    )
     print("| key | way | best, ms | median, ms | times here (best) | (median) |")
     print("|---|---|---|---|---|---|")
     for order in ("random", "sorted"):

@@ -13,7 +13,7 @@ from neural_gpu_bus.aggregates.columns import ArrowArray, columns_of, family_of
 from neural_gpu_bus.aggregates.group_values import GroupValues
 from neural_gpu_bus.aggregates.groups import Numbers, group_rows
 from neural_gpu_bus.aggregates.request import Request, check_types
-from neural_gpu_bus.aggregates.threads import cores
+from neural_gpu_bus.machine_cores import usable_cores
 
 if TYPE_CHECKING:
     from neural_gpu_bus.aggregates.operations import Aggregate
@@ -34,7 +34,7 @@ def aggregate_table(
     check_types(request, families, source)
     if table.num_rows > ROWS_MAX:
         raise ValueError(f"{table.num_rows:,} rows are more than {ROWS_MAX:,}")
-    threads = threads if threads is not None else cores()
+    threads = threads if threads is not None else usable_cores()
     columns = columns_of(table, request.columns)
     numbers = Numbers(threads)
     groups = group_rows(request, columns, table.num_rows, numbers)

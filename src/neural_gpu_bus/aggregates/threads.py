@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -14,13 +13,6 @@ PARTS_MAX, RECORDS_MAX = 64, 4_194_304
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def parts(rows: int, groups: int = 1) -> list[slice]:

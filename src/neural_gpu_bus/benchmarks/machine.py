@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import ipaddress
-import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 import psutil
 
 from neural_gpu_bus.addresses import postgres_parts
+from neural_gpu_bus.machine_cores import usable_cores
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -42,7 +42,7 @@ def this_machine() -> Machine:
     """Look at this host."""
     return Machine(
         processor=_processor(),
-        cores=_cores(),
+        cores=usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -58,12 +58,6 @@ def versions(distributions: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

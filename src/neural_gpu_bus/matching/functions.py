@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.errors import NeuralGpuBusError
+from neural_gpu_bus.machine_cores import usable_cores
 from neural_gpu_bus.matching.failures import failure, tell
 from neural_gpu_bus.matching.merging import as_result
 
@@ -66,6 +66,4 @@ def _threads(asked: int | None) -> int:
     """As many as the cores that this process may use."""
     if asked is not None:
         return check_whole_number("threads", asked, 1, "leave it out for one a core")
-    # macOS has no affinity.
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return allowed or 1
+    return usable_cores()

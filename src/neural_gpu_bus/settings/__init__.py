@@ -4,7 +4,6 @@ has together.
 
 from neural_gpu_bus.settings.field_types import GIB, HIGHEST_PORT
 from neural_gpu_bus.settings.loading import load_settings
-from neural_gpu_bus.settings.postgres_settings import default_connections
 from neural_gpu_bus.settings.settings import Settings
 
-__all__ = ["GIB", "HIGHEST_PORT", "Settings", "default_connections", "load_settings"]
+__all__ = ["GIB", "HIGHEST_PORT", "Settings", "load_settings"]

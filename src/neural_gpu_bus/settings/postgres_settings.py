@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from pydantic import Field
 
+from neural_gpu_bus.machine_cores import usable_cores
 from neural_gpu_bus.settings.field_types import GIB, Cost, UpToOneDay
 from neural_gpu_bus.settings.home_settings import HomeSettings
 
@@ -16,9 +15,7 @@ CONNECTIONS_DEFAULT_MAX = 32
 
 def default_connections() -> int:
     """From the cores that this process may use: PostgreSQL's share of a read takes one each."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(cores + CONNECTIONS_BESIDE_CORES, CONNECTIONS_DEFAULT_MAX)
+    return min(usable_cores() + CONNECTIONS_BESIDE_CORES, CONNECTIONS_DEFAULT_MAX)
 
 
 class PostgresSettings(HomeSettings):

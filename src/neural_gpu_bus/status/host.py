@@ -14,6 +14,7 @@ import psutil
 
 from neural_gpu_bus import host_traps
 from neural_gpu_bus.host_traps import Trap
+from neural_gpu_bus.machine_cores import usable_cores
 from neural_gpu_bus.machine_memory import container_limit_bytes
 from neural_gpu_bus.status.checks import Check, Verdict
 
@@ -42,8 +43,7 @@ def _python() -> Check:
 
 
 def _cores() -> Check:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("cores", Verdict.GOOD, f"{usable} usable of {os.cpu_count()}")
+    return Check("cores", Verdict.GOOD, f"{usable_cores()} usable of {os.cpu_count()}")
 
 
 def _processor() -> Check:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from neural_gpu_bus.settings import default_connections
+from neural_gpu_bus.machine_cores import usable_cores
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.case import CaseWatcher
@@ -103,5 +103,4 @@ def postgres_ground(
         connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
         connection.execute(f"CREATE SCHEMA {SCHEMA}")
         closing.callback(connection.execute, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        cores = max(default_connections() - 2, 1)
-        yield PostgresGround(plane, dsn, sizes, clock_ns, watcher, connection, cores)
+        yield PostgresGround(plane, dsn, sizes, clock_ns, watcher, connection, usable_cores())

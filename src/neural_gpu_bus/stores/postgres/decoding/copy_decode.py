@@ -7,7 +7,6 @@ writes into a reservation that has exactly these sizes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from neural_gpu_bus.errors import BadValueError, NeuralGpuBusError, ProtocolError
+from neural_gpu_bus.machine_cores import usable_cores
 from neural_gpu_bus.ports import Reservation, Reserve
 from neural_gpu_bus.stores.postgres.decoding import copy_kernels as kernels
 from neural_gpu_bus.stores.postgres.decoding import layouts
@@ -194,7 +194,7 @@ def _write_parts(
     if len(jobs) == 1:
         _write_part(*jobs[0])
         return
-    with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(len(jobs), usable_cores())) as threads:
         for future in [threads.submit(_write_part, *job) for job in jobs]:
             future.result()
 

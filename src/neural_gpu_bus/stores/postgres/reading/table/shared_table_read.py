@@ -10,6 +10,7 @@ from typing import Final
 import psycopg
 
 from neural_gpu_bus.errors import QueryError
+from neural_gpu_bus.machine_cores import usable_cores
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.reading.exchange import transactions
 from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
@@ -30,7 +31,6 @@ from neural_gpu_bus.stores.postgres.reading.table.table_facts import (
 from neural_gpu_bus.stores.postgres.reading.table.table_plan import (
     TablePlan,
     plan_table,
-    usable_cores,
 )
 from neural_gpu_bus.stores.postgres.reading.table.table_request import (
     ReceivedTable,

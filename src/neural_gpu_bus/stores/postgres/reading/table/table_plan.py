@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,13 +29,6 @@ class TablePlan:
     why_one: str
     #: Several were asked for, or the table is one of those that are read by several.
     expected_more: bool
-
-
-def usable_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def is_large(facts: TableFacts) -> bool:

@@ -13,6 +13,7 @@ import psycopg
 import structlog
 
 from neural_gpu_bus.errors import QueryError
+from neural_gpu_bus.machine_cores import usable_cores
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart
@@ -35,7 +36,6 @@ from neural_gpu_bus.stores.postgres.reading.table.table_facts import (
 from neural_gpu_bus.stores.postgres.reading.table.table_plan import (
     is_large,
     plan_table,
-    usable_cores,
 )
 from neural_gpu_bus.stores.postgres.reading.table.table_request import (
     ReceivedTable,
