@@ -50,6 +50,10 @@ def test_blanks_comments_and_case_do_not_count(same: str) -> None:
         ("select \u00c4", "select \u00e4"),
         ("select '--' , A", "select '--' , 'A'"),
         ("select a /* x", "select a"),
+        ("select a %'B'", "select a %'b'"),
+        ('select a%"B" from t', 'select a%"b" from t'),
+        ("select a %('x)', 'B C')", "select a %('x)', 'B c')"),
+        ("select 'a' %-- x\n'B'", "select 'a' %-- x\n'b'"),
     ],
 )
 def test_what_counts_is_kept_apart(one: str, other: str) -> None:
@@ -67,6 +71,12 @@ def test_names_of_values_keep_their_case() -> None:
 def test_a_value_within_quotes_or_a_comment_leaves_the_statement_alone(sql: str) -> None:
     assert normalised(sql, bound=True) == sql
     assert normalised(sql, bound=False) != "" != sql
+
+
+def test_a_name_without_an_end_is_looked_for_once() -> None:
+    sql = "SELECT " + "%(" * 200_000
+
+    assert normalised(sql, bound=True) == sql
 
 
 def test_blanks_between_texts_and_values_stay() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import psycopg
 from psycopg.adapt import PyFormat, Transformer
 
 from neural_gpu_bus.errors import BadParameterError, QueryError
+from neural_gpu_bus.sql_text import tokens
 from neural_gpu_bus.stores.postgres.reading.parameter_values import not_taken, plain_values
 
 Params = Mapping[str, Any] | Sequence[Any] | None
@@ -78,62 +79,12 @@ def without_end(sql: str) -> str:
     sql = sql.rstrip().rstrip(";")
     if ";" not in sql:
         return sql
-    position = end = 0
-    while piece := _PIECE.match(sql, position):
-        position = piece.end()
-        if piece.lastgroup == "comment":
-            closed = _comment_end(sql, position)
-            if closed is None:
-                return sql
-            position = closed
-        elif piece.lastgroup != "nothing":
+    end = position = 0
+    for kind, text in tokens(sql):
+        position += len(text)
+        if kind not in {"blank", "comment"} and text != ";" and not text.isspace():
             end = position
     return sql[:end]
-
-
-def pieces(sql: str) -> Iterator[tuple[str, str]]:
-    """The statement in pieces: ``plain`` SQL, and what is ``quoted`` or a ``comment``."""
-    position = 0
-    while piece := _PIECE.match(sql, position):
-        position, kind = piece.end(), "plain"
-        if piece.lastgroup == "comment":
-            kind, position = "comment", _comment_end(sql, position) or len(sql)
-        elif piece[0].startswith("--"):
-            kind = "comment"
-        elif piece[0][0] in "'\"$" or _ESCAPED.match(piece[0]):
-            kind = "quoted"
-        yield kind, sql[piece.start() : position]
-
-
-def _comment_end(sql: str, position: int) -> int | None:
-    """Behind the end of a comment whose beginning was read; they nest. None: it has no end."""
-    depth = 1
-    for mark in _COMMENT_MARK.finditer(sql, position):
-        depth += 1 if mark[0] == "/*" else -1
-        if depth == 0:
-            return mark.end()
-    return None
-
-
-_ESCAPED = re.compile("[eE]'")
-_COMMENT_MARK = re.compile(r"/\*|\*/")
-
-#: Source: PostgreSQL manual, "Lexical Structure". A doubled quote is read as two texts side by
-#: side, which end at the same place; only in E'' a quote may also be hidden by a backslash.
-_PIECE = re.compile(
-    r"""
-    (?P<nothing> [\s;]+ | --[^\n\r]* )
-    | (?P<comment> /\* )
-    | [eE]' (?: [^'\\]+ | \\. | '' )* '?
-    | (?: [^'"$;/\-\w\s] [^'"$;/\-\w]* | \w[\w$]*+ (?!') \s* )+
-    | \w[\w$]*
-    | '[^']*'?
-    | "[^"]*"?
-    | \$ (?P<tag> (?:[^\W\d]\w*)? ) \$ .*? (?: \$(?P=tag)\$ | \Z )
-    | .
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 
 
 @lru_cache(maxsize=512)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.stores.postgres.reading.statement import Params, pieces
+from neural_gpu_bus.sql_text import tokens
+from neural_gpu_bus.stores.postgres.reading.statement import Params
 from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import PageRange
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
 
@@ -134,12 +135,11 @@ def _checked_condition(where: object) -> str:
             parameter="where",
         )
     depth = 0
-    for kind, text in pieces(where):
-        if kind == "plain":
-            for character in text:
-                depth += (character == "(") - (character == ")")
-                if depth < 0 or character == ";":
-                    raise _no_condition(where)
+    for kind, text in tokens(where):
+        if kind == "other":
+            depth += (text == "(") - (text == ")")
+            if depth < 0 or text == ";":
+                raise _no_condition(where)
     if depth or not where.strip():
         raise _no_condition(where)
     return where
