@@ -122,6 +122,12 @@ class SeriesBusyError(UsageError):
     """
 
 
+class ReplicationRefusedError(UsageError):
+    """The server or a table cannot feed live tables as it is set up; the hint has the SQL to run.
+    Facts: ``missing``, pairs of what is missing and the statement.
+    """
+
+
 class ClosedError(UsageError):
     """What was asked has been closed."""
 
@@ -161,6 +167,12 @@ class ProtocolError(ServerError, ValueError):
 
 class QueryTimeoutError(ServerError, TimeoutError):
     """A query took longer than its limit and was cancelled. Facts: ``timeout_s``."""
+
+
+class ReplicationError(ServerError):
+    """PostgreSQL does not stream the changes of its tables: the slot is lost or another reads it, a
+    publication is missing, a setting or a right. Facts: ``sqlstate``, ``slot``.
+    """
 
 
 class StaleError(ServerError):
