@@ -1,0 +1,197 @@
+"""Changes of definitions, told in the stream where they happen: an event trigger that writes a
+logical message into the WAL, in the same transaction.
+
+Without it (only a superuser may make one) definitions are looked at again and again, and when a
+Relation message differs: a change is then noticed late, though never served as fresh for long.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+import psycopg
+from psycopg import errors
+
+from neural_gpu_bus.errors import ProtocolError
+from neural_gpu_bus.stores.postgres.connections.connection import translated
+from neural_gpu_bus.stores.postgres.replication.publications import PREFIX
+from neural_gpu_bus.stores.postgres.replication.told import address_of
+
+SCHEMA = "neural_gpu_bus"
+#: Of the logical messages.
+MESSAGE_PREFIX = "ngb.ddl"
+_FORMAT = 1
+
+#: One home at a time makes or drops them; PostgreSQL has no IF NOT EXISTS for event triggers.
+_LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended('neural_gpu_bus.ddl_trigger', 0))"
+
+#: OTHERS catches all but a cancelled statement: what fails here must not fail the DDL. CREATE TABLE
+#: is told with the row of ``pg_inherits``, by which a partition that began empty is known again.
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION neural_gpu_bus.tell_ddl() RETURNS event_trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+  relations oid[]; types oid[]; made jsonb; publications bool := false;
+BEGIN
+  IF TG_EVENT = 'table_rewrite' THEN
+    relations := ARRAY[pg_event_trigger_table_rewrite_oid()];
+  ELSIF TG_EVENT = 'sql_drop' THEN
+    SELECT array_agg(DISTINCT d.objid) FILTER (WHERE d.object_type IN ('table', 'table column')),
+      array_agg(DISTINCT d.objid) FILTER (WHERE d.object_type IN ('type', 'composite type')),
+      coalesce(bool_or(d.object_type IN ('publication', 'publication relation')), false)
+    INTO relations, types, publications
+    FROM pg_event_trigger_dropped_objects() d WHERE NOT d.is_temporary;
+  ELSE
+    SELECT array_agg(DISTINCT c.objid) FILTER (WHERE c.classid = 'pg_class'::regclass),
+      array_agg(DISTINCT c.objid) FILTER (WHERE c.classid = 'pg_type'::regclass),
+      coalesce(bool_or(c.object_type IN ('publication', 'publication relation')), false)
+    INTO relations, types, publications
+    FROM pg_event_trigger_ddl_commands() c
+    WHERE c.schema_name IS DISTINCT FROM 'pg_temp'
+      AND c.object_type IN ('table', 'table column', 'type', 'composite type', 'publication',
+                            'publication relation');
+    IF TG_TAG LIKE 'CREATE TABLE%' THEN
+      SELECT jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text)) INTO made
+      FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+      WHERE i.inhrelid = ANY(relations) AND c.relispartition;
+    END IF;
+  END IF;
+  IF relations IS NULL AND types IS NULL AND NOT publications THEN
+    RETURN;
+  END IF;
+  PERFORM pg_logical_emit_message(true, 'ngb.ddl', jsonb_build_object(
+    'format', 1, 'tag', TG_TAG, 'event', TG_EVENT, 'publications', publications,
+    'relations', coalesce((SELECT jsonb_agg(DISTINCT o::int8) FROM (
+      SELECT unnest(relations) AS o
+      UNION SELECT pg_partition_root(r) FROM unnest(relations) r
+      WHERE pg_partition_root(r) IS NOT NULL) all_of_them), '[]'),
+    'types', coalesce((SELECT jsonb_agg(t::int8) FROM unnest(types) t), '[]'),
+    'made', coalesce(made, '[]'))::text);
+EXCEPTION WHEN OTHERS THEN
+  NULL;
+END $body$
+"""
+
+_TAGS = (
+    "'ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TYPE', "
+    "'ALTER PUBLICATION', 'CREATE PUBLICATION', 'IMPORT FOREIGN SCHEMA'"
+)
+_DROP_TAGS = (
+    "'ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP PUBLICATION', 'DROP OWNED', "
+    "'ALTER PUBLICATION', 'DROP EXTENSION'"
+)
+_TRIGGERS = {
+    "neural_gpu_bus_ddl": f"ddl_command_end WHEN TAG IN ({_TAGS})",
+    "neural_gpu_bus_drop": f"sql_drop WHEN TAG IN ({_DROP_TAGS})",
+    "neural_gpu_bus_rewrite": "table_rewrite",
+}
+
+
+class DdlMessage(msgspec.Struct, frozen=True):
+    """What one statement changed."""
+
+    format: int
+    #: ``ALTER TABLE``.
+    tag: str
+    #: ddl_command_end, sql_drop or table_rewrite.
+    event: str
+    #: OIDs of tables, and of the roots of partitions among them.
+    relations: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
+    #: Partitions that were made as such and began empty, as ``shape_changes.copy_reason`` takes
+    #: them.
+    made: tuple[tuple[int, str], ...] = ()
+    #: A publication was changed, somebody's.
+    publications: bool = False
+
+    def concerns(self, oids: frozenset[int]) -> bool:
+        """Whether a table with one of these OIDs (its own, its leaves') may be another one now. A
+        type may be in any.
+        """
+        return bool(self.types) or self.publications or not oids.isdisjoint(self.relations)
+
+
+def parse_message(content: bytes) -> DdlMessage:
+    """The content of a logical message with our prefix. Raises ProtocolError: anybody may write
+    such a message.
+    """
+    try:
+        return msgspec.json.decode(content, type=DdlMessage)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ProtocolError(
+            f"a message {MESSAGE_PREFIX!r} cannot be read: {error}",
+            hint="something else than neural-gpu-bus wrote it: pg_logical_emit_message",
+            position=0,
+        ) from None
+
+
+def install(connection: psycopg.Connection) -> str:
+    """Make the event triggers where the role may. Empty: they are there; else why not."""
+    with translated(address_of(connection)):
+        try:
+            with connection.transaction():
+                connection.execute(_LOCK)
+                _install(connection)
+        except errors.InsufficientPrivilege as error:
+            return error.diag.message_primary or "permission denied"
+    return ""
+
+
+def _install(connection: psycopg.Connection) -> None:
+    there = {name for (name,) in connection.execute(_THERE_SQL, (list(_TRIGGERS),)).fetchall()}
+    if len(there) == len(_TRIGGERS) and _function_is(connection):
+        return
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}".encode())
+    connection.execute(_FUNCTION.encode())
+    for name, event in _TRIGGERS.items():
+        connection.execute(f"DROP EVENT TRIGGER IF EXISTS {name}".encode())
+        connection.execute(
+            f"CREATE EVENT TRIGGER {name} ON {event} "
+            "EXECUTE FUNCTION neural_gpu_bus.tell_ddl()".encode()
+        )
+        # Also of sessions that apply somebody's replication.
+        connection.execute(f"ALTER EVENT TRIGGER {name} ENABLE ALWAYS".encode())
+
+
+_THERE_SQL = b"SELECT evtname FROM pg_event_trigger WHERE evtname = ANY(%s) AND evtenabled = 'A'"
+
+
+def _function_is(connection: psycopg.Connection) -> bool:
+    """Whether the function is the one of this version."""
+    row = connection.execute(
+        "SELECT prosrc FROM pg_proc WHERE oid = to_regproc('neural_gpu_bus.tell_ddl')"
+    ).fetchone()
+    return row is not None and row[0] == _FUNCTION.split("$body$")[1]
+
+
+def is_installed(connection: psycopg.Connection) -> bool:
+    """Whether definitions are told in the stream: all event triggers are there and enabled."""
+    with translated(address_of(connection)):
+        found = connection.execute(_THERE_SQL, (list(_TRIGGERS),))
+        return found.rowcount == len(_TRIGGERS)
+
+
+def remove(connection: psycopg.Connection) -> bool:
+    """Drop them, unless a home's publication is left in this database; whether they are gone.
+
+    A home drops its publications first. Where the role may not, they stay: False.
+    """
+    with translated(address_of(connection)):
+        try:
+            with connection.transaction():
+                connection.execute(_LOCK)
+                left = connection.execute(
+                    "SELECT FROM pg_publication WHERE starts_with(pubname::text, %s)", (PREFIX,)
+                ).rowcount
+                if left:
+                    return False
+                for name in _TRIGGERS:
+                    connection.execute(f"DROP EVENT TRIGGER IF EXISTS {name}".encode())
+                connection.execute("DROP FUNCTION IF EXISTS neural_gpu_bus.tell_ddl()")
+                # What somebody else put there stays.
+                with suppress(errors.DependentObjectsStillExist), connection.transaction():
+                    connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA}".encode())
+        except errors.InsufficientPrivilege:
+            return False
+    return True

@@ -1,0 +1,301 @@
+"""Whether the server can feed live tables, and what to run where it cannot: nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import psycopg
+from psycopg.rows import dict_row
+
+from neural_gpu_bus.errors import ReplicationRefusedError
+from neural_gpu_bus.stores.postgres.connections.connection import translated
+from neural_gpu_bus.stores.postgres.replication.identities import bad_identity
+from neural_gpu_bus.stores.postgres.replication.publications import (
+    ROW_FILTERS_SINCE,
+    Membership,
+    PublicationNames,
+    add_statement,
+    create_statements,
+    memberships,
+)
+from neural_gpu_bus.stores.postgres.replication.table_catalog import check_columns, read_shape
+from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape, quoted
+from neural_gpu_bus.stores.postgres.replication.told import address_of
+
+#: Free places that are wanted: one slot and one sender, and one for whoever comes after a crash
+#: while the old one is not known to be dead.
+PLACES_WANTED = 2
+
+
+class TableWanted(msgspec.Struct, frozen=True):
+    """A table that is to be live, as its definition says."""
+
+    table: str
+    columns: tuple[str, ...] | None = None
+    where: str | None = None
+    append_only: bool = False
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """One thing that the server lacks."""
+
+    what: str
+    #: To be run, identifiers quoted; empty where nothing that is run helps.
+    sql: str
+    #: Who may run it.
+    by: str = ""
+    #: The server has to be restarted after it.
+    restart: bool = False
+
+    def __str__(self) -> str:
+        way = f": {self.sql}" if self.sql else ""
+        who = f" (by {self.by})" if self.by else ""
+        return f"{self.what}{way}{who}{', then restart the server' if self.restart else ''}"
+
+
+class Preflight(msgspec.Struct, frozen=True):
+    """What was found."""
+
+    missing: tuple[Missing, ...]
+    #: What is worth saying, and stops nothing.
+    notices: tuple[str, ...]
+    shapes: tuple[TableShape, ...]
+
+    def check(self) -> None:
+        """Raises ReplicationRefusedError that has all that is missing, each with its SQL."""
+        if not self.missing:
+            return
+        first = self.missing[0].what
+        more = len(self.missing) - 1
+        raise ReplicationRefusedError(
+            f"live tables are not possible yet: {first}" + (f", and {more} more" if more else ""),
+            hint="run:\n" + "\n".join(f"  {_as_script(one)}" for one in self.missing),
+            missing=tuple((one.what, one.sql) for one in self.missing),
+        )
+
+
+def _as_script(one: Missing) -> str:
+    said = one.what if not one.sql else one.sql
+    about = [one.what] if one.sql else []
+    about += [f"by {one.by}"] if one.by else []
+    about += ["then restart the server"] if one.restart else []
+    return f"{said}  -- {'; '.join(about)}" if about else said
+
+
+_SERVER_SQL = """
+SELECT session_user::text AS role, current_database()::text AS database,
+  pg_is_in_recovery() AS in_recovery, current_setting('wal_level') AS wal_level,
+  current_setting('max_replication_slots')::int AS slots_max,
+  (SELECT count(*) FROM pg_replication_slots)::int AS slots,
+  current_setting('max_wal_senders')::int AS senders_max,
+  (SELECT count(*) FROM pg_stat_get_wal_senders())::int AS senders,
+  current_setting('max_slot_wal_keep_size') AS keep,
+  (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) AS is_super,
+  (SELECT rolreplication FROM pg_roles WHERE rolname = session_user) AS may_replicate,
+  (SELECT pg_has_role(session_user, oid, 'MEMBER') FROM pg_roles
+   WHERE rolname = 'rds_replication') AS rds,
+  has_database_privilege(session_user, current_database(), 'CREATE') AS may_create,
+  coalesce((SELECT min(name) FROM pg_settings
+   WHERE name IN ('rds.logical_replication', 'cloudsql.logical_decoding')), '') AS managed
+"""
+
+
+class _Server(msgspec.Struct, frozen=True):
+    role: str
+    database: str
+    in_recovery: bool
+    wal_level: str
+    slots_max: int
+    slots: int
+    senders_max: int
+    senders: int
+    keep: str
+    is_super: bool
+    may_replicate: bool
+    #: Member of Amazon's role for it; None where there is none of that name.
+    rds: bool | None
+    may_create: bool
+    #: Setting by which a managed service turns ``wal_level`` on; empty for none.
+    managed: str
+    version: int
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    """What is published already."""
+
+    names: PublicationNames
+    members: dict[int, Membership]
+
+
+def preflight(
+    connection: psycopg.Connection,
+    tables: Sequence[TableWanted],
+    names: PublicationNames,
+    *,
+    persistent: bool = False,
+) -> Preflight:
+    """Look at everything that live tables need. ``persistent``: the slot is to stay.
+
+    Raises what ``read_shape`` and ``check_columns`` raise for tables that cannot be live at all.
+    """
+    with translated(address_of(connection)):
+        with connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute(_SERVER_SQL.encode()).fetchone()
+        assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
+        server = _Server(**row, version=connection.info.server_version)
+        standing = _Standing(names, memberships(connection, names))
+        missing = list(_of_server(server))
+        notices = list(_notices(server, persistent=persistent))
+        missing += _publications_missing(connection, names, server)
+        shapes = []
+        for wanted in tables:
+            shape = read_shape(connection, wanted.table)
+            check_columns(shape, wanted.columns)
+            shapes.append(shape)
+            missing += _of_table(connection, wanted, shape, standing, server)
+            notices += _table_notices(shape)
+    return Preflight(tuple(missing), tuple(notices), tuple(shapes))
+
+
+def _of_server(server: _Server) -> list[Missing]:
+    found = []
+    if server.in_recovery:
+        found.append(Missing("this server is a standby: live tables need the primary", ""))
+    if server.wal_level != "logical":
+        way = "ALTER SYSTEM SET wal_level = 'logical';"
+        if server.managed:
+            way = f"-- set {server.managed} = 1 (or on) in the service's parameters"
+        what = f"wal_level is {server.wal_level}, logical is needed"
+        found.append(Missing(what, way, "a superuser", restart=True))
+    for setting, used, most in (
+        ("max_replication_slots", server.slots, server.slots_max),
+        ("max_wal_senders", server.senders, server.senders_max),
+    ):
+        if most - used < PLACES_WANTED:
+            found.append(
+                Missing(
+                    f"{used} of {setting} = {most} are used, {PLACES_WANTED} more are needed",
+                    f"ALTER SYSTEM SET {setting} = {max(10, most + 4)};",
+                    "a superuser",
+                    restart=True,
+                )
+            )
+    if not (server.is_super or server.may_replicate or server.rds):
+        role = quoted(server.role)
+        way = f"ALTER ROLE {role} REPLICATION;"
+        if server.rds is not None:
+            way = f"GRANT rds_replication TO {role};"
+        what = f"role {server.role!r} may not replicate"
+        found.append(Missing(what, way, "a superuser"))
+    return found
+
+
+def _notices(server: _Server, *, persistent: bool) -> list[str]:
+    found = [
+        "whoever can open the memory folder can read what role "
+        f"{server.role!r} may read, whatever row security says"
+    ]
+    if not server.is_super:
+        found.append(
+            f"role {server.role!r} is no superuser and may make no event trigger: changes of "
+            "definitions are noticed when rows come or at the next look, once a second"
+        )
+    if persistent and server.keep == "-1":
+        found.append(
+            "max_slot_wal_keep_size has no limit: while nobody reads, the slot keeps WAL until the "
+            "disk is full; set it: ALTER SYSTEM SET max_slot_wal_keep_size = '10GB';"
+        )
+    return found
+
+
+def _publications_missing(
+    connection: psycopg.Connection, names: PublicationNames, server: _Server
+) -> list[Missing]:
+    if server.may_create:
+        return []
+    rows = connection.execute(
+        "SELECT pubname FROM pg_publication WHERE pubname = ANY(%s)", (list(names.both),)
+    ).fetchall()
+    statements = create_statements(names, server.version)
+    if {name for (name,) in rows} == set(statements):
+        return []
+    return [
+        Missing(
+            f"role {server.role!r} may not make publications in database {server.database!r}",
+            f"GRANT CREATE ON DATABASE {quoted(server.database)} TO {quoted(server.role)};",
+            "the database's owner",
+        )
+    ]
+
+
+_RIGHTS_SQL = b"""
+SELECT pg_has_role(session_user, c.relowner, 'USAGE'),
+  has_schema_privilege(session_user, c.relnamespace, 'USAGE'),
+  ARRAY(SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attname = ANY(%s)
+          AND NOT has_column_privilege(session_user, c.oid, a.attnum, 'SELECT'))
+FROM pg_class c WHERE c.oid = %s::oid
+"""
+
+
+def _of_table(
+    connection: psycopg.Connection,
+    wanted: TableWanted,
+    shape: TableShape,
+    standing: _Standing,
+    server: _Server,
+) -> list[Missing]:
+    names, there = standing.names, standing.members.get(shape.oid)
+    chosen = [one.name for one in shape.chosen(wanted.columns)]
+    row = connection.execute(_RIGHTS_SQL, (chosen, shape.oid)).fetchone()
+    owns, enters, unread = row or (False, False, chosen)
+    role, found = quoted(server.role), []
+    if not enters:
+        schema = f"GRANT USAGE ON SCHEMA {quoted(shape.schema)} TO {role};"
+        what = f"role {server.role!r} may not use schema {shape.schema!r}"
+        found.append(Missing(what, schema, "the schema's owner"))
+    if unread:
+        what = f"role {server.role!r} may not read column {unread[0]!r} of {shape}"
+        way = f"GRANT SELECT ON {shape.quoted} TO {role};"
+        found.append(Missing(what, way, f"the table's owner, {shape.owner}"))
+    if shape.row_security_active:
+        what = f"row security hides rows of {shape} from role {server.role!r}, and not the stream's"
+        found.append(Missing(what, f"ALTER ROLE {role} BYPASSRLS;", "a superuser"))
+    publication = names.growing if wanted.append_only else names.changes
+    if not owns and (there is None or there.publication != publication or there.lacking):
+        what = f"role {server.role!r} does not own {shape} and cannot put it into a publication"
+        way = f"GRANT {quoted(shape.owner)} TO {role};"
+        if there is None:
+            adds = add_statement(publication, shape, wanted.where)
+            way += f" -- or, where the publication is there, as its owner and the table's: {adds};"
+        found.append(Missing(what, way, "a superuser"))
+    return found + _of_changes(wanted, shape, server)
+
+
+def _of_changes(wanted: TableWanted, shape: TableShape, server: _Server) -> list[Missing]:
+    found = []
+    bad = None if wanted.append_only else bad_identity(shape)
+    if bad is not None:
+        found.append(Missing(f"table {shape}: {bad.what}", " -- or: ".join(bad.ways), shape.owner))
+    if wanted.where and server.version < ROW_FILTERS_SINCE:
+        major = server.version // 10_000
+        found.append(Missing(f"where= needs PostgreSQL 15, this is {major}: leave it out", ""))
+    if wanted.where and shape.partitioned:
+        found.append(
+            Missing(
+                f"where= is not possible for the partitioned table {shape}: leave it out, or make "
+                "its partitions live",
+                "",
+            )
+        )
+    return found
+
+
+def _table_notices(shape: TableShape) -> list[str]:
+    if not shape.row_security:
+        return []
+    return [
+        f"table {shape} has row security: all of its rows will be readable by whoever can open the "
+        "memory folder"
+    ]
