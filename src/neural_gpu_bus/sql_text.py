@@ -51,6 +51,11 @@ def tokens(sql: str, *, placeholders: bool = False) -> Iterator[tuple[Kind, str]
         position = end
 
 
+def quoted_name(name: str) -> str:
+    """A name as an identifier: capitals and odd characters stay as they are."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _comment_end(sql: str, position: int) -> int | None:
     """Behind the end of a comment whose beginning was read; they nest. None: it has no end."""
     depth = 1

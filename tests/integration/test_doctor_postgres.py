@@ -14,9 +14,9 @@ from fix_postgres_extras import PoolMode, pgbouncer
 from fix_stores import own_database
 from neural_gpu_bus.errors import NotRunningError, ServerUnreachableError
 from neural_gpu_bus.settings import Settings
+from neural_gpu_bus.sql_text import quoted_name
 from neural_gpu_bus.status.postgres_doctor import PostgresReport, examine_postgres
 from neural_gpu_bus.stores.postgres.advice.advice import Advice
-from neural_gpu_bus.stores.postgres.advice.facts import quoted
 from neural_gpu_bus.stores.postgres.connections.connection import connect
 from neural_gpu_bus.stores.postgres.connections.query_classes import build_query_classes
 from own_server import OwnServer
@@ -133,7 +133,7 @@ def test_a_user_with_few_rights(bars: psycopg.Connection, postgres_dsn: str) -> 
         # What it says is what an administrator runs.
         for one in (*report.groups["Rights"], *tables):
             for statement in one.sql:
-                allowed = statement.replace("CURRENT_USER", quoted(name))
+                allowed = statement.replace("CURRENT_USER", quoted_name(name))
                 bars.execute(allowed.encode())
         after = examine_postgres(Settings(postgres_dsn=dsn))
     finally:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from neural_gpu_bus.sql_text import tokens
+from neural_gpu_bus.sql_text import quoted_name, tokens
 
 LETTERS = 400_000
 #: One pass takes a tenth of it; trying each letter anew takes minutes.
@@ -62,3 +62,8 @@ def test_a_long_statement_is_read_in_one_pass(unit: str) -> None:
 
     assert sum(len(text) for _, text in tokens(sql)) == len(sql)
     assert time.perf_counter() - started_s < PASS_S_MAX
+
+
+def test_a_name_is_quoted_letter_by_letter() -> None:
+    assert quoted_name("Close") == '"Close"'
+    assert quoted_name('a"b; --%') == '"a""b; --%"'

@@ -24,6 +24,7 @@ from neural_gpu_bus.aggregates.conditions import (
 )
 from neural_gpu_bus.aggregates.operations import Aggregate
 from neural_gpu_bus.aggregates.request import Request
+from neural_gpu_bus.sql_text import quoted_name
 
 _FAMILIES = {
     **dict.fromkeys(("int2", "int4", "int8"), "integer"),
@@ -112,7 +113,7 @@ class ServerColumn:
 
 def quoted(name: str) -> str:
     """An identifier, for a statement whose values are bound by ``%``."""
-    return '"' + name.replace('"', '""').replace("%", "%%") + '"'
+    return quoted_name(name).replace("%", "%%")
 
 
 class Binder:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from neural_gpu_bus.sql_text import quoted_name
+
 
 class ColumnFacts(msgspec.Struct, frozen=True):
     """One column of a table."""
@@ -60,7 +62,7 @@ class TableFacts(msgspec.Struct, frozen=True):
     @property
     def quoted(self) -> str:
         """For SQL, with its schema."""
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
+        return f"{quoted_name(self.schema)}.{quoted_name(self.name)}"
 
     def __str__(self) -> str:
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
@@ -106,8 +108,3 @@ class CatalogFacts(msgspec.Struct, frozen=True):
     tables: tuple[TableFacts, ...] = ()
     #: Tables that were left out, the smallest.
     tables_unseen: int = 0
-
-
-def quoted(name: str) -> str:
-    """An identifier for SQL, capitals and odd characters as they are."""
-    return '"' + name.replace('"', '""') + '"'

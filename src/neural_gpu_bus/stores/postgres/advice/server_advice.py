@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from neural_gpu_bus.sql_text import quoted_name
 from neural_gpu_bus.stores.postgres.advice.advice import Advice
 from neural_gpu_bus.stores.postgres.advice.expectations import Expectations
-from neural_gpu_bus.stores.postgres.advice.facts import CatalogFacts, SessionFacts, quoted
+from neural_gpu_bus.stores.postgres.advice.facts import CatalogFacts, SessionFacts
 
 MIB, GIB = 1 << 20, 1 << 30
 #: PostgreSQL's own default of random_page_cost: a disk with an arm.
@@ -106,7 +107,7 @@ def _standby(session: SessionFacts) -> Iterator[Advice]:
 def rights_advice(facts: CatalogFacts) -> list[Advice]:
     """What the user may do besides reading."""
     session = facts.session
-    user, database = quoted(session.user), quoted(session.database)
+    user, database = quoted_name(session.user), quoted_name(session.database)
     return [
         _right(
             "temporary tables",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from neural_gpu_bus.sql_text import quoted_name
 from neural_gpu_bus.stores.postgres.advice.advice import Advice
-from neural_gpu_bus.stores.postgres.advice.facts import ColumnFacts, IndexFacts, TableFacts, quoted
+from neural_gpu_bus.stores.postgres.advice.facts import ColumnFacts, IndexFacts, TableFacts
 from neural_gpu_bus.stores.postgres.advice.roles import Series, series_of
 
 #: Below it a scan of the whole table takes about as long as an index would.
@@ -71,9 +72,9 @@ def serves(index: IndexFacts, series: Series) -> bool:
 
 def covering_index(table: TableFacts, series: Series) -> str:
     """The statement that makes it."""
-    key = [*map(quoted, series.equal), f"{quoted(series.time.name)} DESC"]
+    key = [*map(quoted_name, series.equal), f"{quoted_name(series.time.name)} DESC"]
     carried = _carried(table, series)
-    include = f" INCLUDE ({', '.join(map(quoted, carried))})" if carried else ""
+    include = f" INCLUDE ({', '.join(map(quoted_name, carried))})" if carried else ""
     # A partitioned table takes no CONCURRENTLY; its writers wait.
     how = "" if table.is_partitioned else " CONCURRENTLY"
     return f"CREATE INDEX{how} ON {table.quoted} ({', '.join(key)}){include}"
@@ -142,8 +143,8 @@ def _time_as_text(table: TableFacts, time: ColumnFacts) -> Advice:
         f"{time.name} is {time.type}",
         "ORDER BY sorts its characters: right only while all have the same number of digits (19 "
         "digits of nanoseconds do until 2286). Cast what is read, and order by the table's own "
-        f"column, for a cast's result has its name: SELECT {quoted(time.name)}::int8 ... "
-        f"ORDER BY {quoted(table.name)}.{quoted(time.name)}",
+        f"column, for a cast's result has its name: SELECT {quoted_name(time.name)}::int8 ... "
+        f"ORDER BY {quoted_name(table.name)}.{quoted_name(time.name)}",
     )
 
 
@@ -158,7 +159,7 @@ def _key(table: TableFacts) -> Iterator[Advice]:
     told = "name the columns that tell its rows apart: ALTER TABLE ... ADD PRIMARY KEY"
     if series is not None:
         names = series.identity
-        columns = ", ".join(map(quoted, names))
+        columns = ", ".join(map(quoted_name, names))
         how = "" if table.is_partitioned else " CONCURRENTLY"
         sql = (f"CREATE UNIQUE INDEX{how} ON {table.quoted} ({columns})",)
         told = f"if {', '.join(names)} tell its rows apart"
@@ -219,10 +220,11 @@ def _room(table: TableFacts) -> Iterator[Advice]:
         )
     for index in table.indexes:
         if not index.is_valid:
+            name = f"{quoted_name(table.schema)}.{quoted_name(index.name)}"
             yield Advice(
                 str(table),
                 "advice",
                 f"index {index.name} is not valid: its building failed",
                 "it is written to and never read",
-                (f"REINDEX INDEX CONCURRENTLY {quoted(table.schema)}.{quoted(index.name)}",),
+                (f"REINDEX INDEX CONCURRENTLY {name}",),
             )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.errors import UnsupportedTypeError
+from neural_gpu_bus.sql_text import quoted_name
 from neural_gpu_bus.stores.postgres.decoding import layouts
 from neural_gpu_bus.stores.postgres.decoding.known_types import (
     NO_MODIFIER,
@@ -101,7 +102,7 @@ def source_column(
 
 def unsupported(column: str, type_name: str) -> UnsupportedTypeError:
     """The refusal of a column, with the cast that makes it readable."""
-    quoted = '"' + column.replace('"', '""') + '"' if not column.isidentifier() else column
+    quoted = column if column.isidentifier() else quoted_name(column)
     way = f"cast it: {quoted}::text"
     if type_name.startswith("record"):
         way = (

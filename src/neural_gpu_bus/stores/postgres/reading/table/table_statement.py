@@ -6,10 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg import sql
-
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.sql_text import tokens
+from neural_gpu_bus.sql_text import quoted_name, tokens
 from neural_gpu_bus.stores.postgres.reading.statement import Params
 from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import PageRange
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
@@ -91,7 +89,7 @@ def quoted(name: str) -> str:
             hint="give the names of columns: columns=['ts', 'close']",
             parameter="columns",
         )
-    return sql.Identifier(name).as_string(None)
+    return quoted_name(name)
 
 
 def _checked_columns(columns: Sequence[str] | None) -> list[str] | None:
