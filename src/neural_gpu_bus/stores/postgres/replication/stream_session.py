@@ -1,0 +1,278 @@
+"""One connection that streams a slot's changes: made, started, received from, acknowledged."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from neural_gpu_bus.addresses import postgres_address, postgres_parts
+from neural_gpu_bus.errors import ClosedError, NeuralGpuBusError, QueryTimeoutError
+from neural_gpu_bus.stores.postgres.connections.connection import connect
+from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
+from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import is_plain
+from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.replication.replication_commands import (
+    create_slot_command,
+    start_command,
+)
+from neural_gpu_bus.stores.postgres.replication.status_sender import (
+    STATUS_INTERVAL_S,
+    StatusSender,
+)
+from neural_gpu_bus.stores.postgres.replication.stream_failures import stream_translated
+from neural_gpu_bus.stores.postgres.replication.stream_sources import (
+    LibpqSource,
+    SocketSource,
+    StreamSource,
+)
+from neural_gpu_bus.stores.postgres.replication.transaction_reader import TransactionReader
+from neural_gpu_bus.stores.postgres.replication.transactions import StreamBatch
+from neural_gpu_bus.stores.postgres.replication.wal_positions import (
+    NO_LSN,
+    TimelineIdentity,
+    lsn_of,
+)
+
+#: Most memory for what has been received and not taken; a larger transaction comes in parts.
+RECEIVED_BYTES_MAX = 1 << 30
+#: A batch is handed out when it has so many bytes though more may be there: the applier works
+#: while the server goes on.
+BATCH_BYTES = 4 << 20
+#: The server sends some KiB at a time, and waking for each costs both sides more than the bytes
+#: do: within a transaction longer than ``PAUSE_AFTER_BYTES`` we sleep before we wait again.
+PAUSE_AFTER_BYTES = 1 << 15
+PAUSE_S = 0.000_2
+
+
+class StreamSession:
+    """A replication connection. One thread receives; ``acknowledge`` may be called by any.
+
+    ``received_bytes_max``: a transaction with more comes in parts (``Transaction.ends``).
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        address: str,
+        *,
+        timeout_s: float,
+        received_bytes_max: int = RECEIVED_BYTES_MAX,
+        direct: bool = True,
+        status_interval_s: float = STATUS_INTERVAL_S,
+    ) -> None:
+        self._connection = connection
+        self.address = address
+        self._timeout_s = timeout_s
+        self._direct = direct and is_plain(connection)
+        self._buffer = ReceiveBuffer(received_bytes_max)
+        self._reader = TransactionReader(self._buffer)
+        self._status_interval_s = status_interval_s
+        self._source: StreamSource | None = None
+        self._sender: StatusSender | None = None
+        self._poll = select.poll()
+        self._poll.register(connection.fileno(), select.POLLIN)
+        #: What ends the stream, raised when all before it has been handed out.
+        self._failure: NeuralGpuBusError | None = None
+
+    @classmethod
+    def connect(cls, dsn: str, *, timeout_s: float, **options: object) -> StreamSession:
+        """Connect for replication. Raises what ``connections.connection.connect`` does."""
+        parts = postgres_parts(dsn) | {"replication": "database"}
+        connection = connect(make_conninfo(**parts), timeout_s=timeout_s)
+        try:
+            return cls(connection, postgres_address(dsn), timeout_s=timeout_s, **options)  # type: ignore[arg-type]
+        except BaseException:
+            connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---- before the stream
+
+    def identify(self) -> TimelineIdentity:
+        """Which server's log this is."""
+        ((system_id, timeline, lsn, database),) = self._run("IDENTIFY_SYSTEM")
+        return TimelineIdentity(
+            system_id or "", int(timeline or 0), lsn_of(lsn or ""), database or ""
+        )
+
+    def create_slot(
+        self,
+        name: str,
+        *,
+        temporary: bool,
+        failover: bool = False,
+        timeout_s: float | None = None,
+        told: Callable[[], None] | None = None,
+    ) -> int:
+        """Make a slot; its consistent point. It waits for every transaction that runs; ``told`` is
+        called meanwhile. Raises ReplicationError, QueryTimeoutError: then close the session.
+        """
+        version = self._connection.info.server_version
+        command = create_slot_command(name, temporary=temporary, failover=failover, version=version)
+        ((_, point, _, _),) = self._run(command, slot=name, timeout_s=timeout_s, told=told)
+        return lsn_of(point or "")
+
+    def _run(
+        self,
+        command: str,
+        *,
+        slot: str = "",
+        timeout_s: float | None = None,
+        told: Callable[[], None] | None = None,
+    ) -> list[tuple[str | None, ...]]:
+        deadline = Deadline(timeout_s, self.address)
+        session = LibpqSession(self._connection, self.address, deadline, told)
+        try:
+            with stream_translated(self.address, slot=slot):
+                session.pgconn.send_query(command.encode())
+                found = session.results()
+        except QueryTimeoutError:
+            self._connection.cancel_safe(timeout=self._timeout_s)
+            raise
+        return [
+            tuple(_text(found.get_value(row, column)) for column in range(found.nfields))
+            for row in range(found.ntuples)
+        ]
+
+    # ---- the stream
+
+    def start(self, slot: str, lsn: int, publications: Sequence[str]) -> None:
+        """Stream the slot's changes from ``lsn`` on, from its own position where that is later: ask
+        for that afterwards. Raises ReplicationError.
+        """
+        interval_s = min(self._status_interval_s, self._sender_timeout_s() / 2)
+        kind = SocketSource if self._direct else LibpqSource
+        source = kind(self._connection, self._buffer, self.address, slot)
+        deadline = Deadline(self._timeout_s, self.address)
+        try:
+            source.start(
+                start_command(slot, lsn, publications),
+                lambda: self._wait_within(deadline),
+            )
+        except BaseException:
+            source.close()
+            raise
+        self._source = source
+        self._sender = StatusSender(source.send, interval_s)
+        self._sender.start(lsn)
+
+    def _sender_timeout_s(self) -> float:
+        """When the server gives up on who says nothing; infinite where it does not, or where it
+        does not tell (some managed services refuse SHOW here).
+        """
+        try:
+            ((found,),) = self._run(
+                "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
+            )
+        except NeuralGpuBusError:
+            return float("inf")
+        return int(found or 0) / 1000 or float("inf")
+
+    def receive(self, timeout_s: float) -> StreamBatch | None:
+        """Whole transactions as they come, or a keepalive; None where nothing came within the time.
+        What the batch before points to is gone. Raises ServerUnreachableError, ReplicationError,
+        ProtocolError: the session is of no use then.
+        """
+        source, sender = self._started()
+        reader = self._reader
+        reader.forget()
+        end_s = time.monotonic() + timeout_s
+        while True:
+            self._look(source, sender)
+            if reader.has_whole and (self._failure or self._buffer.stop >= BATCH_BYTES):
+                return reader.take()
+            if self._failure is not None:
+                raise self._failure
+            if self._buffer.stop >= self._buffer.bytes_max:
+                return reader.take_part()
+            if self._filled(source):
+                continue
+            if reader.has_whole:
+                return reader.take()
+            if not self._wait(end_s):
+                return None
+
+    def _look(self, source: StreamSource, sender: StatusSender) -> None:
+        """Walk what has arrived; note what ends the stream."""
+        reader = self._reader
+        try:
+            while reader.walk.advance() and source.take_other(reader.walk.position):
+                pass
+        except NeuralGpuBusError as error:
+            self._failure = self._failure or error
+        sender.received(reader.received_lsn, reply_wanted=reader.walk.reply_wanted())
+
+    def _filled(self, source: StreamSource) -> bool:
+        try:
+            return source.fill()
+        except NeuralGpuBusError as error:
+            self._failure = error
+            return True
+
+    def _wait(self, end_s: float) -> bool:
+        """Wait for bytes; False when the time is over."""
+        if self._reader.open_bytes > PAUSE_AFTER_BYTES:
+            time.sleep(PAUSE_S)
+        left_ms = (end_s - time.monotonic()) * 1000
+        return bool(self._poll.poll(max(left_ms, 0)))
+
+    def _wait_within(self, deadline: Deadline) -> None:
+        self._poll.poll(deadline.poll_ms())
+
+    def acknowledge(self, lsn: int) -> None:
+        """All before ``lsn`` is safe, the server may drop its log: the ``end_lsn`` of a transaction
+        or a batch that is applied. Sent at once. Raises BadParameterError for what has not come.
+        """
+        self._started()[1].acknowledge(lsn)
+
+    @property
+    def received_lsn(self) -> int:
+        """How far the log has come."""
+        return self._reader.received_lsn
+
+    @property
+    def acknowledged_lsn(self) -> int:
+        """What was acknowledged, or where the stream started."""
+        return NO_LSN if self._sender is None else self._sender.acknowledged_lsn
+
+    def fileno(self) -> int:
+        """The socket's, to wait for several things at once."""
+        return self._connection.fileno()
+
+    def close(self) -> None:
+        """End the stream; a temporary slot goes with it."""
+        if self._sender is not None:
+            self._sender.stop()
+        if self._source is not None:
+            self._source.close()
+        self._source = self._sender = None
+        self._connection.close()
+
+    def _started(self) -> tuple[StreamSource, StatusSender]:
+        if self._source is None or self._sender is None:
+            raise ClosedError(
+                f"nothing is streamed from {self.address}",
+                hint="call start() first, and no more after close()",
+            )
+        return self._source, self._sender
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
