@@ -33,8 +33,8 @@ def as_table(columns: Any) -> pa.Table:
     if not table.num_columns:
         raise BadParameterError("there are no columns", hint="give one", parameter="columns")
     names = table.column_names
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise BadParameterError(
             f"two columns are named {twice!r}", hint="rename one of them", parameter=twice
         )

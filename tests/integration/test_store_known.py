@@ -18,7 +18,7 @@ from neural_gpu_bus.errors import (
     BadValueError,
     ServerUnreachableError,
 )
-from neural_gpu_bus.stores.postgres.writing import prepared_checks
+from neural_gpu_bus.stores.postgres.writing import prepared_statements
 
 #: Notes the statement that each insert is part of.
 WATCH = """
@@ -48,8 +48,8 @@ def test_the_second_store_is_one_exchange(playground: Playground) -> None:
     again = playground.writer.store(name, {"v": ["d"], "k": [4]}, job_id=job)
 
     statements = [text for (text,) in playground.rows("SELECT text FROM statements")]
-    assert [text.split()[0] for text in statements] == ["COPY", "COPY", "INSERT"]
-    assert all("COPY" in text and "; EXECUTE ngb_unchanged_" in text for text in statements[1:])
+    assert [text.split()[0] for text in statements] == ["COPY", "COPY", "EXECUTE"]
+    assert all("COPY" in text and "; EXECUTE ngb_prepared_" in text for text in statements[1:])
     assert (plain.rows, with_job.rows) == (2, 1)
     assert (again.rows, again.repeated) == (0, True)
     assert playground.rows("SELECT count(*), max(k) FROM t") == [(5, 4)]
@@ -57,7 +57,7 @@ def test_the_second_store_is_one_exchange(playground: Playground) -> None:
     assert playground.rows(later) == [(True,)]
 
 
-def test_a_session_that_lost_its_prepared_checks_stores_all_the_same(
+def test_a_session_that_lost_its_prepared_statements_stores_all_the_same(
     playground: Playground,
 ) -> None:
     name = known(playground)
@@ -71,10 +71,26 @@ def test_a_session_that_lost_its_prepared_checks_stores_all_the_same(
     assert playground.rows("SELECT count(*), max(k) FROM t") == [(4, 4)]
 
 
-def test_a_session_keeps_no_more_checks_than_it_may(
+def test_a_session_that_lost_the_log_positions_statement_alone(playground: Playground) -> None:
+    name = known(playground)
+    playground.writer.store(name, {"k": [2], "v": ["b"]})
+    with playground.writer.lend() as connection:
+        (lost,) = connection.execute(
+            "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%wal_flush%'"
+        ).fetchall()[0]
+        connection.execute(f"DEALLOCATE {lost}".encode())
+
+    without, again = (playground.writer.store(name, {"k": [k], "v": [""]}) for k in (3, 4))
+
+    assert (without.rows, without.lsn) == (1, "")
+    assert again.lsn
+    assert playground.rows("SELECT count(*), max(k) FROM t") == [(4, 4)]
+
+
+def test_a_session_prepares_no_more_than_it_may(
     playground: Playground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepared_checks, "CHECKS_MAX", 1)
+    monkeypatch.setattr(prepared_statements, "STATEMENTS_MAX", 1)
     playground.run('CREATE TABLE "%s; t" (k int)')
     for name in (known(playground), playground.table("%s; t")):
         for number in range(3):
@@ -200,16 +216,17 @@ def test_one_job_from_many_threads_at_once_stores_once(playground: Playground) -
     assert playground.rows("SELECT count(*) FROM t WHERE k > 7") == [(2,)]
 
 
-def test_ledgers_that_are_gone_are_made_again(existing_playground: Playground) -> None:
+@pytest.mark.parametrize("before", [1, 2], ids=["claim not prepared", "claim prepared"])
+def test_ledgers_that_are_gone_are_made_again(existing_playground: Playground, before: int) -> None:
     store, name = existing_playground.writer.store, existing_playground.table("t")
     existing_playground.run("CREATE TABLE t (k int)")
-    for number in range(2):
+    for number in range(before):
         store(name, {"k": [number]}, job_id=uuid.uuid4().hex)
     existing_playground.run("DROP SCHEMA ngb_ledger CASCADE")
 
     assert store(name, {"k": [2]}, job_id=uuid.uuid4().hex).rows == 1
 
-    assert existing_playground.rows("SELECT count(*) FROM t") == [(3,)]
+    assert existing_playground.rows("SELECT count(*) FROM t") == [(before + 1,)]
 
 
 def test_a_table_altered_while_the_rows_wait_for_it(

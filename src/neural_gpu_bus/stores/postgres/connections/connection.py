@@ -206,17 +206,30 @@ def translated(
     try:
         yield
     except psycopg.Error as error:
-        if error.sqlstate is None and not isinstance(error, _OF_THE_CONNECTION):
-            raise _unsent_statement(error) from error
-        raise failure_from(
-            error.sqlstate,
-            error.diag.message_primary or " ".join(str(error).split()),
-            address,
-            position=position_behind(prefix_characters, error.diag.statement_position),
-            detail=error.diag.message_detail,
-            hint=error.diag.message_hint,
-            timeout_s=timeout_s,
+        raise translation(
+            error, address, timeout_s=timeout_s, prefix_characters=prefix_characters
         ) from error
+
+
+def translation(
+    error: psycopg.Error,
+    address: str,
+    *,
+    timeout_s: float | None = None,
+    prefix_characters: int = 0,
+) -> NeuralGpuBusError:
+    """Our error for one of psycopg's; arguments as ``translated``."""
+    if error.sqlstate is None and not isinstance(error, _OF_THE_CONNECTION):
+        return _unsent_statement(error)
+    return failure_from(
+        error.sqlstate,
+        error.diag.message_primary or " ".join(str(error).split()),
+        address,
+        position=position_behind(prefix_characters, error.diag.statement_position),
+        detail=error.diag.message_detail,
+        hint=error.diag.message_hint,
+        timeout_s=timeout_s,
+    )
 
 
 #: What psycopg raises, without a SQLSTATE, when the connection broke or is closed.

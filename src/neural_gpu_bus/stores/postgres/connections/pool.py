@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import psycopg
 import structlog
@@ -78,15 +78,13 @@ class Pool:
 
     # ---- lending
 
-    @contextmanager
-    def lend(self, *, wait_s: float | None = None) -> Iterator[psycopg.Connection]:
+    def lend(self, *, wait_s: float | None = None) -> AbstractContextManager[psycopg.Connection]:
         """One connection for the body; closed afterwards if the body raised or left it busy.
 
         ``wait_s`` bounds the wait for a free one, by default the pool's own limit. Raises
         QueryTimeoutError when none becomes free in time, and what opening one raises.
         """
-        with self._lend(self._wait_timeout_s if wait_s is None else wait_s) as member:
-            yield member.connection
+        return self._lend(self._wait_timeout_s if wait_s is None else wait_s)
 
     @contextmanager
     def lend_free(self, most: int) -> Iterator[Sequence[psycopg.Connection]]:
@@ -96,20 +94,20 @@ class Pool:
         cannot be opened is left out.
         """
         with ExitStack() as lent:
-            members: list[Member] = []
-            while len(members) < most:
+            connections: list[psycopg.Connection] = []
+            while len(connections) < most:
                 try:
-                    members.append(lent.enter_context(self._lend(0.0, counted=False)))
+                    connections.append(lent.enter_context(self._lend(0.0, counted=False)))
                 except ServerError:
                     break
-            yield [member.connection for member in members]
+            yield connections
 
     @contextmanager
-    def _lend(self, wait_s: float, *, counted: bool = True) -> Iterator[Member]:
+    def _lend(self, wait_s: float, *, counted: bool = True) -> Iterator[psycopg.Connection]:
         turn = Turn(os.getpid())
         try:
             turn.member = self._take(turn, wait_s, counted=counted)
-            yield turn.member
+            yield turn.member.connection
             turn.healthy = True
         finally:
             self._end_turn(turn)
@@ -169,10 +167,10 @@ class Pool:
         return self._idle_member() or self._new_member()
 
     def _wait_turn(self, turn: Turn, wait_s: float, *, counted: bool) -> None:
-        started_s = self._clock()
         with self._lock:
             waits = not self._closed and len(self._turns) >= self._connections_max
             if waits and wait_s > 0:
+                started_s = self._clock()
                 self._waiting += 1
                 try:
                     self._changed.wait_for(
@@ -267,14 +265,16 @@ class Pool:
         with self._lock:
             self._turns.discard(turn)
             gone = [one for one in self._idle if now_s - one.idle_since_s >= self._idle_s_max]
-            self._counts.closed_idle += len(gone)
-            self._idle = [one for one in self._idle if one not in gone]
+            if gone:
+                self._counts.closed_idle += len(gone)
+                self._idle = [one for one in self._idle if one not in gone]
             if member is not None and self._closed:
                 gone.append(member)
             elif member is not None:
                 member.idle_since_s = now_s
                 self._idle.append(member)
-            self._changed.notify()
+            if self._waiting:
+                self._changed.notify()
         for one in gone:
             one.connection.close()
 

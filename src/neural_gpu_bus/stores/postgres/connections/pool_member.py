@@ -29,10 +29,8 @@ class Member:
 
     def is_clean(self) -> bool:
         """Whether it can be lent again: open, and in no transaction."""
-        return (
-            not self.connection.closed
-            and self.connection.info.transaction_status == TransactionStatus.IDLE
-        )
+        # A closed one has another status (PQtransactionStatus).
+        return self.connection.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)

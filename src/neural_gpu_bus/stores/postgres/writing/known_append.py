@@ -20,9 +20,9 @@ from neural_gpu_bus.stores.postgres.encoding.copy_encode import encode
 from neural_gpu_bus.stores.postgres.writing.known_tables import KnownTable, PlannedCopy
 from neural_gpu_bus.stores.postgres.writing.ledgers import CLAIM_JOB
 from neural_gpu_bus.stores.postgres.writing.one_exchange import OneExchange, can_exchange
-from neural_gpu_bus.stores.postgres.writing.prepared_checks import (
+from neural_gpu_bus.stores.postgres.writing.prepared_statements import (
     UNKNOWN_STATEMENT,
-    PreparedChecks,
+    PreparedStatements,
 )
 from neural_gpu_bus.stores.postgres.writing.sources import Rows
 
@@ -45,6 +45,8 @@ FEW_ROWS_MAX = 1_000
 _ABOUT_THE_SERVER = ("25", "28", "40", "53", "55P03", "57", "58")
 _UNIQUE_VIOLATION = "23505"
 
+_CLAIM_JOB = CLAIM_JOB.replace("%s", "{}")
+
 #: What a literal cannot hold as it is.
 _QUOTED = frozenset("'\\")
 
@@ -57,7 +59,7 @@ class KnownAppend:
     rows: Rows
     job_id: str | None
     address: str
-    checks: PreparedChecks
+    prepared: PreparedStatements
     #: After ``run`` gave None: whether the table may be another than remembered.
     may_be_outdated: bool = False
     #: After ``run`` gave None: what is wrong unless the table is another.
@@ -75,17 +77,20 @@ class KnownAppend:
             return None
         if not planned.is_plain or not can_exchange(connection):
             return None
-        check = self.checks.statement(connection, self.table.check)
+        check = self.prepared.ready(connection, self.table.check)
+        position = self.prepared.ready(connection, LOG_POSITION)
         statements = f"{self._claim(connection)}{planned.copy}; {check}"
         few = (self.rows.rows or 0) <= FEW_ROWS_MAX
         exchange = OneExchange(connection, self.address, few=few)
         try:
-            replies = exchange.run(statements, self._pieces(planned), LOG_POSITION)
+            replies = exchange.run(statements, self._pieces(planned), position)
         except BadValueError as error:
             self.bad_value = error
             return None
         refusal = replies.refusal
         if refusal is None and replies.rows is not None:
+            if not replies.value:  # it may be gone from the session, the check being there
+                self.prepared.forget(connection)
             return StoreReceipt(rows=replies.rows, lsn=replies.value.decode())
         if refusal is None:
             raise ProtocolError(
@@ -94,7 +99,7 @@ class KnownAppend:
                 position=0,
             )
         if refusal.sqlstate == UNKNOWN_STATEMENT:
-            self.checks.forget(connection)
+            self.prepared.forget(connection)
             return None
         if not refusal.sqlstate.startswith(_ABOUT_THE_SERVER):
             self.may_be_outdated = refusal.sqlstate != _UNIQUE_VIOLATION
@@ -127,7 +132,8 @@ class KnownAppend:
             return ""
         job_id = _literal(self.job_id, connection)
         table = _literal(self.table.definition.ledger_name, connection)
-        return f"{CLAIM_JOB % (job_id, table, self.rows.rows or 0)}; "
+        values = (job_id, table, str(self.rows.rows or 0))
+        return f"{self.prepared.ready(connection, _CLAIM_JOB, *values)}; "
 
 
 def _literal(text: str, connection: psycopg.Connection) -> str:

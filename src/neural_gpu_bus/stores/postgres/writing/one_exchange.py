@@ -79,8 +79,8 @@ class OneExchange:
         self._address = address
         # Its family is not asked for: two calls of the system less, and it plays no part here.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, connection.fileno())
-        self._poll = select.poll()
-        self._poll.register(self._socket.fileno(), select.POLLIN | select.POLLOUT)
+        self._poll, self._polled = select.poll(), select.POLLIN
+        self._poll.register(self._socket, select.POLLIN)
         self._received = bytearray()
         self._replies = Replies()
         self._asked_to_end = False
@@ -142,8 +142,7 @@ class OneExchange:
         if self._few:
             return  # nothing was sent
         self._send([*waiting, COPY_FAIL])
-        self._poll.modify(self._socket.fileno(), select.POLLIN)
-        if not self._poll.poll(_END_MS):
+        if not self._polled_for(select.POLLIN).poll(_END_MS):
             with suppress(psycopg.Error, OSError):
                 self._connection.cancel_safe(timeout=_CANCEL_S_MAX)
         while self._replies.ready < 1:
@@ -152,7 +151,8 @@ class OneExchange:
 
     def _send(self, parts: list[Any]) -> None:
         views = [memoryview(part) for part in parts]
-        while views:
+        left = sum(len(view) for view in views)
+        while left:
             try:
                 sent = self._socket.sendmsg(views[:64])
             except BlockingIOError:
@@ -162,7 +162,8 @@ class OneExchange:
             except OSError as error:
                 self._hear_the_reason()
                 raise self._lost(str(error)) from error
-            while sent:
+            left -= sent
+            while left and sent:
                 step = min(sent, len(views[0]))
                 sent -= step
                 views[0] = views[0][step:]
@@ -175,8 +176,13 @@ class OneExchange:
             self._receive()
 
     def _wait(self, events: int) -> int:
-        self._poll.modify(self._socket.fileno(), events)
-        return self._poll.poll()[0][1]
+        return self._polled_for(events).poll()[0][1]
+
+    def _polled_for(self, events: int) -> select.poll:
+        if events != self._polled:
+            self._poll.modify(self._socket, events)
+            self._polled = events
+        return self._poll
 
     def _receive(self) -> None:
         """Read what is there and take the whole messages of it."""

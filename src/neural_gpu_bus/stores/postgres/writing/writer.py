@@ -14,7 +14,7 @@ import structlog
 from neural_gpu_bus.arguments import check_encodable, check_job_id, check_text
 from neural_gpu_bus.descriptors import StoreReceipt
 from neural_gpu_bus.errors import BadParameterError, QueryError
-from neural_gpu_bus.stores.postgres.connections.connection import failure_from, translated
+from neural_gpu_bus.stores.postgres.connections.connection import failure_from, translation
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
 from neural_gpu_bus.stores.postgres.tables.column_names import first_bad_name
 from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition, ledger_name
@@ -29,7 +29,7 @@ from neural_gpu_bus.stores.postgres.writing.ledgers import (
     note_job_rows,
 )
 from neural_gpu_bus.stores.postgres.writing.one_exchange import unknown_outcome
-from neural_gpu_bus.stores.postgres.writing.prepared_checks import PreparedChecks
+from neural_gpu_bus.stores.postgres.writing.prepared_statements import PreparedStatements
 from neural_gpu_bus.stores.postgres.writing.row_ranges import UnfinishedRangesError, store_ranges
 from neural_gpu_bus.stores.postgres.writing.row_writing import Mode, open_table, write_rows
 from neural_gpu_bus.stores.postgres.writing.sources import Rows, rows_of
@@ -81,7 +81,7 @@ class PostgresWriter:
         self._address = address
         self._ledgers_ready = False
         self._known = KnownTables()
-        self._checks = PreparedChecks()
+        self._prepared = PreparedStatements()
         #: Connections without a pooler in between, as far as known.
         self._direct: WeakSet[psycopg.Connection] = WeakSet()
 
@@ -145,8 +145,11 @@ class PostgresWriter:
     @contextmanager
     def lend(self) -> Iterator[psycopg.Connection]:
         """A connection whose refusals are this package's own errors."""
-        with translated(self._address), self._lend() as connection:
-            yield connection
+        try:
+            with self._lend() as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise translation(error, self._address) from error
 
     @staticmethod
     def log_position(connection: psycopg.Connection) -> str:
@@ -177,7 +180,7 @@ class PostgresWriter:
         plain = write.mode == "append" and write.data.repeatable and ready
         if connection not in self._direct or table is None or not plain:
             return None
-        append = KnownAppend(table, write.data, write.job_id, self._address, self._checks)
+        append = KnownAppend(table, write.data, write.job_id, self._address, self._prepared)
         receipt = append.run(connection)
         bad_value = append.bad_value
         if bad_value is not None and _is_unchanged(connection, table.definition):
