@@ -1,7 +1,8 @@
 """The directory of a series: one entry a partition, and the table of keys. Both only grow.
 
-``partitions``: 128 bytes of head (words: how many partitions have a key, bytes of the key table),
-then 128 bytes a partition: two slots, see ``records.SLOT``.
+``partitions``: 128 bytes of head (words: how many partitions have a key, bytes of the key table,
+generation that changed any of them last, perhaps not published yet; 0: look at all), then 128
+bytes a partition: two slots, see ``records.SLOT``.
 ``keys``: for each partition, in order of its number: 4 bytes of length, msgpack of its key.
 """
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 PARTITIONS, KEYS = "partitions", "keys"
 #: Words of the head.
-COUNT, KEY_BYTES = 0, 1
+COUNT, KEY_BYTES, CHANGED = 0, 1, 2
 _HEAD_WORDS, _ENTRY_WORDS = FILE_HEAD_BYTES // 8, ENTRY_BYTES // 8
 ENTRIES_MIN = 62  # with the head one page of 8,064 bytes
 
@@ -99,6 +100,21 @@ class Directory:
                 return Slot()
             return Slot._make(read_slot(raw, at * 8))
         return Slot._make(read_slot(raw, (at + SLOT_WORDS) * 8))
+
+    @property
+    def changed(self) -> int:
+        """Generation that changed a partition last, or works on one now; 0: not known."""
+        return self._mapped[1][CHANGED]
+
+    def changed_since(self, since: int, generation: int) -> npt.NDArray[np.int64]:
+        """Partitions whose newest slot as of a generation is later than ``since``; to be validated
+        by the clock.
+        """
+        import numpy as np
+
+        written = self._entries()[:, :, 0].copy()
+        written[written > generation] = -1
+        return np.flatnonzero(written.max(axis=1) > since) if len(written) else written.ravel()
 
     def copy(self) -> npt.NDArray[np.int64]:
         """All entries now, shaped (partitions, 2, words of a slot); some half written."""
@@ -242,6 +258,10 @@ class WritableDirectory:
         store_in_order(self._head, KEY_BYTES, self._written)
         store_in_order(self._head, COUNT, len(self.keys))
         return grown + len(packed)
+
+    def tell_changed(self, generation: int) -> None:
+        """Some partition changes with that generation; before it is published."""
+        self._head[CHANGED] = generation
 
     def _grow(self, nbytes: int) -> int:
         """Longer, never shorter: whoever maps the file keeps what he has."""

@@ -93,6 +93,35 @@ class Series(SeriesViews):
         self._check_there()
         return found
 
+    def has_changed(self, since: int) -> bool:
+        """Whether a partition of this series may have changed after generation ``since``."""
+        last = self._directory.changed
+        if last and last <= since:
+            return False
+        return 0 < last <= self.generation or bool(self.changed_since(since)[1])
+
+    def changed_since(self, since: int) -> tuple[int, list[dict[str, Any]]]:
+        """The generation published now, and the keys of all partitions that changed after
+        ``since``: those that were emptied too, and now and then one that only moved.
+
+        Raises as every look at a series.
+        """
+        words, fence = self._words, self._fence
+        for _ in range(ATTEMPTS_MAX):
+            generation = words[PUBLISHED]
+            fence()
+            found = self._directory.changed_since(since, generation)
+            fence()
+            if words[WRITING] <= generation + 1:
+                if len(self._directory.keys) <= max(found, default=-1):
+                    self._directory.refresh()
+                keys = self._directory.keys
+                return generation, [
+                    dict(zip(self.key, keys[partition], strict=True)) for partition in found
+                ]
+            self._check_there()
+        raise too_fast(self.name)
+
     def _slot(self, partition: int) -> tuple[Slot, Stamp]:
         words, fence = self._words, self._fence
         for _ in range(ATTEMPTS_MAX):
@@ -171,6 +200,14 @@ class SeriesSnapshot(SeriesViews):
 
     def _check_there(self) -> None:
         """What it shows stays, whatever becomes of the series."""
+
+    def of_stamp(self, stamp: Stamp) -> SeriesSnapshot:
+        """The same rows told to be as of another moment: nobody writes to the series any more, and
+        its group has gone on.
+        """
+        found = SeriesSnapshot.__new__(SeriesSnapshot)
+        found.__dict__ |= self.__dict__ | {"_stamp": stamp}
+        return found
 
     def all_slots(self) -> Iterator[tuple[int, Slot]]:
         """For this package: partitions that have rows."""

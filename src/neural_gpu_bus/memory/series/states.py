@@ -168,7 +168,9 @@ class SeriesState:
         partitions = np.flatnonzero(self.touched)
         self.slots["generation"][partitions] = generation
         words = self.slots.view(np.int64).reshape(len(self.slots), SLOT_WORDS)
-        write_slots(self.directory.entries, words, partitions, generation)
+        if len(partitions):
+            self.directory.tell_changed(generation)
+            write_slots(self.directory.entries, words, partitions, generation)
 
     def settle(self, *, published: bool) -> None:
         """Go on from what was published; or go back to it."""

@@ -1,0 +1,86 @@
+"""Which partitions changed since a generation: by the directory's own words, one for the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from neural_gpu_bus.memory.series import SeriesGroup, directory
+from neural_gpu_bus.memory.series.records import Stamp
+
+SCHEMA = pa.schema([("k", pa.int64()), ("x", pa.float64())])
+
+
+@pytest.fixture
+def group(memory_folder: Path) -> SeriesGroup:
+    found = SeriesGroup.create(memory_folder, "g")
+    for name in ("a", "b"):
+        found.series(name, SCHEMA, ["k"])
+    return found
+
+
+def test_partitions_that_changed_are_told(group: SeriesGroup) -> None:
+    a, b = group.series("a"), group.series("b")
+    assert a.changed_since(0) == (0, [])
+    assert not a.has_changed(0)
+    with group.writer() as writer:
+        writer.append("a", {"k": [1, 2, 3], "x": [0.0, 0.0, 0.0]})
+        one = writer.publish()
+        writer.append("b", {"k": [7], "x": [1.0]})
+        writer.append("a", {"k": [2, 9], "x": [1.0, 1.0]})
+        assert a.changed_since(one) == (one, [])
+        two = writer.publish()
+        writer.delete("a", {"k": [3]})
+        three = writer.publish()
+
+    assert a.changed_since(0) == (three, [{"k": 1}, {"k": 2}, {"k": 3}, {"k": 9}])
+    assert a.changed_since(one) == (three, [{"k": 2}, {"k": 3}, {"k": 9}])
+    assert a.changed_since(two) == (three, [{"k": 3}])
+    assert a.changed_since(three) == (three, [])
+    assert b.changed_since(one) == (three, [{"k": 7}])
+    assert [a.has_changed(since) for since in (one, two, three)] == [True, True, False]
+    assert [b.has_changed(since) for since in (one, two, three)] == [True, False, False]
+
+
+def test_a_change_that_was_not_published_is_none(group: SeriesGroup) -> None:
+    """Its writer was killed after it told of a generation, before that was published."""
+    a = group.series("a")
+    with group.writer() as writer:
+        writer.append("a", {"k": [1], "x": [0.0]})
+        one = writer.publish()
+        writer._states["a"].directory.tell_changed(one + 1)
+
+        assert not a.has_changed(one)
+        assert a.has_changed(0)
+        writer.append("b", {"k": [1], "x": [0.0]})
+        assert writer.publish() == one + 1
+        assert a.has_changed(one)  # as far as one word knows
+        assert a.changed_since(one)[1] == []
+
+
+def test_without_the_word_every_slot_is_looked_at(group: SeriesGroup) -> None:
+    """A group that an earlier version wrote has 0 there."""
+    a = group.series("a")
+    with group.writer() as writer:
+        writer.append("a", {"k": [1], "x": [0.0]})
+        one = writer.publish()
+        writer._states["a"].directory._head[directory.CHANGED] = 0
+
+    assert a.has_changed(0)
+    assert not a.has_changed(one)
+
+
+def test_a_snapshot_may_be_told_to_be_of_another_moment(group: SeriesGroup) -> None:
+    with group.writer() as writer:
+        writer.append("a", {"k": [1], "x": [5.0]})
+        writer.publish(lsn=0x20)
+    snapshot = group.series("a").snapshot()
+
+    found = snapshot.of_stamp(Stamp(1, 0x10, 9, 3))
+
+    assert (found.as_of.lsn, found.as_of.committed_ns) == ("0/10", 9)
+    assert found.last(1, k=1)["x"].tolist() == [5.0]
+    assert found.last(1, k=1).as_of.lsn == "0/10"
+    assert snapshot.as_of.lsn == "0/20"
