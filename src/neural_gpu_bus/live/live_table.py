@@ -1,0 +1,373 @@
+"""``LiveTable``: what ``plane.live`` returns, a table of PostgreSQL as columns that stay right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from neural_gpu_bus.arguments import check_seconds
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    DatasetEvictedError,
+    DatasetNotFoundError,
+    StaleError,
+)
+from neural_gpu_bus.live.definitions import not_live
+from neural_gpu_bus.live.refusals import not_reached, nothing_to_see, passed, too_old
+from neural_gpu_bus.live.shared.words import APPLIED_LSN, EPOCH
+from neural_gpu_bus.live.subscription import Subscription
+from neural_gpu_bus.live.waiting import position_of, wait_until
+from neural_gpu_bus.memory.series.records import Stamp
+from neural_gpu_bus.memory.series.series import Series, SeriesSnapshot, snapshots
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from neural_gpu_bus.live.shared import LiveAsOf, LiveView, TableState
+    from neural_gpu_bus.live.subscription import Change
+    from neural_gpu_bus.memory.frames.frame import Frame
+
+Found = TypeVar("Found")
+
+#: Looks at a table that is given another version at each: a copy takes longer than a look.
+_LOOKS_MAX = 1000
+#: How long ``wait_for`` and the others wait where nothing is said.
+TIMEOUT_S = 10.0
+
+
+class Mark(NamedTuple):
+    """What a table was at a moment, for ``wait_for_change``: later ones are greater."""
+
+    #: Epoch of its version: a table that was copied anew has another.
+    version: int
+    #: Steps of publication of all live tables.
+    generation: int
+
+
+class _Current(NamedTuple):
+    """The version that readers see, as of one epoch."""
+
+    epoch: int
+    words: memoryview
+    state: TableState
+    series: Series
+    #: The series, or of a table that is not live the rows as of where it stopped.
+    looked_at: Series | SeriesSnapshot
+    last: Callable[..., Frame]
+
+
+class LiveTable:
+    """One live table, read as of now: each call sees the transactions published then, whole.
+
+    Frames stay as they are, whatever is written later and whatever becomes of the table. While its
+    process is gone its data stay readable, and ``as_of`` shows them grow old; the next process is
+    followed without a word. ``max_lag_s``: raise StaleError where that is not known: *all that was
+    committed so many seconds ago is in it*.
+    """
+
+    def __init__(self, name: str, view: LiveView, open_series: Callable[[str], Series]) -> None:
+        """``open_series``: finds the series of a version by its name, in the group of all."""
+        self.name = name
+        self._view = view
+        self._open_series = open_series
+        self._current: _Current | None = None
+
+    def __repr__(self) -> str:
+        state = self._view.table(self.name)
+        return f"<LiveTable {self.name!r}, {'dropped' if state is None else state.state}>"
+
+    # ---- facts
+
+    @property
+    def state(self) -> TableState:
+        """What its process tells of it now, with the progress of a copy.
+
+        Raises DatasetNotFoundError where it is not live any more.
+        """
+        found = self._view.counted(self.name)
+        if found is None:
+            raise not_live(self.name, list(self._view.tables()))
+        return found
+
+    @property
+    def as_of(self) -> LiveAsOf:
+        """Which moment of PostgreSQL it shows now, and why that may be stale."""
+        found = self._view.as_of(self._known())
+        if found.stale and self._view.look_again():
+            found = self._view.as_of(self._known())
+        return found
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Columns that split it into partitions."""
+        return self._told(lambda look: look.key)
+
+    @property
+    def order_by(self) -> str | None:
+        """Column that never falls within a partition."""
+        return self._told(lambda look: look.order_by)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns in order, those of the key included."""
+        return self._told(lambda look: look.schema)
+
+    # ---- rows; positional only, because a column of the key may have any of these names
+
+    def last(self, rows: int, /, max_lag_s: float | None = None, **key: Any) -> Frame:
+        """The newest rows of a partition, all of them where it has fewer; see ``Series.last``.
+
+        Raises StaleError while there is nothing to see, or for ``max_lag_s``; DatasetNotFoundError
+        for a key that has no partition.
+        """
+        current = self._current
+        if current is None or max_lag_s is not None:
+            return self._told(lambda look: look.last(rows, **key), max_lag_s)
+        try:
+            frame = current.last(rows, **key)
+        except (DatasetEvictedError, DatasetNotFoundError):
+            if current.words[EPOCH] == current.epoch:
+                raise
+        else:
+            # Behind it: had another version been given meanwhile, this one may have been emptied.
+            if current.words[EPOCH] == current.epoch:
+                return frame
+        return self._told(lambda look: look.last(rows, **key))
+
+    def between(
+        self, start: Any, stop: Any, /, max_lag_s: float | None = None, **key: Any
+    ) -> Frame:
+        """Rows of a partition whose ``order_by`` is at least ``start`` and less than ``stop``."""
+        return self._told(lambda look: look.between(start, stop, **key), max_lag_s)
+
+    def frame(self, /, max_lag_s: float | None = None, **key: Any) -> Frame:
+        """All rows of a partition; a copy where they lie in several chunks."""
+        return self._told(lambda look: look.frame(**key), max_lag_s)
+
+    def arrow(self, /, max_lag_s: float | None = None, **key: Any) -> pa.Table:
+        """All rows of a partition, or without a key of all, chunked, without a copy."""
+        return self._told(lambda look: look.arrow(**key), max_lag_s)
+
+    def rows(self, /, max_lag_s: float | None = None, **key: Any) -> int:
+        """How many rows a partition has, or without a key all."""
+        return self._told(lambda look: look.rows(**key), max_lag_s)
+
+    def partitions(self, max_lag_s: float | None = None) -> list[dict[str, Any]]:
+        """Keys of the partitions that have rows, in order of their first appearance."""
+        return self._told(lambda look: look.partitions(), max_lag_s)
+
+    # ---- one moment
+
+    def snapshot(self, max_lag_s: float | None = None) -> SeriesSnapshot:
+        """All partitions as of one position, for as long as it is held."""
+        return self._told(_snapshot, max_lag_s)
+
+    def at(self, lsn: Any, timeout_s: float = TIMEOUT_S) -> SeriesSnapshot:
+        """All partitions as of exactly that WAL position, waited for where it is yet to come.
+
+        Positions that were passed are not kept: hold the ``snapshot()`` you need. Raises
+        DatasetEvictedError for such a one, StaleError where it did not come in time.
+        """
+        wanted = position_of(lsn)
+        self.wait_for(wanted, timeout_s)
+        # It was reached before this is taken: so all up to there is in it, and where the newest
+        # transaction in it does not lie behind, nothing else is.
+        found, state = self._look(lambda current: (_snapshot(current.looked_at), current.state))
+        shown = found._stamp.lsn  # noqa: SLF001  as a number
+        if shown > wanted or (state.state != "live" and state.lsn != wanted):
+            raise passed(self.name, wanted, shown)
+        return found
+
+    # ---- waiting
+
+    def wait_live(self, timeout_s: float = TIMEOUT_S) -> LiveAsOf:
+        """Wait until its first copy, or the one that runs, is done. Raises StaleError."""
+        return self._wait(lambda: self._known().state == "live", timeout_s, 0)
+
+    def wait_for(self, lsn: Any, timeout_s: float = TIMEOUT_S) -> LiveAsOf:
+        """Wait until all that was committed up to that position is visible: what ``plane.store``
+        returned, ``'0/1A2B3C8'``, or a number. What it shows then.
+
+        Raises StaleError where that did not come in time, or cannot because the table failed.
+        """
+        wanted = position_of(lsn)
+        return self._wait(lambda: self._shows(wanted), timeout_s, wanted)
+
+    def wait_for_change(
+        self, since: Mark | int | None = None, timeout_s: float = TIMEOUT_S
+    ) -> Mark:
+        """Wait until the table is another than at ``since`` (by default now); what it is then, or
+        ``since`` itself where nothing came in time. A frame's ``as_of.generation`` will do as well.
+        """
+        check_seconds("timeout_s", timeout_s)
+        before = self._marked(since)
+        wait_until(lambda: self._changed(before), timeout_s, self._view.look_again)
+        return self.mark if self._changed(before) else before
+
+    @property
+    def mark(self) -> Mark:
+        """What it is now, for ``wait_for_change``."""
+        return self._look(lambda current: Mark(current.state.version, current.series.generation))
+
+    def changed_since(self, since: Mark | int) -> Change:
+        """What changed after ``since``: keys of partitions, or all of them."""
+        from neural_gpu_bus.live.subscription import change_of
+
+        before = self._marked(since)
+        return self._look(lambda current: change_of(before, current.state, current.series))
+
+    def subscribe(
+        self, callback: Callable[[Change], object] | None = None, *, since: Mark | int | None = None
+    ) -> Subscription:
+        """Changes as they come, bursts taken together: iterate it, or have ``callback`` called.
+
+        Iterating blocks the thread that does it; ``subscription.run(callback)`` calls it there.
+        With ``callback`` here a thread of its own does, until ``close()``.
+        """
+        subscription = Subscription(self, self._marked(since))
+        if callback is not None:
+            subscription.start(callback)
+        return subscription
+
+    # ---- inside
+
+    def _known(self) -> TableState:
+        found = self._view.table(self.name)
+        if found is None:
+            raise not_live(self.name, list(self._view.tables()))
+        return found
+
+    def _told(
+        self, ask: Callable[[Series | SeriesSnapshot], Found], max_lag_s: float | None = None
+    ) -> Found:
+        if max_lag_s is not None:
+            check_seconds("max_lag_s", max_lag_s)
+            self._check_lag(max_lag_s)
+        return self._look(lambda current: ask(current.looked_at))
+
+    def _look(self, ask: Callable[[_Current], Found]) -> Found:
+        """What is found in the version that readers saw before and after."""
+        for _ in range(_LOOKS_MAX):
+            current = self._resolved()
+            try:
+                found = ask(current)
+            except (DatasetEvictedError, DatasetNotFoundError):
+                if current.words[EPOCH] == current.epoch:
+                    raise
+                continue
+            if current.words[EPOCH] == current.epoch:
+                return found
+        raise StaleError(
+            f"live table {self.name!r} is given another version at every look",
+            hint="`ngb live show` tells why it is copied anew all the time",
+            table=self.name,
+            why="it is copied anew all the time",
+        )
+
+    def _resolved(self) -> _Current:
+        current, view = self._current, self._view
+        if current is not None and current.words[EPOCH] == current.epoch:
+            return current
+        view.look_again()
+        for _ in range(_LOOKS_MAX):
+            epoch, words = view.epoch, view.words
+            state = self._known()
+            if not state.series:
+                raise nothing_to_see(self.state, view.as_of(state))
+            before = None if current is None else current.state
+            try:
+                if before is not None and _same_version(before, state):
+                    made = current._replace(epoch=epoch, words=words, state=state)  # type: ignore[union-attr]
+                else:
+                    made = self._opened(epoch, words, state)
+            except (DatasetEvictedError, DatasetNotFoundError):
+                if words[EPOCH] == epoch:
+                    raise
+                continue
+            if words[EPOCH] == epoch and words is view.words:
+                self._current = made
+                return made
+        raise nothing_to_see(self.state, self.as_of)
+
+    def _opened(self, epoch: int, words: memoryview, state: TableState) -> _Current:
+        series = self._open_series(state.series)
+        looked_at: Series | SeriesSnapshot = series
+        if state.state != "live":
+            # Nobody writes to it any more, and the group goes on: its rows are as of where it was.
+            snapshot = series.snapshot()
+            stamp = snapshot._stamp  # noqa: SLF001
+            looked_at = snapshot.of_stamp(
+                Stamp(stamp.generation, state.lsn, state.committed_ns, stamp.published_ns)
+            )
+        return _Current(epoch, words, state, series, looked_at, looked_at.last)
+
+    def _check_lag(self, max_lag_s: float) -> None:
+        found = self._view.as_of(self._known())
+        if found.lag_s > max_lag_s and self._view.look_again():
+            found = self._view.as_of(self._known())
+        if found.lag_s > max_lag_s:
+            raise too_old(found, max_lag_s)
+
+    def _shows(self, wanted: int) -> bool:
+        words, state = self._view.words, self._known()
+        if state.state == "failed" and state.lsn < wanted:
+            raise nothing_to_see(self.state, self._view.as_of(state))
+        shown = words[APPLIED_LSN] if state.state == "live" else state.lsn
+        return bool(shown >= wanted) and self._view.table(self.name) is state
+
+    def _wait(self, look: Callable[[], bool], timeout_s: float, wanted: int) -> LiveAsOf:
+        check_seconds("timeout_s", timeout_s)
+        if not wait_until(look, timeout_s, self._view.look_again):
+            raise not_reached(self.state, self.as_of, wanted, timeout_s)
+        return self._view.as_of(self._known())
+
+    def _changed(self, before: Mark) -> bool:
+        current = self._resolved()
+        return current.state.version != before.version or current.series.has_changed(
+            before.generation
+        )
+
+    def _marked(self, since: Mark | int | None) -> Mark:
+        if since is None:
+            return self.mark
+        if isinstance(since, Mark):
+            return since
+        if isinstance(since, int) and not isinstance(since, bool):
+            return self.mark._replace(generation=since)
+        raise BadParameterError(
+            f"since is {since!r}: expected a mark of this table",
+            hint="give table.mark, what wait_for_change returned, or frame.as_of.generation",
+            parameter="since",
+        )
+
+
+def live_snapshot(tables: Sequence[LiveTable]) -> dict[str, SeriesSnapshot]:
+    """Several live tables as of one position, by name, for as long as they are held.
+
+    Raises StaleError where one of them is not live: then it is as of another.
+    """
+    for _ in range(_LOOKS_MAX):
+        several = [table._resolved() for table in tables]  # noqa: SLF001  the same module's
+        if not several:
+            return {}
+        for table, current in zip(tables, several, strict=True):
+            if current.state.state != "live":
+                raise nothing_to_see(table.state, table.as_of)
+        try:
+            found = snapshots([current.series for current in several])
+        except DatasetEvictedError:
+            if all(current.words[EPOCH] == current.epoch for current in several):
+                raise
+            continue
+        if all(current.words[EPOCH] == current.epoch for current in several):
+            return {table.name: one for table, one in zip(tables, found, strict=True)}
+    raise nothing_to_see(tables[0].state, tables[0].as_of)
+
+
+def _snapshot(look: Series | SeriesSnapshot) -> SeriesSnapshot:
+    return look.snapshot() if isinstance(look, Series) else look
+
+
+def _same_version(before: TableState, now: TableState) -> bool:
+    """Only what is told of it besides is another: what was opened stays."""
+    return before.version == now.version and before.series == now.series

@@ -1,0 +1,118 @@
+"""What readers see of it: ``LiveView``."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from neural_gpu_bus.errors import ProtocolError
+from neural_gpu_bus.host_clock import host_clock_ns
+from neural_gpu_bus.live.shared import words as layout
+from neural_gpu_bus.live.shared.freshness import LiveAsOf, Progress, as_of
+from neural_gpu_bus.live.shared.manifest import TableState, by_name, read_manifest
+from neural_gpu_bus.memory.series.clock import view
+
+
+class LiveView:
+    """The reader's side, for any number of processes and threads; none waits for the writer.
+
+    ``words`` are the 64-bit words of the file, ``words[EPOCH]`` moves on with every change of what
+    is told of any table.
+    """
+
+    def __init__(self, memory: Path, *, clock_ns: Callable[[], int] = host_clock_ns) -> None:
+        """Also where nobody has ever followed anything. Raises SharedMemoryFullError."""
+        self.clock_ns = clock_ns
+        self._path = layout.make_state_file(memory)
+        self._reading = threading.Lock()
+        self._clock = layout.clock_number()
+        self._open()
+
+    def _open(self) -> None:
+        self._array = layout.map_state(self._path)
+        self.words = view(self._array).cast("q")
+        self._inode = os.stat(self._path).st_ino  # noqa: PTH116
+        self._known: tuple[int, str, dict[str, TableState]] = (-1, "", {})
+
+    @property
+    def epoch(self) -> int:
+        """Moves on with every change of what is told of any table."""
+        return self.words[layout.EPOCH]
+
+    @property
+    def source(self) -> str:
+        """Where tables come from."""
+        return self._told()[1]
+
+    def tables(self) -> dict[str, TableState]:
+        """All of them as told now, with their counters."""
+        return {name: self._counted(table) for name, table in self._told()[2].items()}
+
+    def table(self, name: str) -> TableState | None:
+        """One of them, without its counters; None where it is not live."""
+        return self._told()[2].get(name)
+
+    def counted(self, name: str) -> TableState | None:
+        """The same with its counters."""
+        found = self.table(name)
+        return None if found is None else self._counted(found)
+
+    def progress(self) -> Progress:
+        """How far the stream has come. What it says is true of what is looked at afterwards."""
+        words = self.words
+        return Progress(
+            heartbeat_ns=words[layout.HEARTBEAT_NS],
+            received_lsn=words[layout.RECEIVED_LSN],
+            applied_lsn=words[layout.APPLIED_LSN],
+            committed_ns=words[layout.COMMITTED_NS],
+            confirmed_ns=words[layout.CONFIRMED_NS],
+            pid=words[layout.WRITER_PID],
+            started_ns=words[layout.WRITER_STARTED_NS],
+            same_clock=words[layout.CLOCK] == self._clock,
+        )
+
+    def as_of(self, table: TableState) -> LiveAsOf:
+        """Of one table, now."""
+        progress = self.progress()  # first: a heartbeat that comes now is not of the future
+        return as_of(table, progress, self.clock_ns())
+
+    def look_again(self) -> bool:
+        """Whether another file stands in this one's place, which is then looked at."""
+        with suppress(FileNotFoundError):
+            if self.words[layout.GONE] or os.stat(self._path).st_ino != self._inode:  # noqa: PTH116
+                with self._reading:
+                    self._open()
+                return True
+        return False
+
+    def _told(self) -> tuple[int, str, dict[str, TableState]]:
+        known = self._known
+        if known[0] == self.words[layout.EPOCH]:
+            return known
+        with self._reading:
+            epoch = self.words[layout.EPOCH]  # first: what is read then is of this one or a later
+            found = read_manifest(self._array, self.words)
+            if found is None:
+                raise ProtocolError(
+                    f"{str(self._path)!r} tells of live tables in a way this version cannot read",
+                    hint="all processes of a home need the same version; `ngb down`, then `ngb up`",
+                    position=0,
+                )
+            known = self._known = (epoch, found.source, by_name(found.tables))
+        return known
+
+    def _counted(self, table: TableState) -> TableState:
+        words, place = self.words, table.place
+        return msgspec.structs.replace(
+            table,
+            rows_copied=words[layout.table_word(place, layout.ROWS_COPIED)],
+            rows_expected=words[layout.table_word(place, layout.ROWS_EXPECTED)],
+            changes=words[layout.table_word(place, layout.CHANGES)],
+            transactions=words[layout.table_word(place, layout.TRANSACTIONS)],
+            stream_bytes=words[layout.table_word(place, layout.STREAM_BYTES)],
+        )
