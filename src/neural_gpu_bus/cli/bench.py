@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -15,6 +17,9 @@ from neural_gpu_bus.cli.bench_eviction import bench_eviction
 from neural_gpu_bus.cli.demo_tables import Display, print_case
 from neural_gpu_bus.cli.output_files import require_writable, write_whole
 from neural_gpu_bus.cli.rivals import POSTGRES_RIVALS, RIVALS, require_rivals
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.benchmarks.memory.answers import QuestionResults
 
 app = typer.Typer(invoke_without_command=True)
 app.command("eviction")(bench_eviction)
@@ -40,9 +45,10 @@ def bench(
     if json is not None:
         require_writable("--json FILE", json)
     import neural_gpu_bus as ngb
-    from neural_gpu_bus.benchmarks.cases import chosen
+    from neural_gpu_bus.benchmarks.cases import CASES
+    from neural_gpu_bus.benchmarks.choosing import chosen
 
-    cases = chosen(only or [])
+    cases = chosen(only or [], CASES, "case")
     display = Display()
     with display, ngb.open() as plane, ExitStack() as at_end:
         from neural_gpu_bus.benchmarks.case import Ground, run_cases
@@ -68,16 +74,20 @@ def memory(
     """Unified memory beside Ray, LMDB, Redis, shared_memory, pyarrow, ArcticDB and the machine."""
     if json is not None:
         require_writable("--json FILE", json)
+    from neural_gpu_bus.benchmarks.choosing import chosen
+    from neural_gpu_bus.benchmarks.memory import QUESTIONS, run_questions
+
+    _ask(partial(run_questions, chosen(only or [], QUESTIONS, "question")), json, quick=quick)
+
+
+def _ask(run: Callable[..., QuestionResults], json: Path | None, *, quick: bool) -> None:
+    """Run the questions on a plane of their own, and show and keep what they found."""
     import neural_gpu_bus as ngb
-    from neural_gpu_bus.benchmarks.memory import chosen_questions, run_questions
     from neural_gpu_bus.cli.memory_answers import print_answers
 
-    questions = chosen_questions(only or [])
     display = Display()
     with display, ngb.open() as plane:
-        found = run_questions(
-            questions, plane, quick=quick, clock_ns=time.perf_counter_ns, watcher=display
-        )
+        found = run(plane, quick=quick, clock_ns=time.perf_counter_ns, watcher=display)
     print_answers(found)
     if json is not None:
         write_whole("--json FILE", json, found.to_json())
@@ -104,16 +114,7 @@ def postgres(
         _mute()
     if json is not None:
         require_writable("--json FILE", json)
-    import neural_gpu_bus as ngb
-    from neural_gpu_bus.benchmarks.postgres import chosen_questions, run_questions
-    from neural_gpu_bus.cli.memory_answers import print_answers
+    from neural_gpu_bus.benchmarks.choosing import chosen
+    from neural_gpu_bus.benchmarks.postgres import QUESTIONS, run_questions
 
-    questions = chosen_questions(only or [])
-    display = Display()
-    with display, ngb.open() as plane:
-        found = run_questions(
-            questions, plane, quick=quick, clock_ns=time.perf_counter_ns, watcher=display
-        )
-    print_answers(found)
-    if json is not None:
-        write_whole("--json FILE", json, found.to_json())
+    _ask(partial(run_questions, chosen(only or [], QUESTIONS, "question")), json, quick=quick)

@@ -14,15 +14,14 @@ from neural_gpu_bus.benchmarks.wording import TIMES, duration, times
 from neural_gpu_bus.cli.console import out
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.benchmarks.memory.answers import Answer, Line, MemoryResults, Part, Share
-    from neural_gpu_bus.benchmarks.postgres.results import PostgresResults
+    from neural_gpu_bus.benchmarks.memory.answers import Answer, Line, Part, QuestionResults, Share
 
 #: From here on the slowest of a hundred is not just the slowest.
 _SAMPLES_MANY = 100
 _STYLES = {"ours": "bold", "limit": "cyan", "rival": ""}
 
 
-def print_answers(results: MemoryResults | PostgresResults) -> None:
+def print_answers(results: QuestionResults) -> None:
     """All questions, then the machine and the versions."""
     for answer in results.answers:
         _print_answer(answer, judged=not results.quick)

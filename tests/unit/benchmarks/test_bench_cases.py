@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 
 from neural_gpu_bus.benchmarks.case import Case, Entrant, require_equal_entrants, scaled
-from neural_gpu_bus.benchmarks.cases import CASES, chosen
+from neural_gpu_bus.benchmarks.cases import CASES
 from neural_gpu_bus.benchmarks.cases.addresses import asyncpg_arguments, connectorx_url
 from neural_gpu_bus.benchmarks.cases.bench_table import made_up_bars
+from neural_gpu_bus.benchmarks.choosing import chosen
 from neural_gpu_bus.benchmarks.measure import summarise
 from neural_gpu_bus.errors import BadParameterError, ResultsDifferError
 
 
 def test_no_name_chooses_all_cases() -> None:
-    assert list(chosen([])) == list(CASES)
+    assert list(chosen([], CASES, "case")) == list(CASES)
 
 
 def test_an_unknown_case_names_the_nearest() -> None:
     with pytest.raises(BadParameterError, match="there is no case 'reed'") as caught:
-        chosen(["reed"])
+        chosen(["reed"], CASES, "case")
 
     assert caught.value.hint == "did you mean 'read'?"
 

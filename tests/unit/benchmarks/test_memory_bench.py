@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from neural_gpu_bus.benchmarks.choosing import chosen
 from neural_gpu_bus.benchmarks.machine import Machine
-from neural_gpu_bus.benchmarks.memory import QUESTIONS, chosen_questions
+from neural_gpu_bus.benchmarks.memory import QUESTIONS
 from neural_gpu_bus.benchmarks.memory.answers import (
     Answer,
     Goal,
     Line,
-    MemoryResults,
     Part,
+    QuestionResults,
     Share,
     under,
 )
@@ -84,10 +85,10 @@ def test_calls_end_with_their_time() -> None:
 
 
 def test_questions_are_chosen_by_name() -> None:
-    assert list(chosen_questions([])) == list(QUESTIONS)
-    assert list(chosen_questions(["put", "find"])) == ["find", "put"]
+    assert list(chosen([], QUESTIONS, "question")) == list(QUESTIONS)
+    assert list(chosen(["put", "find"], QUESTIONS, "question")) == ["find", "put"]
     with pytest.raises(BadParameterError, match="there is no question 'pit'") as caught:
-        chosen_questions(["pit"])
+        chosen(["pit"], QUESTIONS, "question")
 
     assert caught.value.hint == "did you mean 'put'?"
 
@@ -235,7 +236,7 @@ def test_folders_of_killed_runs_are_removed(memory_folder: Path) -> None:
 # ---- what is shown
 
 
-def made_up_results(*, quick: bool = False) -> MemoryResults:
+def made_up_results(*, quick: bool = False) -> QuestionResults:
     times = Spread(p50_s=123.4e-6, p99_s=0.0456, min_s=1e-6, samples=50_000)
     lines = [Line("plane.get(name), 8 columns", "ours", times), Line("dict", "limit", times)]
     shares = [Share("direct, by name", "ours", mapped=1.0, private=0.01)]
@@ -245,7 +246,7 @@ def made_up_results(*, quick: bool = False) -> MemoryResults:
         Answer("share", "How much?", [Part("", shares=shares)]),
     ]
     machine = Machine("a processor", 2, 1 << 30, "Linux", "CPython")
-    return MemoryResults("now", machine, {}, quick=quick, answers=answers)
+    return QuestionResults("now", machine, {}, quick=quick, answers=answers)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -282,6 +283,6 @@ def test_few_samples_have_no_percentile(
     line = Line("plane.query", "ours", Spread(p50_s=1.0, p99_s=2.0, min_s=1.0, samples=samples))
     machine = Machine("a processor", 2, 1 << 30, "Linux", "CPython")
     answers = [Answer("newest", "How?", [Part("", [line])])]
-    memory_answers.print_answers(MemoryResults("now", machine, {}, quick=False, answers=answers))
+    memory_answers.print_answers(QuestionResults("now", machine, {}, quick=False, answers=answers))
 
     assert f" {head} " in screen.getvalue().splitlines()[1]

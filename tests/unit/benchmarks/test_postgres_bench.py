@@ -14,13 +14,12 @@ import pytest
 
 from neural_gpu_bus.benchmarks.memory.answers import Line, Part
 from neural_gpu_bus.benchmarks.memory.spread import Spread
-from neural_gpu_bus.benchmarks.postgres import QUESTIONS, chosen_questions
 from neural_gpu_bus.benchmarks.postgres.comparing import comparable, in_order, require_same
 from neural_gpu_bus.benchmarks.postgres.goals import at_least, at_most
 from neural_gpu_bus.benchmarks.postgres.raw_copy import until_ready
 from neural_gpu_bus.benchmarks.postgres.reader import Asked
 from neural_gpu_bus.benchmarks.postgres.scaling import _more_is_no_use, _server_limited
-from neural_gpu_bus.errors import BadParameterError, ResultsDifferError
+from neural_gpu_bus.errors import ResultsDifferError
 
 MOMENT = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 MICROSECONDS = int(MOMENT.timestamp()) * 1_000_000
@@ -76,13 +75,6 @@ def test_rows_are_compared_by_their_key() -> None:
 
     with pytest.raises(ResultsDifferError, match="q: two differs from one"):
         require_same("q", first, "two", {"id": [1, 2], "note": ["a", None]}, "id")
-
-
-def test_questions_are_chosen_by_name() -> None:
-    assert list(chosen_questions([])) == list(QUESTIONS)
-    with pytest.raises(BadParameterError, match="there is no question 'fixt'") as caught:
-        chosen_questions(["fixt"])
-    assert caught.value.hint == "did you mean 'fixed'?"
 
 
 def test_goals_say_what_was_wanted_and_found() -> None:

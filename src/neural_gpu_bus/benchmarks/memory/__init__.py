@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.benchmarks.machine import this_machine, versions
-from neural_gpu_bus.benchmarks.memory.answers import Answer, MemoryResults
+from neural_gpu_bus.benchmarks.memory.answers import Answer, QuestionResults
 from neural_gpu_bus.benchmarks.memory.attaching import attach_first
 from neural_gpu_bus.benchmarks.memory.crowding import in_a_crowd
 from neural_gpu_bus.benchmarks.memory.finding import find_again
@@ -17,8 +17,6 @@ from neural_gpu_bus.benchmarks.memory.ground import FULL, QUICK, MemoryGround, m
 from neural_gpu_bus.benchmarks.memory.publishing import publish_many
 from neural_gpu_bus.benchmarks.memory.putting import put_large
 from neural_gpu_bus.benchmarks.memory.sharing import share_one
-from neural_gpu_bus.did_you_mean import did_you_mean
-from neural_gpu_bus.errors import BadParameterError
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.case import CaseWatcher
@@ -48,18 +46,6 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
 RAY_QUESTIONS = frozenset({"find", "attach", "put"})
 
 
-def chosen_questions(names: Sequence[str]) -> Mapping[str, Question]:
-    """The questions of these names, all for none; BadParameterError names the nearest."""
-    for name in names:
-        if name not in QUESTIONS:
-            raise BadParameterError(
-                f"there is no question {name!r}; there are {', '.join(QUESTIONS)}",
-                hint=did_you_mean(name, QUESTIONS, "use one of these"),
-                parameter="only",
-            )
-    return {name: ask for name, ask in QUESTIONS.items() if not names or name in names}
-
-
 def run_questions(
     questions: Mapping[str, Question],
     plane: DataPlane,
@@ -67,7 +53,7 @@ def run_questions(
     quick: bool,
     clock_ns: ClockNs,
     watcher: CaseWatcher,
-) -> MemoryResults:
+) -> QuestionResults:
     """One after the other; ResultsDifferError before any time where a place is not equal."""
 
     def answers(ground: MemoryGround) -> Iterator[Answer]:
@@ -83,4 +69,4 @@ def run_questions(
     with memory_ground(plane, sizes, clock_ns, watcher, ray=ray) as ground:
         found = list(answers(ground))
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    return MemoryResults(now, this_machine(), versions(DISTRIBUTIONS), quick, found)
+    return QuestionResults(now, this_machine(), versions(DISTRIBUTIONS), quick, found)

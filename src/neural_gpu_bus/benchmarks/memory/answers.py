@@ -1,4 +1,6 @@
-"""What ``ngb bench memory`` found: lines beside each other, and the figures that were asked for."""
+"""What ``ngb bench memory`` and ``ngb bench postgres`` found: lines beside each other, and the
+figures that were asked for.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True):
     skipped: dict[str, str] = {}
 
 
-class MemoryResults(msgspec.Struct, frozen=True):
+class QuestionResults(msgspec.Struct, frozen=True):
     """All questions of one run."""
 
     measured_at: str

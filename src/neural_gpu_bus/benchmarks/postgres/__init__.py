@@ -5,21 +5,18 @@ alone, in one run.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.benchmarks.machine import this_machine, versions
-from neural_gpu_bus.benchmarks.memory.answers import Answer
+from neural_gpu_bus.benchmarks.memory.answers import Answer, QuestionResults
 from neural_gpu_bus.benchmarks.postgres.ground import FULL, QUICK, PostgresGround, postgres_ground
 from neural_gpu_bus.benchmarks.postgres.grouping import group_by
 from neural_gpu_bus.benchmarks.postgres.reading import read_fixed, read_mixed, read_newest
-from neural_gpu_bus.benchmarks.postgres.results import PostgresResults
 from neural_gpu_bus.benchmarks.postgres.scaling import scale
 from neural_gpu_bus.benchmarks.postgres.storing import store_few, store_many, upsert_many
-from neural_gpu_bus.did_you_mean import did_you_mean
-from neural_gpu_bus.errors import BadParameterError
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.case import CaseWatcher
@@ -50,18 +47,6 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
 )
 
 
-def chosen_questions(names: Sequence[str]) -> Mapping[str, Question]:
-    """The questions of these names, all for none; BadParameterError names the nearest."""
-    for name in names:
-        if name not in QUESTIONS:
-            raise BadParameterError(
-                f"there is no question {name!r}; there are {', '.join(QUESTIONS)}",
-                hint=did_you_mean(name, QUESTIONS, "use one of these"),
-                parameter="only",
-            )
-    return {name: ask for name, ask in QUESTIONS.items() if not names or name in names}
-
-
 def run_questions(
     questions: Mapping[str, Question],
     plane: DataPlane,
@@ -69,7 +54,7 @@ def run_questions(
     quick: bool,
     clock_ns: ClockNs,
     watcher: CaseWatcher,
-) -> PostgresResults:
+) -> QuestionResults:
     """One after the other; ResultsDifferError before any time where a way is not equal."""
 
     def answers(ground: PostgresGround) -> Iterator[Answer]:
@@ -84,4 +69,4 @@ def run_questions(
         server = ground.connection.info.server_version
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     known = {"PostgreSQL": f"{server // 10_000}.{server % 10_000}"} | versions(DISTRIBUTIONS)
-    return PostgresResults(now, this_machine(), known, quick, found)
+    return QuestionResults(now, this_machine(), known, quick, found)
