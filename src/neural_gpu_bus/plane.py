@@ -28,6 +28,7 @@ from neural_gpu_bus.descriptors import (
     StoreTarget,
 )
 from neural_gpu_bus.errors import ClosedError
+from neural_gpu_bus.live_tables import LiveTables
 from neural_gpu_bus.matching import ManyDatasets
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.queries import Queries
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from redis import Redis
 
+    from neural_gpu_bus.live.definitions import LiveDefinitions
+    from neural_gpu_bus.live.shared import LiveView
     from neural_gpu_bus.query_cache import QueryCache
     from neural_gpu_bus.stores.postgres import PostgresStore, WriteBehind
     from neural_gpu_bus.stores.redis import RedisColumns
@@ -89,7 +92,7 @@ def let_kernels_be_cached(settings: Settings) -> None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "cache" / "kernels"))
 
 
-class DataPlane(Queries, Storing, Analysis, Datasets, ManyDatasets):
+class DataPlane(Queries, LiveTables, Storing, Analysis, Datasets, ManyDatasets):
     """All that one process needs: data as columns in shared memory, jobs, and bulk stores.
 
     Each server is connected when it is first needed. Use it as a context manager, or call
@@ -99,6 +102,8 @@ class DataPlane(Queries, Storing, Analysis, Datasets, ManyDatasets):
     def __init__(self, settings: Settings, attachment: embedded.Attachment) -> None:
         self.settings = settings
         self.addresses = attachment.addresses
+        #: The lease on this home's servers.
+        self.attachment = attachment
         self._parts: dict[str, Any] = {}
         self._building = threading.RLock()
         self._closed = False
@@ -158,6 +163,20 @@ class DataPlane(Queries, Storing, Analysis, Datasets, ManyDatasets):
             run_worker(self.queue, runner, stop=stop)
         finally:
             self.queue.close()
+
+    def run_live(self, *, stop: Callable[[], bool]) -> None:
+        """Follow this home's live tables here, until ``stop`` says so or nothing is live."""
+        from neural_gpu_bus.live.service import follow_tables
+
+        follow_tables(
+            _home(self.settings),
+            self.memory,
+            self.addresses.postgres_dsn.get_secret_value(),
+            connections_max=self.settings.postgres_connections_max,
+            connect_timeout_s=self.settings.connect_timeout_s,
+            query_bytes_max=self.settings.query_limit_bytes,
+            stop=stop,
+        )
 
     # Methods, so that a worker connects to a server when the first result has to go there.
 
@@ -252,6 +271,24 @@ class DataPlane(Queries, Storing, Analysis, Datasets, ManyDatasets):
         # Found again without the lock, for the microsecond in which a kept result is answered.
         self.__dict__["_query_cache"] = cache
         return cache
+
+    @property
+    def live_view(self) -> LiveView:
+        """How live tables stand, as the process that follows them tells."""
+        from neural_gpu_bus.live.shared import LiveView
+
+        with self._building:
+            found: LiveView | None = self.__dict__.get("_live_view")
+            if found is None:
+                found = self.__dict__["_live_view"] = LiveView(self.memory.folder)
+            return found
+
+    @property
+    def live_definitions(self) -> LiveDefinitions:
+        """What is live, as declared."""
+        from neural_gpu_bus.live.definitions import LiveDefinitions
+
+        return LiveDefinitions(_home(self.settings))
 
     @property
     def redis(self) -> RedisColumns:

@@ -17,6 +17,7 @@ from neural_gpu_bus.cli import (
     demo,
     doctor,
     host,
+    live,
     load,
     memory,
     servers,
@@ -59,6 +60,7 @@ for name, command in COMMANDS.items():
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(bench.app, name="bench")
 app.add_typer(store_later.app, name="store-later")
+app.add_typer(live.app, name="live")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

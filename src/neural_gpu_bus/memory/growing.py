@@ -47,9 +47,16 @@ class GrowingColumns:
         opened = self._group(name if group is None else group, make=schema is not None)
         return opened.series(name, schema, key, order_by)
 
-    def writer(self, group: str) -> SeriesWriter:
-        """The one writer of a group. Raises SeriesBusyError, DatasetNotFoundError."""
-        return self._group(group, make=False).writer(self._use.clock_ns)
+    def writer(self, group: str, *, make: bool = False) -> SeriesWriter:
+        """The one writer of a group, which is made where it is not there and ``make`` says so.
+
+        Raises SeriesBusyError, DatasetNotFoundError.
+        """
+        return self._group(group, make=make).writer(self._use.clock_ns)
+
+    def names(self, group: str) -> list[str]:
+        """Of its series, in order. Raises DatasetNotFoundError."""
+        return self._group(group, make=False).names()
 
     def drop(self, group: str) -> None:
         """Remove a group with all its series; frames live on."""

@@ -1,0 +1,48 @@
+"""What one copy does: wait for older transactions, take a snapshot, read by several connections,
+write a series that nobody looks at yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.live.mirror.failpoints import failpoint
+from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.live.mirror.means import MirrorMeans
+    from neural_gpu_bus.live.shared.manifest import LiveTableState
+
+#: State and detail.
+Told = Callable[["LiveTableState", str], None]
+
+
+def copy_table(
+    means: MirrorMeans, definition: LiveDefinition, series: str, copy: TableCopy, told: Told
+) -> Copied:
+    """The table as of one snapshot, in a new series of that name.
+
+    Raises CopyStoppedError, and what waiting, reading and writing raise.
+    """
+    source = means.source
+    with source.moment(
+        definition, lambda words: told("waiting", words), lambda: copy.is_stopped
+    ) as moment:
+        told("copying", "")
+        columns = source.columns(definition, moment.shape)
+        applied = means.room.made(series, moment.shape, definition, columns)
+
+        def progress(done: int, total: int | None) -> None:
+            copy.check()
+            means.state.count(
+                definition.name, rows_copied=done, rows_expected=max(total or 0, done)
+            )
+
+        rows = source.read(definition, moment, progress)
+        failpoint("in mid-copy")
+        copy.check()
+        applied.copy_rows(rows)
+        means.state.count(definition.name, rows_copied=rows.num_rows, rows_expected=rows.num_rows)
+    return Copied(applied, moment)

@@ -1,0 +1,130 @@
+"""One live table as its writer sees it: which version readers look at, and which comes next.
+
+    starting -> waiting -> copying -> catching up -> live -> copying anew -> catching up -> live ...
+
+A table is live from the moment when the stream has passed everything that its snapshot holds. What
+changes a table in a way that the stream cannot tell has it copied anew; readers keep the version
+before, which is marked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.live.mirror.pending import PendingChanges, RowStep
+from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.live.applying.applied_table import AppliedTable
+    from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.stores.postgres.replication.publications import Membership
+    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
+    from neural_gpu_bus.stores.postgres.replication.transactions import Transaction
+
+
+@dataclass(slots=True)
+class FollowedTable:
+    """One definition's versions. Nothing here reads or writes anything by itself."""
+
+    definition: LiveDefinition
+    #: Of the newest version; each copy has a series of its own.
+    version: int
+    shape: TableShape | None = None
+    #: How it stood in its publication when it was copied.
+    membership: Membership | None = None
+    #: What follows the stream and readers look at.
+    current: AppliedTable | None = None
+    copy: TableCopy | None = None
+    #: A copy that is there, and waits for the stream to pass its snapshot.
+    coming: Copied | None = None
+    pending: PendingChanges | None = None
+    #: Attempts that failed in a row, and when the next one may begin.
+    failures: int = 0
+    next_attempt_s: float = 0.0
+    #: Changes of the batch in hand, by version.
+    current_steps: list[RowStep] = field(default_factory=list)
+    coming_steps: list[RowStep] = field(default_factory=list)
+
+    @property
+    def series(self) -> str:
+        """Of the version that is being made, or was made last."""
+        return f"{self.definition.name}@{self.version}"
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether the stream may be read further."""
+        return self.pending is None or not self.pending.is_full
+
+    @property
+    def relations(self) -> frozenset[int]:
+        """Whose changes are this table's."""
+        if self.shape is None:
+            return frozenset()
+        return frozenset((self.shape.oid, *self.shape.leaves))
+
+    def take(self, transaction: Transaction, steps: list[RowStep]) -> None:
+        """Changes of one transaction, in order."""
+        if self.current is not None:
+            self.current_steps.extend(steps)
+        if self.coming is not None:
+            if not self.coming.moment.visible.sees(transaction.xid):
+                self.coming_steps.extend(steps)
+        elif self.pending is not None:
+            self.pending.keep(transaction, steps)
+
+    def apply(self) -> int:
+        """Bring both versions to the end of the batch; how many changes that were.
+
+        Raises what ``AppliedTable.apply`` raises.
+        """
+        changes = 0
+        if self.current is not None and self.current_steps:
+            changes += self.current.apply(self.current_steps).changes
+        if self.coming is not None and self.coming_steps:
+            changes += self.coming.applied.apply(self.coming_steps).changes
+        return changes
+
+    def discarded(self) -> None:
+        """The writer took back what was not published."""
+        for applied in (self.current, self.coming.applied if self.coming else None):
+            if applied is not None:
+                applied.discarded()
+
+    def lose_copy(self) -> None:
+        """Begin it again."""
+        if self.copy is not None:
+            self.copy.stop()
+        self.copy = self.pending = None
+
+    def forget_batch(self) -> None:
+        """Its bytes are used for the next one."""
+        self.current_steps, self.coming_steps = [], []
+
+    def take_copy(self, copied: Copied) -> None:
+        """A copy is there: bring it up to what was received meanwhile."""
+        pending, self.pending, self.copy = self.pending, None, None
+        self.coming, self.shape = copied, copied.moment.shape
+        self.membership = copied.moment.membership
+        if pending is not None:
+            steps = list(pending.unseen(copied.moment.visible))
+            if steps:
+                copied.applied.apply(steps)
+
+    def is_due(self, position: int) -> bool:
+        """Whether the stream has passed all that the coming version's snapshot holds."""
+        return self.coming is not None and position >= self.coming.moment.bound_lsn
+
+    def switch(self) -> AppliedTable | None:
+        """The coming version becomes the one that readers look at; what they looked at before."""
+        assert self.coming is not None  # noqa: S101  asked before: is_due
+        before, self.current = self.current, self.coming.applied
+        self.coming, self.failures = None, 0
+        return before
+
+    def lose(self) -> None:
+        """No version can be followed any more: the stream is gone, or the table changed."""
+        if self.copy is not None:
+            self.copy.stop()
+        self.current = self.copy = self.coming = self.pending = None
+        self.forget_batch()

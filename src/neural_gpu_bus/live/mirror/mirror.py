@@ -1,0 +1,140 @@
+"""The loop: what came of the stream, into the columns, visible in one step, acknowledged.
+
+One thread reads the stream, applies and publishes; each copy has a thread of its own; another sends
+status messages, so that neither a long transaction nor a long copy lets the server think that we
+are gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from neural_gpu_bus.errors import NeuralGpuBusError
+from neural_gpu_bus.live.mirror.failpoints import failpoint
+from neural_gpu_bus.live.mirror.followed_tables import FollowedTables
+from neural_gpu_bus.live.shared.freshness import AskedPositions
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.live.mirror.means import MirrorMeans
+    from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
+    from neural_gpu_bus.stores.postgres.replication.transactions import StreamBatch
+
+#: How long one look at the stream waits: what else is to do is done as often.
+RECEIVE_S = 0.02
+#: How often the server is asked how far its WAL goes, and what tables are like.
+ASK_S, LOOK_S = 0.1, 1.0
+#: After a lost connection; doubles.
+PAUSE_S, PAUSE_S_MAX = 0.2, 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Mirror:
+    """Follows the tables of one home until ``stop`` says so or nothing is live any more."""
+
+    def __init__(
+        self, means: MirrorMeans, *, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._means = means
+        self._clock_s = clock_s
+        self._tables = FollowedTables(means, clock_s)
+        self._asked = AskedPositions()
+        self._next_ask_s = self._next_look_s = 0.0
+        self._position = 0
+        #: Applied and not published.
+        self._changes = 0
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Raises SeriesBusyError where another process follows this home's tables."""
+        pause_s = PAUSE_S
+        while not stop() and self._tables.reconcile():
+            try:
+                with self._means.source.open_stream() as session:
+                    self._begin(session)
+                    pause_s = PAUSE_S
+                    self._follow(session, stop)
+            except NeuralGpuBusError as error:
+                self._lose(error)
+                self._wait(pause_s, stop)
+                pause_s = min(2 * pause_s, PAUSE_S_MAX)
+        self._tables.close()
+
+    def _begin(self, session: StreamSession) -> None:
+        source = self._means.source
+        source.prepare()
+        failpoint("before slot")
+        slot, position = source.make_slot(session, self._tables.tell_waiting)
+        failpoint("after slot")
+        self._asked.forget()
+        self._tables.begin()
+        failpoint("before streaming")
+        session.start(slot, position, source.publications.both)
+        self._position = position
+        self._means.state.beat(position)
+
+    def _follow(self, session: StreamSession, stop: Callable[[], bool]) -> None:
+        while not stop():
+            batch = None
+            if self._tables.read_on:
+                batch = session.receive(RECEIVE_S)
+            else:
+                time.sleep(RECEIVE_S)
+            if batch is not None:
+                self._take(batch)
+            self._means.state.beat(session.received_lsn)
+            self._collect()
+            self._confirm()
+            session.acknowledge(self._position)
+            if not self._tables.reconcile():
+                return
+
+    # ---- one batch
+
+    def _take(self, batch: StreamBatch) -> None:
+        tables = self._tables
+        self._changes += tables.take(batch)
+        last = batch.transactions[-1] if batch.transactions else None
+        if last is not None and not last.ends:
+            return  # a part of a large one: it waits in the columns, where nobody sees it
+        position = max(self._position, batch.end_lsn)
+        committed_ns = last.committed_ns if last is not None else 0
+        if self._changes:
+            failpoint("before publish")
+            self._means.room.writer.publish(position, committed_ns)
+            self._changes = 0
+        self._position = position
+        self._means.state.applied(position, committed_ns)
+        failpoint("before acknowledgement")
+
+    def _collect(self) -> None:
+        """Copies that are there, and versions that readers may see from now on."""
+        if self._tables.collect(self._position):
+            self._means.state.applied(self._position)
+
+    def _confirm(self) -> None:
+        now_s = self._clock_s()
+        if now_s >= self._next_ask_s:
+            self._next_ask_s = now_s + ASK_S
+            self._asked.asked(*self._means.source.position())
+        confirmed_ns = self._asked.confirmed_by(self._position)
+        if confirmed_ns:
+            self._means.state.confirmed(confirmed_ns)
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + LOOK_S
+            self._tables.look()
+
+    # ---- a lost stream
+
+    def _lose(self, error: NeuralGpuBusError) -> None:
+        _log.warning("the stream of changes is lost", reason=str(error))
+        self._tables.lose(error)
+        self._changes = 0
+
+    def _wait(self, pause_s: float, stop: Callable[[], bool]) -> None:
+        end_s = self._clock_s() + pause_s
+        while self._clock_s() < end_s and not stop():
+            time.sleep(RECEIVE_S)

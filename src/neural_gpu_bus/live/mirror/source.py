@@ -1,0 +1,220 @@
+"""The server that tables come from: what it lacks, its stream, its catalog, its snapshots."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import structlog
+
+from neural_gpu_bus.addresses import postgres_address
+from neural_gpu_bus.errors import ProtocolError, QueryError
+from neural_gpu_bus.host_clock import host_clock_ns
+from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
+from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
+from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
+from neural_gpu_bus.stores.postgres.replication import ddl_trigger
+from neural_gpu_bus.stores.postgres.replication.preflight import TableWanted, preflight
+from neural_gpu_bus.stores.postgres.replication.publications import (
+    PublicationNames,
+    add_table,
+    ensure_publications,
+    memberships,
+    publication_names,
+)
+from neural_gpu_bus.stores.postgres.replication.shape_changes import copy_reason
+from neural_gpu_bus.stores.postgres.replication.slots import temporary_slot, told_of_waits
+from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
+    SnapshotMoment,
+    snapshot_moment,
+)
+from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
+from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
+from neural_gpu_bus.stores.postgres.replication.told import Waits
+from neural_gpu_bus.stores.postgres.wire.messages import Field
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.ports import Progress
+    from neural_gpu_bus.stores.postgres import PostgresStore
+    from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
+    from neural_gpu_bus.stores.postgres.replication.publications import Membership
+    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
+    from neural_gpu_bus.stores.postgres.replication.transactions import LogicalMessage
+
+#: A series holds texts, not numbers of texts.
+OPTIONS = ReadOptions(texts="plain")
+#: A slot waits for every transaction that runs when it is made.
+SLOT_WAIT_S_MAX = 3600.0
+
+_log = structlog.get_logger(__name__)
+_POSITION = b"SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
+
+
+class Source:
+    """One database, followed for one home. Safe for the threads of its process."""
+
+    def __init__(
+        self, dsn: str, home: str, store: PostgresStore, *, connect_timeout_s: float
+    ) -> None:
+        self.address = postgres_address(dsn)
+        self.publications: PublicationNames = publication_names(home)
+        self._dsn = dsn
+        self._home = home
+        self._store = store
+        self._connect_timeout_s = connect_timeout_s
+        self._types = TypeCatalog(self.address)
+        self._catalog: psycopg.Connection | None = None
+        self._turn = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the server."""
+        with self._turn:
+            if self._catalog is not None:
+                self._catalog.close()
+
+    # ---- the stream
+
+    def open_stream(self) -> StreamSession:
+        """A session that can make a slot and stream. Raises ServerError."""
+        return StreamSession.connect(self._dsn, timeout_s=self._connect_timeout_s)
+
+    def prepare(self) -> None:
+        """What the stream needs of the server besides tables. Raises ReplicationRefusedError."""
+
+        def prepared(connection: psycopg.Connection) -> None:
+            preflight(connection, (), self.publications).check()
+            ensure_publications(connection, self.publications)
+            refused = ddl_trigger.install(connection)
+            if refused:
+                _log.info("changes of definitions are looked for once a second", reason=refused)
+
+        self._asked(prepared)
+
+    def make_slot(self, session: StreamSession, told: Callable[[str], None]) -> tuple[str, int]:
+        """A slot that ends with the session; its name and where its stream begins."""
+        name = temporary_slot(self._home)
+        with told_of_waits(self._dsn, session.backend_pid, told, limit_s=SLOT_WAIT_S_MAX):
+            return name, session.create_slot(name, temporary=True)
+
+    def position(self) -> tuple[int, int]:
+        """Moment of the host's clock, and how far the WAL went then."""
+        at_ns = host_clock_ns()
+        row = self._asked(lambda connection: connection.execute(_POSITION).fetchone())
+        return at_ns, int(row[0])
+
+    # ---- tables
+
+    def admit(self, definition: LiveDefinition, told: Callable[[str], None]) -> TableShape:
+        """The table, which from now on is published. Raises what it cannot be live for."""
+        wanted = TableWanted(
+            definition.table, definition.columns, definition.where, definition.append_only
+        )
+
+        def admitted(connection: psycopg.Connection) -> TableShape:
+            found = preflight(connection, (wanted,), self.publications)
+            found.check()
+            shape = found.shapes[0]
+            add_table(
+                connection,
+                self.publications,
+                shape,
+                where=definition.where,
+                append_only=definition.append_only,
+                waits=Waits(told=told),
+            )
+            return shape
+
+        shape: TableShape = self._asked(admitted)
+        return shape
+
+    def copy_reason(
+        self, definition: LiveDefinition, shape: TableShape, membership: Membership | None
+    ) -> str:
+        """Why its rows may not be what the stream made of them; empty where they are."""
+
+        def looked(connection: psycopg.Connection) -> str:
+            now = read_shape(connection, definition.table)
+            reason = copy_reason(shape, now, definition.columns)
+            found = memberships(connection, self.publications).get(shape.oid)
+            if not reason and (found is None) != (membership is None):
+                return "it was taken out of its publication"
+            if not reason and found is not None and membership is not None:
+                changed = found.token != membership.token
+                return "its publication was altered" if changed else ""
+            return reason
+
+        try:
+            found: str = self._asked(looked)
+        except QueryError as error:
+            if error.facts.get("sqlstate") == "42P01":
+                return str(error).partition("\n")[0]
+            raise
+        return found
+
+    def concerned(self, message: LogicalMessage, oids: frozenset[int]) -> bool:
+        """Whether a message of our event trigger may be about a table with one of these OIDs."""
+        if message.prefix != ddl_trigger.MESSAGE_PREFIX:
+            return False
+        with suppress(ProtocolError):  # anybody may write such a message
+            return ddl_trigger.parse_message(message.content).concerns(oids)
+        return False
+
+    # ---- copies
+
+    def moment(
+        self,
+        definition: LiveDefinition,
+        told: Callable[[str], None],
+        ended: Callable[[], bool],
+    ) -> AbstractContextManager[SnapshotMoment]:
+        """A snapshot for the body, once all older transactions have ended."""
+        waits = Waits(told=told, ended=ended)
+        return snapshot_moment(self._dsn, definition.table, self.publications, waits)
+
+    def read(
+        self, definition: LiveDefinition, moment: SnapshotMoment, progress: Progress
+    ) -> pa.Table:
+        """Its rows as of the moment, by as many connections as cores and table suggest."""
+        found: Any = self._store.reader.table(
+            definition.table,
+            columns=column_names(definition, moment.shape),
+            where=definition.where,
+            snapshot=moment.snapshot,
+            options=OPTIONS,
+            progress=progress,
+        )
+        table: pa.Table = found
+        return table
+
+    def columns(self, definition: LiveDefinition, shape: TableShape) -> list[SourceColumn]:
+        """How the columns of the stream are decoded."""
+        wanted = column_names(definition, shape)
+        fields = [
+            Field(one.name, one.type_oid, one.modifier)
+            for one in shape.columns
+            if one.name in wanted
+        ]
+        oids = [field.oid for field in fields]
+        self._asked(lambda connection: self._types.learn(connection, oids))
+        return self._types.columns(fields, OPTIONS)
+
+    # ---- the server
+
+    def _asked(self, question: Callable[[psycopg.Connection], Any]) -> Any:
+        """One at a time, on a connection of our own that is opened again when it broke."""
+        with self._turn, translated(self.address):
+            if self._catalog is None or self._catalog.closed or self._catalog.broken:
+                self._catalog = connect(self._dsn, timeout_s=self._connect_timeout_s)
+            return question(self._catalog)
+
+
+def column_names(definition: LiveDefinition, shape: TableShape) -> Sequence[str]:
+    """In the order of the table."""
+    wanted = definition.columns
+    return [one.name for one in shape.columns if wanted is None or one.name in wanted]

@@ -1,0 +1,138 @@
+"""The plane's face for live tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from neural_gpu_bus.arguments import check_seconds
+from neural_gpu_bus.error_records import from_record
+from neural_gpu_bus.errors import StaleError
+
+if TYPE_CHECKING:
+    from neural_gpu_bus import embedded
+    from neural_gpu_bus.live.definitions import LiveDefinitions, Slot
+    from neural_gpu_bus.live.live_table import LiveTable
+    from neural_gpu_bus.live.shared import LiveView, TableState
+    from neural_gpu_bus.memory import UnifiedMemory
+
+#: How long the first copy may take.
+LIVE_S_MAX = 600.0
+_LOOK_S = 0.02
+
+
+class Plane(Protocol):
+    """What is needed of the plane."""
+
+    @property
+    def memory(self) -> UnifiedMemory: ...  # noqa: D102
+    @property
+    def live_view(self) -> LiveView: ...  # noqa: D102
+    @property
+    def live_definitions(self) -> LiveDefinitions: ...  # noqa: D102
+    @property
+    def attachment(self) -> embedded.Attachment: ...  # noqa: D102
+
+
+class LiveTables:
+    """``live`` and what belongs to it."""
+
+    def live(
+        self: Plane,
+        table: str,
+        *,
+        key: Sequence[str] = (),
+        order_by: str | None = None,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        name: str | None = None,
+        append_only: bool = False,
+        slot: Slot = "temporary",
+        timeout_s: float = LIVE_S_MAX,
+        progress: Callable[[TableState], object] | None = None,
+    ) -> LiveTable:
+        """The table as columns that follow every commit, shared by all processes of the host.
+
+        The first call copies the table and may take a while: ``progress`` is told its state every
+        now and then, and may raise to stop waiting. Later calls, of any process, find it.
+        ``key``: columns that split it into partitions, ``order_by``: column that orders the rows
+        of one. ``where``: a row filter, as SQL (PostgreSQL 15 and later). ``append_only``: follow
+        inserts alone, for a table without a primary key.
+
+        Whoever may open the memory folder can read what the replicating role may read, row-level
+        security or not.
+
+        Raises ReplicationRefusedError with the SQL to run where the server or the table is not
+        set up for it, UnsupportedTypeError, BadParameterError where a table of that name is live
+        otherwise, StaleError where it takes longer than ``timeout_s``.
+        """
+        from neural_gpu_bus.live.definitions import live_definition
+        from neural_gpu_bus.live.live_table import LiveTable
+        from neural_gpu_bus.live.mirror.group import GROUP
+
+        check_seconds("timeout_s", timeout_s)
+        definition = live_definition(
+            table,
+            name=name,
+            key=key,
+            order_by=order_by,
+            columns=columns,
+            where=where,
+            append_only=append_only,
+            slot=slot,
+        )
+        is_new = self.live_definitions.add(definition)
+        self.attachment.follow()
+        try:
+            _wait_live(self.live_view, definition.name, timeout_s, progress)
+        except BaseException:
+            if is_new:
+                self.live_definitions.drop(definition.name)
+            raise
+        growing = self.memory.growing
+        return LiveTable(
+            definition.name,
+            self.live_view,
+            lambda series: growing.series(series, None, (), None, GROUP),
+        )
+
+    def drop_live(self: Plane, name: str) -> None:
+        """Follow it no more. Views of its rows stay. Raises DatasetNotFoundError."""
+        self.live_definitions.drop(name)
+        self.attachment.follow()
+
+    def live_states(self: Plane) -> dict[str, TableState]:
+        """All live tables, by name, as the process that follows them tells."""
+        return self.live_view.tables()
+
+
+def _wait_live(
+    view: LiveView,
+    name: str,
+    timeout_s: float,
+    progress: Callable[[TableState], object] | None,
+) -> None:
+    """Return once it is live. Raises what it failed with, where it never was whole."""
+    end_s, asked_ns = time.monotonic() + timeout_s, time.time_ns()
+    while True:
+        view.look_again()
+        state = view.counted(name)
+        if state is not None:
+            if state.state == "live":
+                return
+            failed = state.state == "failed" and state.since_ns >= asked_ns
+            if failed and state.error is not None:
+                raise from_record(state.error)
+            if progress is not None:
+                progress(state)
+        if time.monotonic() > end_s:
+            why = "nobody follows it" if state is None else f"{state.state} {state.detail}".strip()
+            raise StaleError(
+                f"live table {name!r} is not live after {timeout_s:g} s: {why}",
+                hint="wait longer (timeout_s=), or see `ngb live list` and the log of the home",
+                table=name,
+                why=why,
+                timeout_s=timeout_s,
+            )
+        time.sleep(_LOOK_S)

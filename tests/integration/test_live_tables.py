@@ -1,0 +1,66 @@
+"""Live tables on a real server: what is committed is seen, whole, in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+import neural_gpu_bus as ngb
+from neural_gpu_bus import embedded
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def plane(private_servers: embedded.Attachment) -> Iterator[ngb.DataPlane]:
+    with ngb.open(home=private_servers.settings.home) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(postgres_dsn: str) -> Iterator[Run]:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+
+        def executed(statement: str, *values: Any) -> None:
+            connection.execute(statement.encode(), values or None)
+
+        yield executed
+
+
+def test_a_table_follows_every_commit(plane: ngb.DataPlane, run: Run) -> None:
+    run(
+        "CREATE TABLE bars (id bigserial PRIMARY KEY, instrument_id text NOT NULL, "
+        "ts bigint NOT NULL, close float8)"
+    )
+    run(
+        "INSERT INTO bars (instrument_id, ts, close) "
+        "SELECT 'I' || g % 3, g, g * 0.5 FROM generate_series(1, 3000) g"
+    )
+    bars = plane.live("bars", key=["instrument_id"], order_by="ts", timeout_s=30)
+    try:
+        assert bars.last(2, instrument_id="I0")["ts"].tolist() == [2997, 3000]
+
+        receipt = plane.store(
+            "bars", {"instrument_id": ["I0"], "ts": [4000], "close": [1.5], "id": [100_000]}
+        )
+        bars.wait_for(receipt, timeout_s=5)
+        assert bars.last(1, instrument_id="I0")["close"].tolist() == [1.5]
+
+        run("UPDATE bars SET close = -1 WHERE ts = 3000")
+        run("DELETE FROM bars WHERE ts = 2997")
+        run("UPDATE bars SET instrument_id = 'I1' WHERE ts = 4000")
+        with psycopg.connect(plane.addresses.postgres_dsn.get_secret_value()) as connection:
+            lsn = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+        assert lsn is not None
+        bars.wait_for(lsn[0], timeout_s=5)
+        assert bars.last(2, instrument_id="I0")["ts"].tolist() == [2994, 3000]
+        assert bars.last(1, instrument_id="I0")["close"].tolist() == [-1.0]
+        assert bars.last(1, instrument_id="I1")["ts"].tolist() == [4000]
+    finally:
+        plane.drop_live("bars")
+        run("DROP TABLE bars")
