@@ -7,7 +7,6 @@ copied about twice however long a partition becomes, and no append waits for mor
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.series import kernels
@@ -27,42 +26,27 @@ CAPACITY_MIN = 64
 #: Bytes that each text column has room for in it.
 TEXT_BYTES_MIN = 1024
 
-#: Writes rows that come late into a partition: state, batch, group.
-Merge = Callable[[SeriesState, Batch, int], None]
 
+def append(state: SeriesState, batch: Batch) -> None:
+    """Add a batch behind the rows of its partitions, where the order must want it.
 
-def append(state: SeriesState, batch: Batch, merge: Merge) -> None:
-    """Add a batch to its partitions. Call within ``state.all_or_nothing``."""
+    Call within ``state.all_or_nothing``.
+    """
     import numpy as np
 
     slots = state.slots[batch.partitions]
-    late = _late(state, batch, slots)
-    fits = ~late & _fits(state, batch, slots)
+    fits = _fits(state, batch, slots)
     if not fits.all():
-        grows = ~late & (slots["head_rows"] + batch.counts <= state.meta.chunk_rows_max) & ~fits
+        grows = (slots["head_rows"] + batch.counts <= state.meta.chunk_rows_max) & ~fits
         groups = np.flatnonzero(grows)
         _grow(state, batch, groups)
         fits |= grows
         _write(state, batch, fits)
         for group in np.flatnonzero(~fits).tolist():
-            if late[group]:
-                merge(state, batch, group)
-            else:
-                _append_over_chunks(state, batch, group)
+            _append_over_chunks(state, batch, group)
     else:
         _write(state, batch)
     state.counts.appended_rows += int(batch.counts.sum())
-
-
-def _late(state: SeriesState, batch: Batch, slots: npt.NDArray[np.void]) -> Bools:
-    """Groups that begin before the last row of their partition."""
-    import numpy as np
-
-    if not len(batch.order_values):
-        return np.zeros(len(slots), np.bool_)
-    begins = batch.order_values[batch.firsts]
-    late: Bools = (begins < state.last_values[batch.partitions]) & (slots["rows"] > 0)
-    return late
 
 
 def _fits(state: SeriesState, batch: Batch, slots: npt.NDArray[np.void]) -> Bools:

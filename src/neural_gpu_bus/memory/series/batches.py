@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from neural_gpu_bus.memory.layout.column_types import ColumnType
     from neural_gpu_bus.memory.series.directory import Key
     from neural_gpu_bus.memory.series.shape import Shape
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 #: Columns in one piece each, by name. No table: making one takes longer than using it.
 Arrays = Mapping[str, Any]
 
-_FORMS = {"bits": kernels.BITS, "text": kernels.TEXT}
+#: Forms of columns as compiled loops know them; all others are of fixed width.
+FORMS = {"bits": kernels.BITS, "text": kernels.TEXT}
 #: NaN by the width of a float, as signed numbers.
 _NAN = {8: 0x7FF8000000000000, 4: 0x7FC00000, 2: 0x7E00}
 #: Codes of rows by several columns stay under it, so that they fit into 64 bits.
@@ -38,13 +40,14 @@ def column_matrix(shape: Shape) -> Numbers:
     for number, column in enumerate(shape.stored):
         width = column.kind.item_bytes
         filler = _NAN[width] if column.kind.null == "nan" else 0
-        form = _FORMS.get(column.kind.form, kernels.FIXED)
+        form = FORMS.get(column.kind.form, kernels.FIXED)
         matrix[number] = form, width, column.nullable, filler, column.text
     return matrix
 
 
-def fitted(shape: Shape, columns: Any, names: Sequence[str]) -> Arrays:
-    """These columns, in this order, each in one piece and of the series' type.
+def fitted(shape: Shape, columns: Any, names: Sequence[str], *, exact: bool = False) -> Arrays:
+    """These columns, in this order, each in one piece and of the series' type; texts of the key in
+    either width unless ``exact``.
 
     Raises BadParameterError for columns that are missing or too many, BadValueError for values
     that do not fit and for NULLs where none may be, UnsupportedTypeError.
@@ -56,15 +59,20 @@ def fitted(shape: Shape, columns: Any, names: Sequence[str]) -> Arrays:
             hint="give exactly these",
             parameter="columns",
         )
-    return {name: _column(table[name], shape.schema.field(name), shape) for name in names}
+    return {
+        name: _column(table[name], shape.schema.field(name), shape, exact=exact) for name in names
+    }
 
 
-def _column(column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape) -> Any:
+def _column(
+    column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape, *, exact: bool
+) -> Any:
     import pyarrow as pa
 
     stored = shape.by_name.get(field.name)
     # A key is looked up by its value, which a text of either width has; casting 100 takes 24 us.
-    as_it_is = column.type == field.type or (stored is None and _are_texts(column, field))
+    either = stored is None and not exact and _are_texts(column, field)
+    as_it_is = column.type == field.type or either
     try:
         if not as_it_is:
             column = column.cast(field.type)
@@ -157,26 +165,25 @@ class Batch:
     #: Of each position; empty where the series has no order.
     order_values: Numbers
 
-    def group_table(self, group: int) -> pa.Table:
-        """Rows of one group, in order."""
-        import pyarrow as pa
 
-        table = pa.table(dict(self.columns))
-        first, count = int(self.firsts[group]), int(self.counts[group])
-        if not len(self.order):
-            return table.slice(first, count)
-        return table.take(self.order[first : first + count])
+def batch_of(
+    shape: Shape, columns: Arrays, partitions: Numbers, rows: Numbers | None = None
+) -> Batch:
+    """Group rows of stored columns by partition, in order within each; equal ones stay as given.
 
-
-def batch_of(shape: Shape, columns: Arrays, partitions: Numbers) -> Batch:
-    """Group rows of stored columns by partition, in order within each; equal ones stay as given."""
+    ``rows``: only these of the columns; ``partitions`` are of all.
+    """
     import numpy as np
 
     values = order_values(shape, columns)
+    if rows is not None:
+        partitions, values = partitions[rows], values[rows] if len(values) else values
     order = _order(partitions, values)
     if len(order):
         partitions = partitions[order]
         values = values[order] if len(values) else values
+    if rows is not None:
+        order = rows[order] if len(order) else rows
     begins = np.empty(len(partitions), np.bool_)
     begins[:1] = True
     np.not_equal(partitions[1:], partitions[:-1], out=begins[1:])
@@ -218,27 +225,38 @@ def order_values(shape: Shape, columns: Arrays | pa.Table) -> Numbers:
     return raw.astype(np.int64, copy=False)
 
 
-def sources_of(shape: Shape, columns: Arrays | pa.Table) -> Numbers:
-    """Where the stored columns of a table lie."""
+def sources_of(
+    shape: Shape, columns: Arrays | pa.Table, names: Sequence[str] | None = None
+) -> Numbers:
+    """Where the stored columns of a table lie; ``names``: only these are there."""
     import numpy as np
 
     sources = np.zeros((len(shape.stored), kernels.SOURCE_FIELDS), np.int64)
     for number, column in enumerate(shape.stored):
-        array = _one(columns[column.name])
-        if not len(array):
-            continue
-        validity, values, *data = array.buffers()
-        form, at = column.kind.form, array.offset
-        if array.null_count:
-            sources[number, kernels.VALIDITY] = validity.address
-            sources[number, kernels.VALIDITY_BIT] = at
-        width = {"bits": 0, "text": 8}.get(form, column.kind.item_bytes)
-        sources[number, kernels.VALUES] = values.address + at * width
-        if form == "bits":
-            sources[number, kernels.VALUES_BIT] = at
-        if data and data[0] is not None:
-            sources[number, kernels.DATA] = data[0].address
+        if names is None or column.name in names:
+            sources[number] = source_of(_one(columns[column.name]), column.kind)
     return sources
+
+
+def source_of(array: Any, kind: ColumnType) -> Numbers:
+    """Where the rows of one array lie; zeros for no rows."""
+    import numpy as np
+
+    source = np.zeros(kernels.SOURCE_FIELDS, np.int64)
+    if not len(array):
+        return source
+    validity, values, *data = array.buffers()
+    form, at = kind.form, array.offset
+    if array.null_count:
+        source[kernels.VALIDITY] = validity.address
+        source[kernels.VALIDITY_BIT] = at
+    width = {"bits": 0, "text": 8}.get(form, kind.item_bytes)
+    source[kernels.VALUES] = values.address + at * width
+    if form == "bits":
+        source[kernels.VALUES_BIT] = at
+    if data and data[0] is not None:
+        source[kernels.DATA] = data[0].address
+    return source
 
 
 def _one(column: Any) -> Any:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from neural_gpu_bus.as_arrow import as_table
 from neural_gpu_bus.errors import BadParameterError
-from neural_gpu_bus.memory.series.appending import append
 from neural_gpu_bus.memory.series.batches import (
     Arrays,
-    Batch,
-    batch_of,
     fitted,
     order_values,
     partition_codes,
 )
+from neural_gpu_bus.memory.series.exchanging import add_rows
 from neural_gpu_bus.memory.series.records import Chunk
 from neural_gpu_bus.memory.series.rewriting import own_table, replace
 from neural_gpu_bus.memory.series.states import SeriesState
@@ -28,13 +26,6 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
 
 Edit = Literal["upsert", "update", "delete"]
-
-
-def insert_late(state: SeriesState, batch: Batch, group: int) -> None:
-    """Rows of one group go where the order wants them, behind those of the same value."""
-    partition = int(batch.partitions[group])
-    chunks = state.chunks(state.slot(partition))
-    replace(state, partition, _merged(state, chunks, batch.group_table(group)))
 
 
 def edit(
@@ -77,7 +68,7 @@ def edit(
 def _append_rows(state: SeriesState, table: pa.Table, numbers: Numbers) -> None:
     joined = table.combine_chunks()
     arrays = {name: joined[name].chunk(0) for name in joined.column_names}
-    append(state, batch_of(state.shape, arrays, numbers), insert_late)
+    add_rows(state, arrays, numbers)
 
 
 def _names(state: SeriesState, columns: Any, kind: Edit) -> list[str]:

@@ -8,7 +8,7 @@ to be written again: an update costs at most two chunks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from neural_gpu_bus.memory.series import kernels
 from neural_gpu_bus.memory.series.appending import CAPACITY_MIN, TEXT_BYTES_MIN
@@ -22,6 +22,44 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+class Piece(Protocol):
+    """Rows that take the place of others: an Arrow table, or runs of rows."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many."""
+
+    def slice(self, offset: int, length: int | None = None, /) -> Self:
+        """Some of them."""
+
+
+class Way(Protocol):
+    """How rows of chunks are taken, and new chunks written."""
+
+    def own(self, state: SeriesState, chunk: Chunk, /) -> Any:
+        """Rows that no earlier chunk has."""
+
+    def written(
+        self, state: SeriesState, pieces: Sequence[Any], overlap: int, *, grows: bool
+    ) -> Chunk:
+        """A new extent with these rows; one that ``grows`` has room for as many again."""
+
+
+class _Tables:
+    """Pieces are Arrow tables."""
+
+    def own(self, state: SeriesState, chunk: Chunk) -> pa.Table:
+        return own_table(state, chunk)
+
+    def written(
+        self, state: SeriesState, pieces: Sequence[pa.Table], overlap: int, *, grows: bool
+    ) -> Chunk:
+        return _written(state, pieces, overlap, grows=grows)
+
+
+TABLES = _Tables()
+
+
 def own_table(state: SeriesState, chunk: Chunk) -> pa.Table:
     """Stored columns of the rows that no earlier chunk has, over the extent's own bytes."""
     arena = state.extents.arenas.arrays[chunk.arena]
@@ -29,7 +67,9 @@ def own_table(state: SeriesState, chunk: Chunk) -> pa.Table:
     return stored_table(state.shape, chunk.rows, source.column).slice(chunk.overlap)
 
 
-def replace(state: SeriesState, partition: int, pieces: Sequence[Chunk | pa.Table]) -> None:
+def replace(
+    state: SeriesState, partition: int, pieces: Sequence[Chunk | Piece], way: Way = TABLES
+) -> None:
     """Let a partition hold these, in order. Call within ``state.all_or_nothing``."""
     slot = state.slot(partition)
     old = state.chunks(slot)
@@ -37,7 +77,7 @@ def replace(state: SeriesState, partition: int, pieces: Sequence[Chunk | pa.Tabl
     if not wanted:
         new, kept = Slot(), []
     else:
-        spine, head = _built(state, wanted, slot)
+        spine, head = _built(state, wanted, slot, way)
         kept = [*spine, head]
         new = _slot_of(state, slot, spine, head)
     stays = {(chunk.arena, chunk.offset) for chunk in kept}
@@ -50,9 +90,9 @@ def replace(state: SeriesState, partition: int, pieces: Sequence[Chunk | pa.Tabl
     state.last_values[partition] = state.last_value(new.head) if new.arena else 0
 
 
-def _split(pieces: Sequence[Chunk | pa.Table], rows_max: int) -> list[Chunk | pa.Table]:
+def _split(pieces: Sequence[Chunk | Piece], rows_max: int) -> list[Chunk | Piece]:
     """Without empty pieces, and none longer than a chunk may be."""
-    found: list[Chunk | pa.Table] = []
+    found: list[Chunk | Piece] = []
     for piece in pieces:
         if isinstance(piece, Chunk):
             found += [piece] if piece.own_rows else []
@@ -62,25 +102,25 @@ def _split(pieces: Sequence[Chunk | pa.Table], rows_max: int) -> list[Chunk | pa
 
 
 def _built(
-    state: SeriesState, pieces: list[Chunk | pa.Table], slot: Slot
+    state: SeriesState, pieces: list[Chunk | Piece], slot: Slot, way: Way
 ) -> tuple[list[Chunk], Chunk]:
     """Chunks of the spine and the head, the changed ones written."""
     if _head_stays(state, pieces, slot):
-        return [_chunk(state, piece) for piece in pieces[:-1]], slot.head
+        return [_chunk(state, piece, way) for piece in pieces[:-1]], slot.head
     *before, last = pieces
-    own = last if not isinstance(last, Chunk) else own_table(state, last)
+    own = last if not isinstance(last, Chunk) else way.own(state, last)
     wanted = min(state.meta.overlap_rows, sum(_rows(piece) for piece in before))
     if own.num_rows + wanted > state.meta.chunk_rows_max:
         half = state.meta.chunk_rows_max // 2
         before.append(own.slice(0, own.num_rows - half))
         own = own.slice(own.num_rows - half)
         wanted = min(state.meta.overlap_rows, sum(_rows(piece) for piece in before))
-    repeated = _last_rows(state, before, wanted)
-    head = _written(state, [*repeated, own], wanted, grows=True)
-    return [_chunk(state, piece) for piece in before], head
+    repeated = _last_rows(state, before, wanted, way)
+    head = way.written(state, [*repeated, own], wanted, grows=True)
+    return [_chunk(state, piece, way) for piece in before], head
 
 
-def _head_stays(state: SeriesState, pieces: list[Chunk | pa.Table], slot: Slot) -> bool:
+def _head_stays(state: SeriesState, pieces: list[Chunk | Piece], slot: Slot) -> bool:
     """Whether the head is as it was, and the rows before it as far as it repeats them."""
     *before, last = pieces
     if not isinstance(last, Chunk) or last != slot.head:
@@ -95,24 +135,26 @@ def _head_stays(state: SeriesState, pieces: list[Chunk | pa.Table], slot: Slot) 
     return repeated <= 0
 
 
-def _rows(piece: Chunk | pa.Table) -> int:
+def _rows(piece: Chunk | Piece) -> int:
     return piece.own_rows if isinstance(piece, Chunk) else piece.num_rows
 
 
-def _last_rows(state: SeriesState, pieces: Sequence[Chunk | pa.Table], rows: int) -> list[pa.Table]:
-    found: list[pa.Table] = []
+def _last_rows(
+    state: SeriesState, pieces: Sequence[Chunk | Piece], rows: int, way: Way
+) -> list[Any]:
+    found: list[Any] = []
     for piece in reversed(pieces):
         if rows <= 0:
             break
-        table = own_table(state, piece) if isinstance(piece, Chunk) else piece
-        taken = table.slice(max(0, table.num_rows - rows))
+        held = way.own(state, piece) if isinstance(piece, Chunk) else piece
+        taken = held.slice(max(0, held.num_rows - rows))
         found.insert(0, taken)
         rows -= taken.num_rows
     return found
 
 
-def _chunk(state: SeriesState, piece: Chunk | pa.Table) -> Chunk:
-    return piece if isinstance(piece, Chunk) else _written(state, [piece], 0, grows=False)
+def _chunk(state: SeriesState, piece: Chunk | Piece, way: Way) -> Chunk:
+    return piece if isinstance(piece, Chunk) else way.written(state, [piece], 0, grows=False)
 
 
 def _written(state: SeriesState, tables: Sequence[pa.Table], overlap: int, *, grows: bool) -> Chunk:

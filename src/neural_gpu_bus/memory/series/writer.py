@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsIndex, TypeVar
 
 from neural_gpu_bus.arguments import check_whole_number
 from neural_gpu_bus.errors import BadParameterError, ClosedError
 from neural_gpu_bus.memory.series import clock as clocks
-from neural_gpu_bus.memory.series.appending import append
 from neural_gpu_bus.memory.series.arenas import WritableArenas
-from neural_gpu_bus.memory.series.batches import Arrays, batch_of, fitted, partition_codes
+from neural_gpu_bus.memory.series.batches import Arrays, fitted, partition_codes
 from neural_gpu_bus.memory.series.compaction import compact
-from neural_gpu_bus.memory.series.editing import Edit, edit, insert_late
+from neural_gpu_bus.memory.series.editing import Edit, edit
+from neural_gpu_bus.memory.series.exchanging import add_rows
 from neural_gpu_bus.memory.series.extents import CopyCounts
 from neural_gpu_bus.memory.series.kernels import store_in_order
 from neural_gpu_bus.memory.series.locking import WriterLock
 from neural_gpu_bus.memory.series.records import Slot
+from neural_gpu_bus.memory.series.row_editor import RowEditor
 from neural_gpu_bus.memory.series.states import SeriesState
 from neural_gpu_bus.memory.series.writer_statistics import WriterStatistics
 
@@ -183,6 +185,11 @@ class SeriesWriter:
             state.extents.drop_spine(slot.spine_arena, slot.spine_count)
             state.set(partition, Slot())
 
+    @_in_turn
+    def editor(self, series: Series | str) -> RowEditor:
+        """For sources that say which rows go and which come: changes of one series in one step."""
+        return RowEditor(self._checked(series), self._taking_turn)
+
     # ---- publication
 
     @property
@@ -241,6 +248,13 @@ class SeriesWriter:
 
     # ---- inside
 
+    @contextmanager
+    def _taking_turn(self) -> Iterator[None]:
+        self._check_own()
+        with self._turn:
+            self._check_open()
+            yield
+
     def _settle(self, *, published: bool) -> None:
         for state in self._states.values():
             state.settle(published=published)
@@ -248,12 +262,8 @@ class SeriesWriter:
         self._words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
 
     def _append(self, state: SeriesState, arrays: Arrays, numbers: Numbers) -> int:
-        if not len(numbers):
-            return 0
-        stored = {name: arrays[name] for name in state.shape.by_name}
-        batch = batch_of(state.shape, stored, numbers)
-        with state.all_or_nothing(batch.partitions):
-            append(state, batch, insert_late)
+        if len(numbers):
+            add_rows(state, {name: arrays[name] for name in state.shape.by_name}, numbers)
         return len(numbers)
 
     def _edit(

@@ -1,0 +1,125 @@
+"""One series in the hands of a source that says which rows go and which come: all in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from neural_gpu_bus.memory.series import exchanging, hashing
+from neural_gpu_bus.memory.series.batches import Arrays, fitted, order_values, partition_codes
+from neural_gpu_bus.memory.series.exchanging import FoundRows
+from neural_gpu_bus.memory.series.states import SeriesState
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from neural_gpu_bus.memory.series.directory import Key
+
+    Hashes = npt.NDArray[np.uint64]
+    Numbers = npt.NDArray[np.int64]
+
+
+class RowEditor:
+    """From ``SeriesWriter.editor``; each call takes the writer's turn."""
+
+    def __init__(
+        self, state: SeriesState, turn: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._state = state
+        self._turn = turn
+
+    @property
+    def rows(self) -> int:
+        """In all partitions, what is not published counted in."""
+        with self._turn():
+            return int(self._state.slots["rows"].sum())
+
+    def name(self, key: Key) -> None:
+        """A partition is there from the next publication on, with no rows where it has none."""
+        with self._turn():
+            partition = int(self._state.numbers_of([key])[0])
+            self._state.set(partition, self._state.slot(partition))
+
+    def numbered(self, columns: Any, names: Sequence[str]) -> tuple[Arrays, Numbers]:
+        """Columns in the series' own types, each in one piece, and the partition of each row.
+
+        ``names``: what is given, the whole key among it. New keys get a partition. Raises as
+        ``SeriesWriter.append``.
+        """
+        with self._turn():
+            state = self._state
+            arrays = fitted(state.shape, columns, names, exact=True)
+            rows = len(next(iter(arrays.values())))
+            keys, codes = partition_codes([arrays[name] for name in state.shape.key], rows)
+            return arrays, state.numbers_of(keys)[codes]
+
+    def fitted(self, columns: Any, names: Sequence[str]) -> Arrays:
+        """The same for columns without the key."""
+        with self._turn():
+            return fitted(self._state.shape, columns, names, exact=True)
+
+    def order_values(self, columns: Arrays) -> Numbers:
+        """Of the order column, as stored; 0 for all rows without an order."""
+        import numpy as np
+
+        if self._state.shape.order is None:
+            return np.zeros(len(next(iter(columns.values()))), np.int64)
+        return order_values(self._state.shape, columns)
+
+    def keys(self, partitions: Numbers) -> list[Key]:
+        """What these partitions are called."""
+        with self._turn():
+            return [self._state.directory.keys[partition] for partition in partitions.tolist()]
+
+    def hashes(self, columns: Arrays, names: Sequence[str], seed: int = 0) -> Hashes:
+        """Of rows at hand by the bytes of some columns, which are ``fitted``."""
+        return hashing.row_hashes(self._state.shape, columns, names, seed)
+
+    def held_hashes(self, names: Sequence[str]) -> list[tuple[int, Hashes, Numbers]]:
+        """Of all rows held, chunk by chunk: partition, hashes, order values."""
+        with self._turn():
+            return list(hashing.held_hashes(self._state, names))
+
+    def find(self, partitions: Numbers, values: Numbers, columns: Arrays) -> FoundRows:
+        """Rows of these partitions (-1: of none) and order values that are equal in ``columns``,
+        bit by bit; columns of the key do not matter.
+
+        Of rows that are wanted alike each is another one. Holds until the next change of the
+        series.
+        """
+        with self._turn():
+            shape = self._state.shape
+            told = {
+                name: array
+                for name, array in columns.items()
+                if name in shape.by_name and name != shape.order_by
+            }
+            return exchanging.find(self._state, partitions, values, told)
+
+    def take(self, found: FoundRows, rows: Numbers, names: Sequence[str]) -> pa.Table:
+        """Stored columns of some of the rows that were found; a copy."""
+        with self._turn():
+            return exchanging.take(self._state, found, rows, names)
+
+    def exchange(
+        self, found: FoundRows, columns: Arrays, partitions: Numbers, takes: Numbers
+    ) -> None:
+        """Rows that were found, all of them, go, and these come; all of it or nothing.
+
+        ``columns``: as ``numbered`` gives them. ``partitions``: of each row. ``takes``: which of
+        those that go a row takes the place of, if partition and order value are the same; -1 for
+        none. Raises SharedMemoryFullError.
+        """
+        with self._turn():
+            stored = {name: columns[name] for name in self._state.shape.by_name}
+            exchanging.exchange(self._state, found, stored, partitions, takes)
+
+    def add(self, columns: Arrays, partitions: Numbers) -> None:
+        """Rows come, and none goes."""
+        with self._turn():
+            if len(partitions):
+                stored = {name: columns[name] for name in self._state.shape.by_name}
+                exchanging.add_rows(self._state, stored, partitions)
