@@ -1,0 +1,247 @@
+"""One series that follows one table: its first copy, and every batch of changes since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import numpy as np
+
+from neural_gpu_bus.errors import BadValueError
+from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
+from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
+from neural_gpu_bus.live.applying.net_effect import NetEffect, net_effect
+from neural_gpu_bus.live.applying.net_effect_kernels import INSERT
+from neural_gpu_bus.live.applying.row_places import RowPlaces
+from neural_gpu_bus.live.applying.set_up import column_names, identity_of
+from neural_gpu_bus.live.applying.tuples import Batch, Tuples
+from neural_gpu_bus.live.applying.unchanged_values import ValuesBefore, filled_from_old
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.memory.growing import GrowingColumns
+    from neural_gpu_bus.memory.series.exchanging import FoundRows
+    from neural_gpu_bus.memory.series.writer import SeriesWriter
+    from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
+    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
+
+    Numbers = npt.NDArray[np.int64]
+
+__all__ = ["AppliedTable", "ApplyCounts", "NeedsCopyError"]
+
+
+class ApplyCounts(msgspec.Struct, frozen=True):
+    """What one batch did."""
+
+    #: As they came.
+    changes: int = 0
+    #: Rows of the series that went, and that came, after all: an update is one of each.
+    removed: int = 0
+    added: int = 0
+    truncated: bool = False
+
+
+class AppliedTable:
+    """Not for several threads at once. What it changes is seen when the writer publishes."""
+
+    def __init__(
+        self,
+        writer: SeriesWriter,
+        series: str,
+        table: TableShape,
+        definition: LiveDefinition,
+        tuples: Tuples,
+    ) -> None:
+        """``series``: made with the definition's ``key`` and ``order_by``."""
+        self._writer = writer
+        self._series = series
+        self._table = table
+        self._definition = definition
+        self._tuples = tuples
+        self._names = column_names(table, definition)
+        self._identity = identity_of(table, definition)
+        self._editor = writer.editor(series)
+        self._places = RowPlaces(self._editor, self._identity, definition)
+        if not definition.key:
+            self._editor.name(())  # an empty table has no rows, instead of being none
+
+    @staticmethod
+    def check(table: TableShape, definition: LiveDefinition) -> None:
+        """Raises BadParameterError, ColumnNotFoundError for what cannot be live as declared."""
+        identity_of(table, definition)
+
+    @classmethod
+    def create(  # noqa: PLR0917  the parts that its maker has
+        cls,
+        growing: GrowingColumns,
+        writer: SeriesWriter,
+        group: str,
+        series: str,
+        table: TableShape,
+        definition: LiveDefinition,
+        columns: Sequence[SourceColumn],
+    ) -> Self:
+        """With an empty series of that name, which is made.
+
+        ``columns``: of the definition, in the order of the table, as they are read. Raises
+        UnsupportedTypeError, SharedMemoryFullError.
+        """
+        import pyarrow as pa
+
+        from neural_gpu_bus.live.applying.wire_tuples import WireTuples
+
+        schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
+        growing.series(series, schema, list(definition.key), definition.order_by, group)
+        return cls(writer, series, table, definition, WireTuples(columns))
+
+    @property
+    def series(self) -> str:
+        """Name of the series."""
+        return self._series
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory of this process that finding rows takes."""
+        return self._places.index_bytes
+
+    # ---- the first copy
+
+    def copy_rows(self, table: pa.Table) -> int:
+        """Add rows of the first copy, in any order; how many.
+
+        Raises BadValueError for NULL in the key or the order, SharedMemoryFullError.
+        """
+        self._check_not_null(table)
+        columns, partitions = self._editor.numbered(table.select(self._names), self._names)
+        self._editor.add(columns, partitions)
+        self._places.forget()
+        return table.num_rows
+
+    # ---- changes
+
+    def apply(self, steps: Sequence[Any]) -> ApplyCounts:
+        """Bring the series to the end of these changes of this table, which came in that order.
+
+        ``steps``: RowChanges and Truncated. All of them or none. Raises NeedsCopyError,
+        BadValueError for NULL in the key or the order, SharedMemoryFullError: then the caller
+        discards what is not published, calls ``discarded`` and may try again.
+        """
+        changes, truncated = self._after_truncation(steps)
+        if truncated:
+            self._writer.truncate(self._series)
+            self._places.forget()
+        if not changes:
+            return ApplyCounts(truncated=truncated)
+        batch = Batch(self._tuples, changes)
+        if (batch.kinds == INSERT).all():
+            removed, added = 0, self._insert(batch)
+        else:
+            removed, added = self._change(batch)
+        return ApplyCounts(len(batch.kinds), removed, added, truncated)
+
+    def discarded(self) -> None:
+        """The writer discarded what was not published: forget what was kept of it."""
+        self._places.forget()
+
+    def _after_truncation(self, steps: Sequence[Any]) -> tuple[list[Any], bool]:
+        """Changes behind the last TRUNCATE, and whether there was one."""
+        changes: list[Any] = []
+        truncated, own = False, set(self._table.stream_oids)
+        for step in steps:
+            if hasattr(step, "kinds"):
+                if len(step.kinds):
+                    changes.append(step)
+            elif own <= set(step.relations):
+                changes, truncated = [], True
+            elif own & set(step.relations):
+                raise self._copy_needed(
+                    "some of its partitions were truncated: which rows those held is not known"
+                )
+        return changes, truncated
+
+    def _insert(self, batch: Batch) -> int:
+        """Nothing but rows that come."""
+        table, _ = batch.rows("new", np.arange(len(batch.kinds)), self._names)
+        self._check_not_null(table)
+        columns, partitions = self._editor.numbered(table, self._names)
+        self._editor.add(columns, partitions)
+        self._places.add(columns, partitions)
+        return table.num_rows
+
+    def _change(self, batch: Batch) -> tuple[int, int]:
+        if not self._identity.names:
+            raise self._copy_needed("rows changed, and its changes name no row")
+        new, old = identity_hashes(batch, self._identity.names)
+        effect = net_effect(batch.kinds, new, old, batch.has_old.astype(np.uint8))
+        found = self._found(batch, effect)
+        table = self._added(batch, effect, found)
+        self._check_not_null(table)
+        columns, partitions = self._editor.numbered(table, self._names)
+        self._places.remove(found)
+        self._editor.exchange(found, columns, partitions, effect.takes)
+        self._places.add(columns, partitions)
+        return len(effect.removed), len(effect.added)
+
+    def _found(self, batch: Batch, effect: NetEffect) -> FoundRows:
+        """Rows from before the batch that go."""
+        table = _removed_tuples(batch, effect.removed, self._places.names)
+        self._check_not_null(table)
+        found = self._places.find(table)
+        if len(found.missing):
+            row = table.select(list(self._identity.names)).slice(found.missing[0], 1).to_pylist()
+            raise self._copy_needed(f"row {row[0]} changed, and is not among those held")
+        return found
+
+    def _added(self, batch: Batch, effect: NetEffect, found: FoundRows) -> pa.Table:
+        table, unchanged = batch.rows("new", effect.added, self._names)
+        if not unchanged.any():
+            return table
+        if self._identity.whole:
+            return filled_from_old(batch, table, unchanged, effect.added)
+        before = ValuesBefore(batch, effect, self._editor, found, self._definition.key)
+        return before.filled(table, unchanged, effect.added)
+
+    def _check_not_null(self, table: pa.Table) -> None:
+        order = self._definition.order_by
+        for name in (*self._definition.key, *([] if order is None else [order])):
+            if name in table.column_names and table[name].null_count:
+                row = int(np.flatnonzero(table[name].is_null().to_numpy())[0])
+                told = [one for one in self._identity.names if one in table.column_names][:8]
+                which = table.select(told or [name]).slice(row, 1).to_pylist()[0]
+                raise BadValueError(
+                    f"row {which} of live table {self._definition.table!r} has NULL in {name!r}, "
+                    "by which rows are split or ordered",
+                    hint=f"leave such rows out, where={name} IS NOT NULL, or take another key or "
+                    "order",
+                    column=name,
+                    row=row + 1,
+                )
+
+    def _copy_needed(self, reason: str) -> NeedsCopyError:
+        return NeedsCopyError(
+            f"table {self._definition.table!r} cannot be followed: {reason}",
+            hint="the table is copied anew",
+            table=self._definition.table,
+            reason=reason,
+        )
+
+
+def _removed_tuples(batch: Batch, removed: Numbers, names: Sequence[str]) -> pa.Table:
+    """Old tuples, or where a change has none its new one, in the order of ``removed``."""
+    import pyarrow as pa
+
+    by_old = batch.has_old[removed]
+    if by_old.all() or not by_old.any():
+        return batch.rows("old" if by_old.any() else "new", removed, names)[0]
+    tables = [
+        batch.rows("old", removed[by_old], names)[0],
+        batch.rows("new", removed[~by_old], names)[0],
+    ]
+    places = np.empty(len(removed), np.int64)
+    places[by_old] = np.arange(by_old.sum())
+    places[~by_old] = by_old.sum() + np.arange((~by_old).sum())
+    return pa.concat_tables(tables, promote_options="permissive").take(places)

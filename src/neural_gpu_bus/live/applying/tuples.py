@@ -1,0 +1,136 @@
+"""Tuples of the stream as columns: what this package asks of whoever decodes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    Numbers = npt.NDArray[np.int64]
+
+Which = Literal["new", "old"]
+
+
+class Changes(Protocol):
+    """Changes of one relation whose tuples lie in one buffer; see ``replication.transactions``."""
+
+    @property
+    def relation(self) -> Any:
+        """As the stream told it last."""
+
+    @property
+    def buffer(self) -> Any:
+        """Bytes that the tuples lie in."""
+
+    @property
+    def kinds(self) -> npt.NDArray[np.uint8]:
+        """I, U or D."""
+
+    @property
+    def new_at(self) -> Numbers:
+        """Where new tuples begin; -1 for none."""
+
+    @property
+    def old_at(self) -> Numbers:
+        """Where old tuples begin; -1 for none."""
+
+
+class Tuples(Protocol):
+    """Decodes them."""
+
+    def joined(self, several: Sequence[Any]) -> Any:
+        """Changes of one relation as one."""
+
+    def rows(
+        self, changes: Any, which: Which, rows: Numbers, names: Sequence[str]
+    ) -> tuple[pa.Table, npt.NDArray[np.uint8] | None]:
+        """Columns of some tuples. The second, of shape (rows, columns), is 1 where the server sent
+        that the value is as it was; None where that is nowhere.
+        """
+
+    def hashes(
+        self, changes: Any, which: Which, rows: Numbers, names: Sequence[str]
+    ) -> npt.NDArray[np.uint64]:
+        """Of shape (rows, 2): of the bytes of these columns; of a new tuple that lacks one, with
+        the old tuple's.
+        """
+
+
+class Batch:
+    """All changes of one table in a batch, numbered through, wherever their bytes lie."""
+
+    def __init__(self, tuples: Tuples, changes: Sequence[Any]) -> None:
+        """``changes``: not empty."""
+        self._tuples = tuples
+        self._parts = [tuples.joined(several) for several in _together(changes)]
+        counts = [len(part.kinds) for part in self._parts]
+        oids = [part.relation.oid for part in self._parts]
+        #: OID of each change's relation; None where all are of one.
+        self.relations = np.repeat(oids, counts) if len(set(oids)) > 1 else None
+        self._firsts = np.cumsum([0, *counts])
+        self.kinds = _one([part.kinds for part in self._parts])
+        self.has_new = _one([part.new_at for part in self._parts]) >= 0
+        self.has_old = _one([part.old_at for part in self._parts]) >= 0
+
+    def rows(
+        self, which: Which, changes: Numbers, names: Sequence[str]
+    ) -> tuple[pa.Table, npt.NDArray[np.uint8]]:
+        """Columns of the tuples of some changes, in rising order, and where they are as before."""
+        import pyarrow as pa
+
+        tables, marks = [], []
+        for part, rows in self._split(changes):
+            table, unchanged = self._tuples.rows(part, which, rows, names)
+            tables.append(table.select(list(names)))
+            if unchanged is None:
+                unchanged = np.zeros((len(rows), len(names)), np.uint8)
+            marks.append(unchanged)
+        return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(marks)
+
+    def hashes(self, which: Which, names: Sequence[str]) -> npt.NDArray[np.uint64]:
+        """Of all changes; zeros for those without such a tuple."""
+        found = np.zeros((len(self.kinds), 2), np.uint64)
+        there = np.flatnonzero(self.has_new if which == "new" else self.has_old)
+        if len(there):
+            parts = [
+                self._tuples.hashes(part, which, rows, names) for part, rows in self._split(there)
+            ]
+            found[there] = np.concatenate(parts)
+        return found
+
+    def _split(self, changes: Numbers) -> list[tuple[Any, Numbers]]:
+        """Rows of each part; the first part alone where there are none."""
+        cuts = np.searchsorted(changes, self._firsts)
+        found = [
+            (part, changes[cuts[at] : cuts[at + 1]] - self._firsts[at])
+            for at, part in enumerate(self._parts)
+            if cuts[at] < cuts[at + 1]
+        ]
+        return found or [(self._parts[0], changes[:0])]
+
+
+def _together(changes: Sequence[Any]) -> list[list[Any]]:
+    """By relation, and where one was told anew by that; changes of a relation stay in order. Those
+    of several partitions of a table have nothing to do with each other.
+    """
+    found: dict[int, list[list[Any]]] = {}
+    for each in changes:
+        of_relation = found.setdefault(each.relation.oid, [])
+        if of_relation and _alike(of_relation[-1][-1].relation, each.relation):
+            of_relation[-1].append(each)
+        else:
+            of_relation.append([each])
+    return [part for parts in found.values() for part in parts]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return one is other or bool(one == other)
+
+
+def _one(arrays: list[Any]) -> Any:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
