@@ -146,12 +146,6 @@ def encode_header(body: Body, sequence: int, journal: str) -> bytes:
     return head + _CRC.pack(zlib.crc32(head, journal_seed(journal)))
 
 
-def encode_record(metadata: RecordMetadata, payload: Bytes, sequence: int, journal: str) -> bytes:
-    """A whole record."""
-    body = encode_body(metadata, payload, journal)
-    return b"".join((encode_header(body, sequence, journal), body.metadata, body.payload))
-
-
 def decode_header(data: Bytes, position: int, journal: str) -> RecordHeader | None:
     """The header that stands there; None where none does."""
     if position + RECORD_HEADER_BYTES > len(data):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from journal_records import whole_record
 from neural_gpu_bus.errors import BadParameterError, ProtocolError
 from neural_gpu_bus.stores.postgres.write_behind import record_format
 from neural_gpu_bus.stores.postgres.write_behind.record_format import (
     RecordMetadata,
     check_segment_header,
     decode_record,
-    encode_record,
     segment_header,
 )
 
@@ -19,7 +19,7 @@ METADATA = RecordMetadata("market.bars", "upsert", ("ts", "id"), "job 7", 100, 1
 
 
 def test_a_record_comes_back_as_it_was() -> None:
-    data = encode_record(METADATA, b"payload", 42, JOURNAL)
+    data = whole_record(METADATA, b"payload", 42, JOURNAL)
 
     record = decode_record(b"before" + data + b"after", 6, JOURNAL)
 
@@ -29,13 +29,13 @@ def test_a_record_comes_back_as_it_was() -> None:
 
 
 def test_a_record_that_is_cut_anywhere_is_none() -> None:
-    data = encode_record(METADATA, b"payload", 42, JOURNAL)
+    data = whole_record(METADATA, b"payload", 42, JOURNAL)
 
     assert [end for end in range(len(data)) if decode_record(data[:end], 0, JOURNAL)] == []
 
 
 def test_a_record_with_any_bit_flipped_is_none() -> None:
-    data = encode_record(METADATA, b"payload", 42, JOURNAL)
+    data = whole_record(METADATA, b"payload", 42, JOURNAL)
 
     taken = []
     for bit in range(8 * len(data)):
@@ -48,7 +48,7 @@ def test_a_record_with_any_bit_flipped_is_none() -> None:
 
 
 def test_a_record_of_another_journal_is_none() -> None:
-    data = encode_record(METADATA, b"payload", 42, JOURNAL)
+    data = whole_record(METADATA, b"payload", 42, JOURNAL)
 
     assert decode_record(data, 0, JOURNAL.replace("a", "b")) is None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from journal_records import whole_record
 from neural_gpu_bus.stores.postgres.write_behind.record_format import (
     SEGMENT_HEADER_BYTES,
     RecordMetadata,
-    encode_record,
     segment_header,
 )
 from neural_gpu_bus.stores.postgres.write_behind.segment_scan import SegmentScan, scan_segment
@@ -17,7 +17,7 @@ METADATA = RecordMetadata("bars", "append", (), None, 1, 0)
 #: As an Arrow stream ends.
 END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 RECORDS = [
-    encode_record(METADATA, b"x" * length + END, sequence, JOURNAL)
+    whole_record(METADATA, b"x" * length + END, sequence, JOURNAL)
     for sequence, length in enumerate((30, 1, 50), 1)
 ]
 SEGMENT = segment_header(JOURNAL, 1) + b"".join(RECORDS)
@@ -104,7 +104,7 @@ def test_two_damages_are_told_apart() -> None:
 
 def test_a_record_within_a_damaged_record_is_not_taken_for_one() -> None:
     """Somebody may store a copy of a journal."""
-    outer = bytearray(encode_record(METADATA, RECORDS[0] + END, 7, JOURNAL))
+    outer = bytearray(whole_record(METADATA, RECORDS[0] + END, 7, JOURNAL))
     outer[-1] ^= 1
     data = segment_header(JOURNAL, 1) + bytes(outer) + RECORDS[1]
 
