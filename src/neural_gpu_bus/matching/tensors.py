@@ -101,19 +101,6 @@ def tensor(
     return _made(memory, frame, wanted, name, clock_ns)[VALUES].reshape(shape)
 
 
-def as_matrix(block: Frame) -> Array:
-    """The matrix that a tensor's block holds, without a copy."""
-    metadata = block.arrow().schema.metadata or {}
-    if TENSOR_KEY not in metadata:
-        raise BadParameterError(
-            f"{block.source.title} is no tensor",
-            hint="make one of it: plane.tensor(name, columns)",
-            parameter="block",
-        )
-    shape: list[int] = json.loads(metadata[TENSOR_KEY])["shape"]
-    return block[VALUES].reshape(shape)
-
-
 def _check(dtype: str, layout: str) -> None:
     for parameter, value, known in (
         ("dtype", dtype, get_args(TensorType)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,7 +23,7 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.matching import tensor_columns
 from neural_gpu_bus.matching.tensor_columns import fill
-from neural_gpu_bus.matching.tensors import as_matrix, tensor
+from neural_gpu_bus.matching.tensors import TENSOR_KEY, tensor
 from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.memory.catalog.names import tensor_names
 from plain_columns import PlainColumns
@@ -151,13 +152,11 @@ def test_others_read_the_block_as_a_plain_column(memory: UnifiedMemory) -> None:
     made = tensor(memory, "bars", layout="columns")
     (name,) = (name for name in memory.names() if name != "bars")
 
-    assert memory.get(name).arrow()["values"].to_pylist() == [1.0, 2.0, 3.0, 4.0]
-    assert as_matrix(memory.get(name)).tolist() == made.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    found = memory.get(name).arrow()
 
-
-def test_a_frame_that_is_no_tensor_is_no_matrix(memory: UnifiedMemory) -> None:
-    with pytest.raises(BadParameterError, match="'bars' version 1 is no tensor"):
-        as_matrix(memory.put("bars", BARS))
+    assert found["values"].to_pylist() == made.ravel().tolist() == [1.0, 2.0, 3.0, 4.0]
+    told = json.loads(found.schema.metadata[TENSOR_KEY])
+    assert (told["shape"], told["columns"]) == ([2, 2], ["a", "b"])
 
 
 def test_null_becomes_nan(memory: UnifiedMemory) -> None:
