@@ -18,11 +18,9 @@ CODES: Any = _read_only(types.uint32)
 FLOATS: Any = _read_only(types.float64)
 INTS: Any = _read_only(types.int64)
 INTS32: Any = _read_only(types.int32)
-FLAGS: Any = _read_only(types.uint8)
 
 OUT_CODES: Any = types.uint32[::1]
 OUT_INTS: Any = types.int64[::1]
-OUT_FLAGS: Any = types.uint8[::1]
 OUT_FLOAT_ROWS: Any = types.float64[:, ::1]
 OUT_INT_ROWS: Any = types.int64[:, ::1]
 

@@ -72,7 +72,6 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_part
        coalesce(s.n_dead_tup, 0) AS rows_dead,
        coalesce(s.last_analyze, s.last_autoanalyze) IS NOT NULL AS was_analysed,
        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS can_select,
-       has_table_privilege(c.oid, 'INSERT') AS can_insert,
        c.relreplident::text AS replica_identity
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid

@@ -55,7 +55,6 @@ class TableFacts(msgspec.Struct, frozen=True):
     rows_dead: int = 0
     was_analysed: bool = False
     can_select: bool = True
-    can_insert: bool = True
     #: As of REPLICA IDENTITY: d(efault), n(othing), f(ull), i(ndex).
     replica_identity: str = "d"
 

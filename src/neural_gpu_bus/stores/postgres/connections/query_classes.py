@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal
 
 import psycopg
 import structlog
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from neural_gpu_bus.settings import Settings
 
 QueryClassName = Literal["hot", "query", "load"]
-
-QUERY_CLASSES: Final[tuple[QueryClassName, ...]] = get_args(QueryClassName)
 
 KIB, MIB = 1 << 10, 1 << 20
 #: Sorts and hashes of one plan at once: a join, a grouping, a window and an ORDER BY. A plan of
