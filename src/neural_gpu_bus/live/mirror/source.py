@@ -26,7 +26,7 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     publication_names,
 )
 from neural_gpu_bus.stores.postgres.replication.shape_changes import copy_reason
-from neural_gpu_bus.stores.postgres.replication.slots import temporary_slot, told_of_waits
+from neural_gpu_bus.stores.postgres.replication.slots import SlotWait, temporary_slot
 from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
     SnapshotMoment,
     snapshot_moment,
@@ -99,8 +99,13 @@ class Source:
     def make_slot(self, session: StreamSession, told: Callable[[str], None]) -> tuple[str, int]:
         """A slot that ends with the session; its name and where its stream begins."""
         name = temporary_slot(self._home)
-        with told_of_waits(self._dsn, session.backend_pid, told, limit_s=SLOT_WAIT_S_MAX):
-            return name, session.create_slot(name, temporary=True)
+        waits = Waits(told=told, limit_s=SLOT_WAIT_S_MAX)
+
+        def made(connection: psycopg.Connection) -> int:
+            wait = SlotWait(connection, session.backend_pid, waits)
+            return session.create_slot(name, temporary=True, told=wait)
+
+        return name, self._asked(made)
 
     def position(self) -> tuple[int, int]:
         """Moment of the host's clock, and how far the WAL went then."""
