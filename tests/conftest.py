@@ -13,6 +13,7 @@ pytest_plugins = [
     "fix_stores",
     "fix_postgres_extras",
     "fix_write_behind",
+    "fix_replication",
 ]
 
 

@@ -33,24 +33,23 @@ CREATE OR REPLACE FUNCTION neural_gpu_bus.tell_ddl() RETURNS event_trigger LANGU
 SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
   relations oid[]; types oid[]; made jsonb; publications bool := false;
+  of_types CONSTANT text[] := ARRAY['type', 'composite type%'];
 BEGIN
   IF TG_EVENT = 'table_rewrite' THEN
     relations := ARRAY[pg_event_trigger_table_rewrite_oid()];
   ELSIF TG_EVENT = 'sql_drop' THEN
     SELECT array_agg(DISTINCT d.objid) FILTER (WHERE d.object_type IN ('table', 'table column')),
-      array_agg(DISTINCT d.objid) FILTER (WHERE d.object_type IN ('type', 'composite type')),
+      array_agg(DISTINCT d.objid) FILTER (WHERE d.object_type LIKE ANY (of_types)),
       coalesce(bool_or(d.object_type IN ('publication', 'publication relation')), false)
     INTO relations, types, publications
     FROM pg_event_trigger_dropped_objects() d WHERE NOT d.is_temporary;
   ELSE
-    SELECT array_agg(DISTINCT c.objid) FILTER (WHERE c.classid = 'pg_class'::regclass),
-      array_agg(DISTINCT c.objid) FILTER (WHERE c.classid = 'pg_type'::regclass),
+    SELECT array_agg(DISTINCT c.objid) FILTER (WHERE c.object_type IN ('table', 'table column')),
+      array_agg(DISTINCT c.objid) FILTER (WHERE c.object_type LIKE ANY (of_types)),
       coalesce(bool_or(c.object_type IN ('publication', 'publication relation')), false)
     INTO relations, types, publications
     FROM pg_event_trigger_ddl_commands() c
-    WHERE c.schema_name IS DISTINCT FROM 'pg_temp'
-      AND c.object_type IN ('table', 'table column', 'type', 'composite type', 'publication',
-                            'publication relation');
+    WHERE c.schema_name IS DISTINCT FROM 'pg_temp';
     IF TG_TAG LIKE 'CREATE TABLE%' THEN
       SELECT jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text)) INTO made
       FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid

@@ -17,6 +17,7 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     PublicationNames,
     add_statement,
     create_statements,
+    membership_of,
     memberships,
 )
 from neural_gpu_bus.stores.postgres.replication.table_catalog import check_columns, read_shape
@@ -246,7 +247,7 @@ def _of_table(
     standing: _Standing,
     server: _Server,
 ) -> list[Missing]:
-    names, there = standing.names, standing.members.get(shape.oid)
+    names, there = standing.names, membership_of(standing.members, shape)
     chosen = [one.name for one in shape.chosen(wanted.columns)]
     row = connection.execute(_RIGHTS_SQL, (chosen, shape.oid)).fetchone()
     owns, enters, unread = row or (False, False, chosen)
@@ -281,14 +282,6 @@ def _of_changes(wanted: TableWanted, shape: TableShape, server: _Server) -> list
     if wanted.where and server.version < ROW_FILTERS_SINCE:
         major = server.version // 10_000
         found.append(Missing(f"where= needs PostgreSQL 15, this is {major}: leave it out", ""))
-    if wanted.where and shape.partitioned:
-        found.append(
-            Missing(
-                f"where= is not possible for the partitioned table {shape}: leave it out, or make "
-                "its partitions live",
-                "",
-            )
-        )
     return found
 
 

@@ -8,12 +8,14 @@ No column lists: the producer could not drop a listed column any more.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 import msgspec
 import psycopg
 from psycopg import errors, sql
 
-from neural_gpu_bus.errors import ReplicationRefusedError
+from neural_gpu_bus.errors import BadParameterError, ReplicationRefusedError
 from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.replication.identities import bad_identity
 from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
@@ -36,6 +38,8 @@ _CONFLICTING = (
     "ExclusiveLock",
     "AccessExclusiveLock",
 )
+#: Classes of refusals that a filter may be the reason of (PostgreSQL manual, appendix A).
+_FILTER_REFUSALS = ("0A", "22", "42")
 _ALL, _GROWING = "insert, update, delete, truncate", "insert, truncate"
 
 
@@ -89,9 +93,10 @@ WHERE p.pubname = ANY(%s)
 """
 
 
-_NAME_SQL = b"""
-SELECT n.nspname::text, c.relname::text FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s::oid
+_ROOTS_SQL = b"""
+SELECT c.oid::int8, coalesce(pg_partition_root(c.oid), 0)::oid::int8, n.nspname::text,
+  c.relname::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY(%s::oid[])
 """
 
 
@@ -109,19 +114,40 @@ def memberships(connection: psycopg.Connection, names: PublicationNames) -> dict
     found: dict[int, Membership] = {}
     for name, oid, token, where, grows, changes, via_root, listed, generated in rows:
         append_only = name == names.growing
-        lacking = _lacking(grows, changes or append_only, via_root, listed, generated)
+        lacking = _lacking(
+            (not grows or (not changes and not append_only), "leaves out kinds of changes"),
+            (via_root, "hides partitions (publish_via_partition_root)"),
+            (listed, "lists columns"),
+            (not generated, "leaves out generated columns"),
+            (oid in found, "is not the only one of this home that has the table"),
+        )
         found[oid] = Membership(name, oid, token, where, append_only, lacking)
     return found
 
 
-def _lacking(grows: bool, changes: bool, via_root: bool, listed: bool, generated: bool) -> str:
-    if not grows or not changes:
-        return "the publication leaves out kinds of changes"
-    if via_root:
-        return "the publication hides partitions (publish_via_partition_root)"
-    if listed:
-        return "the publication lists columns"
-    return "" if generated else "the publication leaves out generated columns"
+def _lacking(*faults: tuple[bool, str]) -> str:
+    return next((f"the publication {what}" for is_so, what in faults if is_so), "")
+
+
+def membership_of(members: Mapping[int, Membership], shape: TableShape) -> Membership | None:
+    """How the table stands among ``memberships``. With a row filter, leaves of a partitioned one
+    stand there as well, each with it; the root itself has none.
+    """
+    root = members.get(shape.oid)
+    there = [found for oid in shape.leaves if (found := members.get(oid)) is not None]
+    # One without a filter is a live table of its own.
+    leaves = [one for one in there if one.where]
+    if root is None or not leaves:
+        return root
+    filters = {one.where for one in leaves}
+    whole = len(leaves) == len(shape.leaves) and len(filters) == 1
+    lacking = root.lacking or next((one.lacking for one in leaves if one.lacking), "")
+    return msgspec.structs.replace(
+        root,
+        token=",".join([root.token, *(one.token for one in leaves)]),
+        where=leaves[0].where,
+        lacking=lacking or ("" if whole else "not all partitions have the row filter"),
+    )
 
 
 def create_statements(names: PublicationNames, version: int) -> dict[str, str]:
@@ -151,11 +177,19 @@ def ensure_publications(connection: psycopg.Connection, names: PublicationNames)
 
 
 def add_statement(publication: str, shape: TableShape, where: str | None) -> str:
-    """The statement that adds a table."""
-    filtered = f" WHERE ({where}\n)" if where else ""
+    """The statement that adds a table. A partitioned one can have no filter, each leaf can; the
+    root stands there too, so that rows of a partition that is new are not missed.
+    """
     only = "" if shape.partitioned else "ONLY "
-    name = sql.Identifier(publication).as_string(None)
-    return f"ALTER PUBLICATION {name} ADD TABLE {only}{shape.quoted}{filtered}"
+    entries = [f"{only}{shape.quoted}"]
+    # On a line of its own, so that a comment in it ends.
+    filtered = f" WHERE ({where}\n)" if where else ""
+    if filtered and shape.partitioned:
+        leaves = (quoted(leaf.schema, leaf.name) for leaf in shape.holding_rows())
+        entries += [f"ONLY {leaf}{filtered}" for leaf in leaves]
+    elif filtered:
+        entries[0] += filtered
+    return f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {', '.join(entries)}"
 
 
 def add_table(
@@ -172,17 +206,23 @@ def add_table(
 
     Writers go on meanwhile (SHARE UPDATE EXCLUSIVE); VACUUM, ANALYZE and ALTER TABLE of the same
     table are waited for. Raises ReplicationRefusedError where the producer's UPDATE or DELETE would
-    begin to fail, and for a ``where`` that cannot be; QueryTimeoutError at ``waits``' limit.
+    fail (it is taken out then, where it stood), BadParameterError for a ``where`` that cannot be,
+    QueryTimeoutError at ``waits``' limit, QueryError where the role may not.
     """
     name = names.growing if append_only else names.changes
     waits = waits or Waits()
     rounds = waits.rounds(f"a lock on {shape}")
+    if where and connection.info.server_version < ROW_FILTERS_SINCE:
+        raise bad_filter(where, "row filters came with PostgreSQL 15")
     with translated(address_of(connection)):
         while True:
             try:
                 return _add(connection, names, name, shape, where)
             except errors.LockNotAvailable:
                 rounds.next(lock_holders(connection, [shape.oid], _CONFLICTING), pause=False)
+            except ReplicationRefusedError:
+                drop_table(connection, names, shape.oid)
+                raise
 
 
 def _add(
@@ -192,21 +232,23 @@ def _add(
     shape: TableShape,
     where: str | None,
 ) -> Membership:
-    there = memberships(connection, names).get(shape.oid)
+    there = membership_of(memberships(connection, names), shape)
     if there is not None and not where and _stands(there) == (name, "", ""):
+        _check_identity(connection, there, shape)
         return there
     with connection.transaction() as transaction:
         connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_ATTEMPT_S * 1000)}".encode())
-        there = memberships(connection, names).get(shape.oid)
-        if there is not None:
-            _remove(connection, there.publication, shape.quoted)
-        connection.execute(add_statement(name, shape, where).encode())
-        made = memberships(connection, names)[shape.oid]
+        members = memberships(connection, names)
+        there = membership_of(members, shape)
+        _take_out(connection, members, shape)
+        _put_in(connection, name, shape, where)
+        made = membership_of(memberships(connection, names), shape)
+        assert made is not None  # noqa: S101  (it was put in)
+        _check_identity(connection, made, shape)
         if there is not None and _stands(there) == _stands(made):
             # As the server writes its filter, it stood there already: the old one stays.
             made = there
             raise psycopg.Rollback(transaction)
-        _check_identity(connection, made, shape)
     return made
 
 
@@ -214,13 +256,37 @@ def _stands(there: Membership) -> tuple[str, str, str]:
     return there.publication, there.where, there.lacking
 
 
+def _put_in(
+    connection: psycopg.Connection, name: str, shape: TableShape, where: str | None
+) -> None:
+    try:
+        connection.execute(add_statement(name, shape, where).encode())
+    except psycopg.Error as error:
+        if not where or (error.sqlstate or "")[:2] not in _FILTER_REFUSALS:
+            raise
+        if isinstance(error, errors.InsufficientPrivilege | errors.UndefinedTable):
+            raise
+        detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+        raise bad_filter(where, f"{error.diag.message_primary}{detail}") from error
+
+
+def bad_filter(where: str, why: str) -> BadParameterError:
+    """The error for a row filter that the server refuses."""
+    return BadParameterError(
+        f"where={where!r} cannot be the filter of a publication: {why}",
+        hint="it may use columns of the table and constants, with built-in operators and immutable "
+        "functions: no subquery, no function or type of your own, no system column",
+        parameter="where",
+    )
+
+
 _FILTER_COLUMNS_SQL = b"""
-SELECT a.attname::text FROM pg_publication_rel r
+SELECT DISTINCT a.attname::text FROM pg_publication_rel r
 JOIN pg_publication p ON p.oid = r.prpubid
 JOIN pg_depend d ON d.classid = 'pg_publication_rel'::regclass AND d.objid = r.oid
   AND d.refclassid = 'pg_class'::regclass AND d.refobjid = r.prrelid AND d.refobjsubid > 0
 JOIN pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = d.refobjsubid
-WHERE p.pubname = %s AND r.prrelid = %s::oid ORDER BY a.attnum
+WHERE p.pubname = %s AND r.prrelid = ANY(%s::oid[]) ORDER BY 1
 """
 
 
@@ -234,7 +300,8 @@ def _check_identity(connection: psycopg.Connection, made: Membership, shape: Tab
         raise refused_identity(now, bad.what, bad.ways)
     if not made.where or now.identity == FULL:
         return
-    used = connection.execute(_FILTER_COLUMNS_SQL, (made.publication, now.oid)).fetchall()
+    filtered = list(now.stream_oids)
+    used = connection.execute(_FILTER_COLUMNS_SQL, (made.publication, filtered)).fetchall()
     foreign = [column for (column,) in used if column not in now.identity_columns]
     if foreign:
         raise refused_identity(
@@ -258,16 +325,29 @@ def refused_identity(
 
 
 def drop_table(connection: psycopg.Connection, names: PublicationNames, oid: int) -> None:
-    """Take the table out; nothing where it, or the publication, is gone already."""
+    """Take the table out, and leaves that stood there for it; nothing where it is gone already."""
+    _drop(connection, names, lambda it: it == oid)
+
+
+def drop_others(
+    connection: psycopg.Connection, names: PublicationNames, wanted: Collection[int]
+) -> None:
+    """Take out all tables but these and their leaves: what definitions left that are gone."""
+    _drop(connection, names, lambda it: it not in wanted)
+
+
+def _drop(
+    connection: psycopg.Connection, names: PublicationNames, goes: Callable[[int], bool]
+) -> None:
+    members = memberships(connection, names)
     with translated(address_of(connection)):
-        there = memberships(connection, names).get(oid)
-        found = connection.execute(_NAME_SQL, (oid,)).fetchone()
-        if there is None or found is None:
-            return
-        try:
-            _remove(connection, there.publication, quoted(*found))
-        except (errors.UndefinedObject, errors.UndefinedTable):
-            return
+        rows = connection.execute(_ROOTS_SQL, (list(members),)).fetchall()
+        for oid, root, schema, name in rows:
+            # A leaf with a filter may stand there for its root, or be live itself.
+            for_root = bool(root and members[oid].where and root in members)
+            if goes(root if for_root else oid):
+                with suppress(errors.UndefinedObject, errors.UndefinedTable):
+                    _remove(connection, members[oid].publication, quoted(schema, name))
 
 
 def drop_publications(connection: psycopg.Connection, names: PublicationNames) -> None:
@@ -279,8 +359,15 @@ def drop_publications(connection: psycopg.Connection, names: PublicationNames) -
             )
 
 
+def _take_out(
+    connection: psycopg.Connection, members: Mapping[int, Membership], shape: TableShape
+) -> None:
+    for relation in shape.relations:
+        there = members.get(relation.oid)
+        if there is not None and (relation.oid == shape.oid or there.where):
+            _remove(connection, there.publication, quoted(relation.schema, relation.name))
+
+
 def _remove(connection: psycopg.Connection, publication: str, table: str) -> None:
-    statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(
-        sql.Identifier(publication), sql.SQL(table)
-    )
-    connection.execute(statement)
+    statement = f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {table}"
+    connection.execute(statement.encode())

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import secrets
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
 import psycopg
 from psycopg import errors
 
-from neural_gpu_bus.errors import NeuralGpuBusError, QueryTimeoutError, ReplicationRefusedError
-from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
+from neural_gpu_bus.errors import NeuralGpuBusError, ReplicationRefusedError
+from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.replication.publications import PREFIX, home_mark
 from neural_gpu_bus.stores.postgres.replication.told import (
-    Told,
-    WaitedFor,
     Waits,
     address_of,
     blocking,
-    in_words,
     sessions,
 )
 
 #: How often who creates a slot is told what he waits for.
 TELL_EVERY_S = 0.5
-CONNECT_S_MAX = 10.0
 #: Of the WAL budget: from here on it is told.
 ALARM_SHARE = 0.5
 
@@ -142,61 +135,34 @@ def _mebibytes(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB"
 
 
-@contextmanager
-def told_of_waits(dsn: str, pid: int, told: Told, *, limit_s: float) -> Iterator[None]:
-    """While the body creates a slot by the session with that pid, say whom it waits for; after
-    ``limit_s`` that session's statement is cancelled, and QueryTimeoutError raised.
+class SlotWait:
+    """Says whom the session with that pid waits for while it makes a slot: a slot waits for every
+    transaction of the whole server that runs when it is made. Call it again and again meanwhile
+    (``StreamSession.create_slot`` does); ``connection`` is another one.
 
-    A slot waits for every transaction of the whole server that runs when it is made.
+    Raises what ``Waits`` ends a wait with, once the session's statement was cancelled.
     """
-    stop, watch = threading.Event(), _Watch(pid, told, limit_s)
-    connection = connect(dsn, timeout_s=CONNECT_S_MAX)
-    thread = threading.Thread(target=watch.run, args=(connection, stop), daemon=True)
-    thread.start()
-    try:
-        yield
-    except NeuralGpuBusError as error:
-        if watch.cancelled:
-            raise watch.timeout() from error
-        raise
-    finally:
-        stop.set()
-        thread.join()
-        connection.close()
 
+    def __init__(self, connection: psycopg.Connection, pid: int, waits: Waits) -> None:
+        self._connection, self._pid = connection, pid
+        self._clock = waits.clock
+        self._rounds = waits.rounds("the slot to be made")
+        self._next_s = waits.clock() + TELL_EVERY_S
 
-class _Watch:
-    """Looks at a waiting session until it is told to stop."""
-
-    def __init__(self, pid: int, told: Told, limit_s: float) -> None:
-        self._pid, self._told, self._limit_s = pid, told, limit_s
-        self._last: tuple[WaitedFor, ...] = ()
-        self.cancelled = False
-
-    def run(self, connection: psycopg.Connection, stop: threading.Event) -> None:
-        waited_s = 0.0
-        while not stop.wait(TELL_EVERY_S):
-            waited_s += TELL_EVERY_S
+    def __call__(self) -> None:
+        """Look, twice a second at most."""
+        now_s = self._clock()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + TELL_EVERY_S
+        connection = self._connection
+        with translated(address_of(connection)):
             try:
-                found = blocking(connection, self._pid)
-                if waited_s >= self._limit_s and not self.cancelled:
-                    self.cancelled = True
-                    connection.execute("SELECT pg_cancel_backend(%s)", (self._pid,))
-            except psycopg.Error:
-                # Who only tells must not end what it tells of.
-                return
-            self._last = found or self._last
-            self._told(in_words("the slot to be made", found))
-
-    def timeout(self) -> QueryTimeoutError:
-        return QueryTimeoutError(
-            f"no replication slot after {self._limit_s:g} s: "
-            f"{in_words('the slot to be made', self._last)}",
-            hint="end those transactions (COMMIT, ROLLBACK, or pg_terminate_backend of the pid), "
-            "or wait longer",
-            timeout_s=self._limit_s,
-            sqlstate="57014",
-        )
+                self._rounds.next(blocking(connection, self._pid), pause=False)
+            except NeuralGpuBusError:
+                # It would wait on, unseen, and take one of the server's slots.
+                connection.execute("SELECT pg_cancel_backend(%s)", (self._pid,))
+                raise
 
 
 _HOLDER_SQL = b"""

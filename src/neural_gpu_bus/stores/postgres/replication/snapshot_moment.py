@@ -23,6 +23,7 @@ from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
 from neural_gpu_bus.stores.postgres.replication.publications import (
     Membership,
     PublicationNames,
+    membership_of,
     memberships,
 )
 from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
@@ -96,8 +97,13 @@ def snapshot_moment(
     table: str,
     names: PublicationNames,
     waits: Waits = WITHOUT_WAITING,
+    *,
+    settled: str = "",
 ) -> Iterator[SnapshotMoment]:
     """Wait until what ran before has ended, then take and export a snapshot for the body.
+
+    ``settled``: token of the membership with which an earlier moment of the same stream was taken;
+    while it is still the same, all changes of running transactions come, and none is waited for.
 
     The table must be in the publication already, by a transaction that has committed. It is held
     with the lock of a SELECT (ACCESS SHARE), so that it is not rewritten under the copy; VACUUM
@@ -109,13 +115,19 @@ def snapshot_moment(
     try:
         with translated(address):
             _without_limits(connection)
-            wait_for_writers(connection, waits)
+            if not settled or _token(connection, table, names) != settled:
+                wait_for_writers(connection, waits)
             moment = _held(connection, table, names, waits)
         yield moment
     finally:
         with suppress(psycopg.Error):
             connection.execute("ROLLBACK")
         connection.close()
+
+
+def _token(connection: psycopg.Connection, table: str, names: PublicationNames) -> str:
+    found = membership_of(memberships(connection, names), read_shape(connection, table))
+    return found.token if found else ""
 
 
 def wait_for_writers(connection: psycopg.Connection, waits: Waits) -> None:
@@ -200,7 +212,7 @@ def _take(connection: psycopg.Connection, table: str, names: PublicationNames) -
             hint="this is a bug of neural-gpu-bus: please report it",
         )
     shape = read_shape(connection, table)
-    membership = memberships(connection, names).get(shape.oid)
+    membership = membership_of(memberships(connection, names), shape)
     return SnapshotMoment(
         Snapshot(snapshot, taken_ns, server),
         VisibleTransactions.parse(visible),

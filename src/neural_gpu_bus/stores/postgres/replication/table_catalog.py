@@ -78,7 +78,7 @@ _RELATIONS_SQL = b"""
 WITH RECURSIVE tree(oid, attached) AS (
   SELECT %s::oid, ''
   UNION ALL
-  SELECT i.inhrelid, t.attached || ' ' || i.xmin::text
+  SELECT i.inhrelid, i.xmin::text
   FROM tree t JOIN pg_class p ON p.oid = t.oid JOIN pg_inherits i ON i.inhparent = t.oid
   WHERE p.relkind = 'p' AND NOT i.inhdetachpending
 )
@@ -261,7 +261,7 @@ def _relation(row: tuple[Any, ...]) -> RelationShape:
         node,
         identity,
         tuple(index),
-        attached.strip(),
+        attached,
         altered,
     )
 
@@ -298,7 +298,6 @@ def _shape(
         identity_columns = tuple(one.name for one in shaped)
     elif itself.identity == NOTHING:
         identity_columns = ()
-    held = (one for one in relations if one.kind == "r" or one.oid == found["oid"])
     taken = ("kind", "has_heirs")
     return TableShape(
         **{name: value for name, value in found.items() if name not in taken},
@@ -306,6 +305,6 @@ def _shape(
         identity=itself.identity,
         identity_columns=identity_columns,
         partitioned=found["kind"] == "p",
-        relations=tuple(held),
+        relations=relations,
         version=version,
     )

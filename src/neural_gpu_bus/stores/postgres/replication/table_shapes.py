@@ -40,7 +40,7 @@ class ColumnShape(msgspec.Struct, frozen=True):
 
 
 class RelationShape(msgspec.Struct, frozen=True):
-    """One relation that holds rows: the table itself, or a leaf of a partitioned one."""
+    """The table itself, or one of the partitions below it, on whatever level."""
 
     oid: int
     schema: str
@@ -53,9 +53,9 @@ class RelationShape(msgspec.Struct, frozen=True):
     identity: str
     #: Columns of the index that the identity stands for, in order of the index; empty for none.
     index_columns: tuple[str, ...]
-    #: Of ``pg_inherits``, all the way up to the root: another one after each ATTACH.
+    #: ``xmin`` of its row in ``pg_inherits``: another one after each ATTACH; empty for the root.
     attached: str = ""
-    #: Of rows in ``pg_attribute`` for partitions: the sum of their ``xmin``.
+    #: Sum of the ``xmin`` of its rows in ``pg_attribute``.
     columns_altered: int = 0
 
     @property
@@ -80,7 +80,7 @@ class TableShape(msgspec.Struct, frozen=True):
     #: Columns of its identity; all of them for FULL, none where there is none.
     identity_columns: tuple[str, ...]
     partitioned: bool
-    #: The relation itself, and for a partitioned table each leaf, in order of OIDs.
+    #: The relation itself, and all partitions of a partitioned one, in order of OIDs.
     relations: tuple[RelationShape, ...]
     persistence: str = "p"
     #: Policies were switched on, whomever they hold for.
@@ -94,7 +94,7 @@ class TableShape(msgspec.Struct, frozen=True):
     @property
     def leaves(self) -> tuple[int, ...]:
         """OIDs of the leaves of a partitioned table; empty for any other."""
-        return tuple(one.oid for one in self.relations if one.oid != self.oid)
+        return tuple(one.oid for one in self.relations if one.oid != self.oid and one.kind == "r")
 
     @property
     def stream_oids(self) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ class TableShape(msgspec.Struct, frozen=True):
 
     def holding_rows(self) -> Iterable[RelationShape]:
         """Leaves of a partitioned table, or the table itself."""
-        return (one for one in self.relations if not self.partitioned or one.oid != self.oid)
+        return (one for one in self.relations if one.kind == "r")
 
     def column(self, name: str) -> ColumnShape | None:
         """The column of that name."""

@@ -23,20 +23,20 @@ class WaitedFor(msgspec.Struct, frozen=True):
 
     pid: int
     application: str
-    #: Of its transaction.
-    age_s: float
+    #: Of its transaction; None where the role may not see it.
+    age_s: float | None
     #: Its last statement's beginning, or the name of the prepared transaction; empty where the
     #: role may not see it.
     query: str
     state: str = ""
 
     def __str__(self) -> str:
+        age = "" if self.age_s is None else f"{self.age_s:.0f} s old"
         if not self.pid:
-            return f"prepared transaction {self.query!r} ({self.age_s:.0f} s old)"
+            return f"prepared transaction {self.query!r} ({age})"
+        about = ", ".join(part for part in (self.application, self.state, age) if part)
         said = f": {self.query}" if self.query else ""
-        known = ", ".join(part for part in (self.application, self.state) if part)
-        about = f"{known}, " if known else ""
-        return f"transaction of pid {self.pid} ({about}{self.age_s:.0f} s old{said})"
+        return f"transaction of pid {self.pid} ({about or 'not ours to see'}{said})"
 
 
 #: Is told what is waited for, again and again while it lasts.
@@ -109,8 +109,10 @@ def in_words(what: str, others: tuple[WaitedFor, ...]) -> str:
 
 _SESSIONS_SQL = b"""
 SELECT a.pid, coalesce(a.application_name, ''),
-  coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float8,
-  coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), %s), ''), coalesce(a.state, '')
+  extract(epoch FROM clock_timestamp() - a.xact_start)::float8,
+  CASE WHEN pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_read_all_stats', 'USAGE')
+       THEN coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), %s), '') ELSE '' END,
+  coalesce(a.state, '')
 FROM pg_stat_activity a WHERE a.pid = ANY(%s) ORDER BY a.xact_start NULLS LAST
 """
 
