@@ -39,6 +39,8 @@ PARTITIONS, KEYS = "partitions", "keys"
 #: Words of the head.
 COUNT, KEY_BYTES, CHANGED = 0, 1, 2
 _HEAD_WORDS, _ENTRY_WORDS = FILE_HEAD_BYTES // 8, ENTRY_BYTES // 8
+#: Of a named tuple, in a third of the time of ``_make``.
+_made = tuple.__new__
 ENTRIES_MIN = 62  # with the head one page of 8,064 bytes
 
 Key = tuple[Any, ...]
@@ -98,8 +100,8 @@ class Directory:
         if second > generation or (first > second and first <= generation):
             if first > generation:
                 return Slot()
-            return Slot._make(read_slot(raw, at * 8))
-        return Slot._make(read_slot(raw, (at + SLOT_WORDS) * 8))
+            return _made(Slot, read_slot(raw, at * 8))
+        return _made(Slot, read_slot(raw, (at + SLOT_WORDS) * 8))
 
     @property
     def changed(self) -> int:

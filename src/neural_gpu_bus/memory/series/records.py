@@ -86,9 +86,14 @@ class Slot(NamedTuple):
     @property
     def head(self) -> Chunk:
         """Its newest extent."""
-        return Chunk(
-            self.arena, self.capacity, self.offset, self.head_rows, self.overlap, self.nulls
-        )
+        return _made(Chunk, self[_HEAD])
+
+
+#: Fields of a slot that are those of a chunk, in the same order. A look at a partition makes one
+#: slot and one chunk: so they cost 0.1 us each, by their own constructors 0.3.
+_HEAD = slice(2, 8)
+_made = tuple.__new__
+assert Slot._fields[_HEAD] == ("arena", "capacity", "offset", "head_rows", "overlap", "nulls")  # noqa: S101
 
 
 #: The machine's own order of bytes: Python then copies each number with one load.

@@ -23,7 +23,7 @@ from neural_gpu_bus.memory.series.clock import (
 from neural_gpu_bus.memory.series.damage import check_slots, check_spine, damaged
 from neural_gpu_bus.memory.series.directory import Directory, series_dropped
 from neural_gpu_bus.memory.series.gathered import as_of
-from neural_gpu_bus.memory.series.order import reader_fence
+from neural_gpu_bus.memory.series.order import KEEPS_ORDER, reader_fence
 from neural_gpu_bus.memory.series.records import CHUNK, SLOT, Slot, Stamp
 from neural_gpu_bus.memory.series.views import ATTEMPTS_MAX, SeriesViews
 
@@ -54,7 +54,8 @@ class Series(SeriesViews):
         super().__init__(place, Directory(place.folder, place.meta.name))
         self.clock = clock
         self._words = clock.words
-        self._fence = reader_fence()
+        #: None where loads keep their order: two calls less in each look, 0.1 us.
+        self._fence = None if KEEPS_ORDER else reader_fence()
         self._gone = self._words[ARENAS_GONE]
         self._stamp = Stamp(-1, 0, 0, 0)
 
@@ -71,7 +72,7 @@ class Series(SeriesViews):
     def as_of(self) -> AsOf:
         """Of the generation published now."""
         self._check_there()
-        return as_of(stable_stamp(self.clock, self._fence))
+        return as_of(stable_stamp(self.clock, reader_fence()))
 
     def snapshot(self) -> SeriesSnapshot:
         """All partitions as of one generation, which stay so."""
@@ -106,7 +107,7 @@ class Series(SeriesViews):
 
         Raises as every look at a series.
         """
-        words, fence = self._words, self._fence
+        words, fence = self._words, reader_fence()
         for _ in range(ATTEMPTS_MAX):
             generation = words[PUBLISHED]
             fence()
@@ -126,13 +127,15 @@ class Series(SeriesViews):
         words, fence = self._words, self._fence
         for _ in range(ATTEMPTS_MAX):
             generation = words[PUBLISHED]
-            fence()
+            if fence is not None:
+                fence()
             slot = self._directory.newest(partition, generation)
             stamp = self._stamp
             if stamp.generation != generation:
                 at = STAMPS_AT + generation % STAMPS * STAMP_WORDS
                 stamp = Stamp._make(words[at : at + STAMP_WORDS].tolist())
-            fence()
+            if fence is not None:
+                fence()
             if words[WRITING] <= generation + 1:
                 self._stamp = stamp
                 if words[ARENAS_GONE] != self._gone:

@@ -42,6 +42,7 @@ class SeriesViews(ABC):
         self._place = place
         self._directory = directory
         self._titles: dict[int, str] = {}
+        self._key: tuple[str, ...] = place.shape.key
 
     def __repr__(self) -> str:
         order = f", order_by={self.order_by!r}" if self.order_by else ""
@@ -107,6 +108,10 @@ class SeriesViews(ABC):
         into this process's own memory. Raises DatasetNotFoundError for a key that has no partition,
         and as every look at a series DatasetEvictedError once it was dropped.
         """
+        return self.last_of(rows, key)
+
+    def last_of(self, rows: int, key: dict[str, Any]) -> Frame:
+        """The same with the columns of the key as they came: who hands them on saves 0.1 us."""
         if type(rows) is not int or rows < 0:  # the call takes as long as all that follows
             rows = check_whole_number("rows", rows, 0)
         partition = self._partition(key)
@@ -196,9 +201,12 @@ class SeriesViews(ABC):
 
     def _partition(self, key: dict[str, Any]) -> int:
         values = tuple(key.values())
-        if tuple(key) != self._shape.key:
+        if tuple(key) != self._key:
             values = self._ordered(key)
-        found = self._directory.find(values)
+        directory = self._directory
+        found = directory.ids.get(values)
+        if found is None:
+            found = directory.find(values)
         if found is None:
             self._check_there()
             raise self._unknown(values)
