@@ -53,7 +53,7 @@ class _Current(NamedTuple):
     series: Series
     #: The series, or of a table that is not live the rows as of where it stopped.
     looked_at: Series | SeriesSnapshot
-    last: Callable[..., Frame]
+    last_of: Callable[[int, dict[str, Any]], Frame]
 
 
 class LiveTable:
@@ -124,7 +124,7 @@ class LiveTable:
         if current is None or max_lag_s is not None:
             return self._told(lambda look: look.last(rows, **key), max_lag_s)
         try:
-            frame = current.last(rows, **key)
+            frame = current.last_of(rows, key)
         except (DatasetEvictedError, DatasetNotFoundError):
             if current.words[EPOCH] == current.epoch:
                 raise
@@ -299,7 +299,7 @@ class LiveTable:
             looked_at = snapshot.of_stamp(
                 Stamp(stamp.generation, state.lsn, state.committed_ns, stamp.published_ns)
             )
-        return _Current(epoch, words, state, series, looked_at, looked_at.last)
+        return _Current(epoch, words, state, series, looked_at, looked_at.last_of)
 
     def _check_lag(self, max_lag_s: float) -> None:
         found = self._view.as_of(self._known())

@@ -185,15 +185,15 @@ def test_a_version_emptied_during_a_look_is_not_taken(bars: LiveTable, followed:
     """Between finding the version and looking at it the writer gives another and empties this."""
     current = bars._resolved()
 
-    def last(rows: int, **key: Any) -> Any:
+    def last_of(rows: int, key: dict[str, Any]) -> Any:
         followed.make("bars/2")
         followed.step("bars/2", (1, 10, 100.0))
         followed.live("bars", "bars/2")
         followed.writer.truncate("bars/1")
         followed.step("bars/2")
-        return current.series.last(rows, **key)
+        return current.series.last_of(rows, key)
 
-    bars._current = current._replace(last=last)
+    bars._current = current._replace(last_of=last_of)
 
     assert prices(bars.last(2, id=1)) == [100.0]
 
