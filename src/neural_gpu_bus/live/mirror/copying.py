@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from neural_gpu_bus.live.applying.applied_table import AppliedTable
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
+from neural_gpu_bus.stores.postgres.replication.told import Waits
 
 if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
@@ -27,9 +29,12 @@ def copy_table(
     Raises CopyStoppedError, and what waiting, reading and writing raise.
     """
     source = means.source
-    with source.moment(
-        definition, lambda words: told("waiting", words), lambda: copy.is_stopped
-    ) as moment:
+    waits = Waits(told=lambda words: told("waiting", words), ended=lambda: copy.is_stopped)
+    shape = source.admit(definition, waits)
+    AppliedTable.check(shape, definition)
+    copy.announce(shape)
+    told("waiting", "")
+    with source.moment(definition, waits) as moment:
         told("copying", "")
         columns = source.columns(definition, moment.shape)
         applied = means.room.made(series, moment.shape, definition, columns)

@@ -52,6 +52,11 @@ class FollowedTable:
         return f"{self.definition.name}@{self.version}"
 
     @property
+    def is_followed(self) -> bool:
+        """Whether a version follows the stream, seen or not."""
+        return self.current is not None or self.coming is not None
+
+    @property
     def reads_on(self) -> bool:
         """Whether the stream may be read further."""
         return self.pending is None or not self.pending.is_full

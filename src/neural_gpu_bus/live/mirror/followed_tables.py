@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -15,7 +16,7 @@ from neural_gpu_bus.errors import (
     ServerError,
     SharedMemoryFullError,
 )
-from neural_gpu_bus.live.applying.applied_table import AppliedTable, NeedsCopyError
+from neural_gpu_bus.live.applying.applied_table import NeedsCopyError
 from neural_gpu_bus.live.mirror.copying import copy_table
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.followed_table import FollowedTable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import ErrorRecord
     from neural_gpu_bus.live.mirror.means import MirrorMeans
     from neural_gpu_bus.live.shared.manifest import LiveTableState
+    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
     from neural_gpu_bus.stores.postgres.replication.transactions import StreamBatch, Transaction
 
 #: After an attempt that failed; doubles.
@@ -51,6 +53,8 @@ class FollowedTables:
         self._token: object = None
         self._by_oid: dict[int, list[FollowedTable]] = {}
         self._streams = False
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="ngb-look")
+        self._look: Future[dict[str, tuple[TableShape, str]]] | None = None
         #: Whether the last transaction that was applied has ended.
         self._whole = True
 
@@ -90,6 +94,7 @@ class FollowedTables:
 
     def close(self) -> None:
         """End copies; readers keep what they see."""
+        self._looking.shutdown()
         for table in self._tables.values():
             table.lose()
 
@@ -124,19 +129,8 @@ class FollowedTables:
     def _start(self, table: FollowedTable) -> None:
         means, name = self._means, table.definition.name
         self._tell(table, "starting")
-        try:
-            table.shape = means.source.admit(
-                table.definition, lambda words: self._tell(table, "waiting", words)
-            )
-            AppliedTable.check(table.shape, table.definition)
-        except NeuralGpuBusError as error:
-            self._fail(table, error)
-            return
         table.version += 1
         series = table.series
-        table.pending = PendingChanges(means.pending_bytes_max)
-        self._index()
-        self._tell(table, "waiting")
 
         def told(state: LiveTableState, detail: str) -> None:
             self._tell(table, state, detail)
@@ -152,12 +146,22 @@ class FollowedTables:
         """
         shown = False
         for table in self._tables.values() if self._whole else ():
+            self._register(table)
             if table.copy is not None and table.copy.is_over:
                 self._take_copy(table, position)
             if table.is_due(position):
                 self._show(table, position)
                 shown = True
         return shown
+
+    def _register(self, table: FollowedTable) -> None:
+        """Keep the changes of a table that is published from now on."""
+        copy = table.copy
+        if copy is not None and copy.announced is not None and not copy.is_registered:
+            table.shape = copy.announced
+            table.pending = PendingChanges(self._means.pending_bytes_max)
+            self._index()
+            copy.register()
 
     def _take_copy(self, table: FollowedTable, position: int) -> None:
         assert table.copy is not None  # noqa: S101  asked just before
@@ -269,12 +273,33 @@ class FollowedTables:
     # ---- tables that changed
 
     def look(self) -> None:
-        """Look at all of them in the catalog."""
-        for table in self._tables.values():
-            self._check(table)
+        """Look at all of them in the catalog, beside the stream; take what the last look found."""
+        if self._look is not None:
+            if not self._look.done():
+                return
+            for name, reason in self._look.result().items():
+                table = self._tables.get(name)
+                if table is not None and reason[0] is table.shape:
+                    self._copy_anew(table, reason[1])
+        known = {name: table for name, table in self._tables.items() if table.is_followed}
+        looked_at = {
+            name: (table.definition, table.shape, table.membership) for name, table in known.items()
+        }
+        self._look = self._looking.submit(self._looked, looked_at)
+
+    def _looked(self, tables: Mapping[str, Any]) -> dict[str, tuple[TableShape, str]]:
+        found = {}
+        for name, (definition, shape, membership) in tables.items():
+            try:
+                reason = self._means.source.copy_reason(definition, shape, membership)
+            except NeuralGpuBusError:
+                return {}  # the stream will be lost as well, or the next look finds it
+            if reason:
+                found[name] = (shape, reason)
+        return found
 
     def _check(self, table: FollowedTable) -> None:
-        if table.shape is None or (table.current is None and table.coming is None):
+        if table.shape is None or not table.is_followed:
             return
         try:
             reason = self._means.source.copy_reason(table.definition, table.shape, table.membership)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RECEIVE_S = 0.02
 #: How often the server is asked how far its WAL goes, and what tables are like.
 ASK_S, LOOK_S = 0.1, 1.0
+ACKNOWLEDGE_S = 0.01
 #: After a lost connection; doubles.
 PAUSE_S, PAUSE_S_MAX = 0.2, 10.0
 
@@ -43,7 +44,7 @@ class Mirror:
         self._clock_s = clock_s
         self._tables = FollowedTables(means, clock_s)
         self._asked = AskedPositions()
-        self._next_ask_s = self._next_look_s = 0.0
+        self._next_ask_s = self._next_look_s = self._next_acknowledge_s = 0.0
         self._position = 0
         #: Applied and not published.
         self._changes = 0
@@ -88,9 +89,16 @@ class Mirror:
             self._means.state.beat(session.received_lsn)
             self._collect()
             self._confirm()
-            session.acknowledge(self._position)
+            self._acknowledge(session, idle=batch is None)
             if not self._tables.reconcile():
                 return
+
+    def _acknowledge(self, session: StreamSession, *, idle: bool) -> None:
+        """Not with every batch: a message takes both sides as long as a row."""
+        now_s = self._clock_s()
+        if idle or now_s >= self._next_acknowledge_s:
+            self._next_acknowledge_s = now_s + ACKNOWLEDGE_S
+            session.acknowledge(self._position)
 
     # ---- one batch
 

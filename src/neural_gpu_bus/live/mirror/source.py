@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -69,14 +69,14 @@ class Source:
         self._store = store
         self._connect_timeout_s = connect_timeout_s
         self._types = TypeCatalog(self.address)
-        self._catalog: psycopg.Connection | None = None
-        self._turn = threading.Lock()
+        self._catalog = _Questions(self.address, self._connected)
+        #: By itself: a look at many tables must not keep the stream waiting.
+        self._clock = _Questions(self.address, self._connected)
 
     def close(self) -> None:
         """Let go of the server."""
-        with self._turn:
-            if self._catalog is not None:
-                self._catalog.close()
+        self._catalog.close()
+        self._clock.close()
 
     # ---- the stream
 
@@ -94,7 +94,7 @@ class Source:
             if refused:
                 _log.info("changes of definitions are looked for once a second", reason=refused)
 
-        self._asked(prepared)
+        self._catalog.asked(prepared)
 
     def make_slot(self, session: StreamSession, told: Callable[[str], None]) -> tuple[str, int]:
         """A slot that ends with the session; its name and where its stream begins."""
@@ -105,17 +105,17 @@ class Source:
             wait = SlotWait(connection, session.backend_pid, waits)
             return session.create_slot(name, temporary=True, told=wait)
 
-        return name, self._asked(made)
+        return name, self._catalog.asked(made)
 
     def position(self) -> tuple[int, int]:
         """Moment of the host's clock, and how far the WAL went then."""
         at_ns = host_clock_ns()
-        row = self._asked(lambda connection: connection.execute(_POSITION).fetchone())
+        row = self._clock.asked(lambda connection: connection.execute(_POSITION).fetchone())
         return at_ns, int(row[0])
 
     # ---- tables
 
-    def admit(self, definition: LiveDefinition, told: Callable[[str], None]) -> TableShape:
+    def admit(self, definition: LiveDefinition, waits: Waits) -> TableShape:
         """The table, which from now on is published. Raises what it cannot be live for."""
         wanted = TableWanted(
             definition.table, definition.columns, definition.where, definition.append_only
@@ -131,12 +131,13 @@ class Source:
                 shape,
                 where=definition.where,
                 append_only=definition.append_only,
-                waits=Waits(told=told),
+                waits=waits,
             )
             return shape
 
-        shape: TableShape = self._asked(admitted)
-        return shape
+        # On a connection of its own: it may wait for a lock for long.
+        with translated(self.address), closing(self._connected()) as connection:
+            return admitted(connection)
 
     def copy_reason(
         self, definition: LiveDefinition, shape: TableShape, membership: Membership | None
@@ -155,7 +156,7 @@ class Source:
             return reason
 
         try:
-            found: str = self._asked(looked)
+            found: str = self._catalog.asked(looked)
         except QueryError as error:
             if error.facts.get("sqlstate") == "42P01":
                 return str(error).partition("\n")[0]
@@ -175,11 +176,9 @@ class Source:
     def moment(
         self,
         definition: LiveDefinition,
-        told: Callable[[str], None],
-        ended: Callable[[], bool],
+        waits: Waits,
     ) -> AbstractContextManager[SnapshotMoment]:
         """A snapshot for the body, once all older transactions have ended."""
-        waits = Waits(told=told, ended=ended)
         return snapshot_moment(self._dsn, definition.table, self.publications, waits)
 
     def read(
@@ -206,17 +205,34 @@ class Source:
             if one.name in wanted
         ]
         oids = [field.oid for field in fields]
-        self._asked(lambda connection: self._types.learn(connection, oids))
+        self._catalog.asked(lambda connection: self._types.learn(connection, oids))
         return self._types.columns(fields, OPTIONS)
 
-    # ---- the server
+    def _connected(self) -> psycopg.Connection:
+        return connect(self._dsn, timeout_s=self._connect_timeout_s)
 
-    def _asked(self, question: Callable[[psycopg.Connection], Any]) -> Any:
-        """One at a time, on a connection of our own that is opened again when it broke."""
-        with self._turn, translated(self.address):
-            if self._catalog is None or self._catalog.closed or self._catalog.broken:
-                self._catalog = connect(self._dsn, timeout_s=self._connect_timeout_s)
-            return question(self._catalog)
+
+class _Questions:
+    """A connection of our own for one question at a time, opened again when it broke."""
+
+    def __init__(self, address: str, connected: Callable[[], psycopg.Connection]) -> None:
+        self._address = address
+        self._connected = connected
+        self._connection: psycopg.Connection | None = None
+        self._turn = threading.Lock()
+
+    def asked(self, question: Callable[[psycopg.Connection], Any]) -> Any:
+        """The answer. Raises ServerError and what the question raises."""
+        with self._turn, translated(self._address):
+            if self._connection is None or self._connection.closed or self._connection.broken:
+                self._connection = self._connected()
+            return question(self._connection)
+
+    def close(self) -> None:
+        """Let go of the server."""
+        with self._turn:
+            if self._connection is not None:
+                self._connection.close()
 
 
 def column_names(definition: LiveDefinition, shape: TableShape) -> Sequence[str]:

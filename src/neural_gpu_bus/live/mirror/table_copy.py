@@ -13,9 +13,10 @@ from neural_gpu_bus.live.mirror.failpoints import failpoint
 if TYPE_CHECKING:
     from neural_gpu_bus.live.applying.applied_table import AppliedTable
     from neural_gpu_bus.stores.postgres.replication.snapshot_moment import SnapshotMoment
+    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
 
-#: Says what the copy does: a state of ``TableState``, a detail, rows copied, rows expected.
-Told = Callable[[str, str, int, int], None]
+#: How often a copy that waits looks whether it was given up.
+REGISTERED_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class TableCopy:
     def __init__(self, name: str, work: Callable[[TableCopy], Copied]) -> None:
         self._work = work
         self._stopped = threading.Event()
+        self._registered = threading.Event()
+        #: The table that is to be copied, once it is published.
+        self.announced: TableShape | None = None
         self._result: Copied | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"ngb-copy-{name}", daemon=True)
@@ -58,6 +62,25 @@ class TableCopy:
         """Give it up; returns when its thread has ended."""
         self._stopped.set()
         self._thread.join()
+
+    def announce(self, shape: TableShape) -> None:
+        """Called by ``work`` once the table is published and before its snapshot is taken: return
+        when its changes are kept. Those that came before are of transactions that the snapshot
+        sees. Raises CopyStoppedError.
+        """
+        self.announced = shape
+        while not self._registered.wait(REGISTERED_S):
+            self.check()
+        self.check()
+
+    def register(self) -> None:
+        """From now on its changes are kept."""
+        self._registered.set()
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether its changes are kept."""
+        return self._registered.is_set()
 
     @property
     def is_stopped(self) -> bool:
