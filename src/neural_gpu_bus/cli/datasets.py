@@ -12,9 +12,9 @@ from rich.table import Table
 import neural_gpu_bus as ngb
 from neural_gpu_bus.cli.assignments import parse_assignments
 from neural_gpu_bus.cli.console import out, printable
-from neural_gpu_bus.cli.quantities import plural, size
 from neural_gpu_bus.cli.shown_rows import first_rows, shown_columns
 from neural_gpu_bus.errors import BadParameterError
+from neural_gpu_bus.quantities import plural, size
 
 if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres import QueryClassName

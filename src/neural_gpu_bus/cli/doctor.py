@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from neural_gpu_bus.cli.console import out
-from neural_gpu_bus.cli.quantities import plural
+from neural_gpu_bus.quantities import plural
 from neural_gpu_bus.settings import load_settings
 from neural_gpu_bus.status.checks import Verdict
 

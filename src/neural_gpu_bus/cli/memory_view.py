@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neural_gpu_bus.cli.console import printable
-from neural_gpu_bus.cli.quantities import count, ratio, shorter, size, span
+from neural_gpu_bus.quantities import count, ratio, shorter, size, span
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

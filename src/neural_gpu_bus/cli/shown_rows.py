@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from neural_gpu_bus.cli.console import printable
-from neural_gpu_bus.cli.quantities import plural
+from neural_gpu_bus.quantities import plural
 
 if TYPE_CHECKING:
     import pyarrow as pa

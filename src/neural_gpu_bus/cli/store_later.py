@@ -12,7 +12,7 @@ from rich.table import Table
 
 import neural_gpu_bus as ngb
 from neural_gpu_bus.cli.console import out, printable
-from neural_gpu_bus.cli.quantities import count, plural, size, span
+from neural_gpu_bus.quantities import count, plural, size, span
 
 if TYPE_CHECKING:
     from neural_gpu_bus import WriteBehindStatistics

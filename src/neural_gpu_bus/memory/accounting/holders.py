@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from neural_gpu_bus.descriptors import REGIONS, Region
 from neural_gpu_bus.memory.accounting.maps import Kind, LivingMaps
 from neural_gpu_bus.memory.files.folder import uuid_head
+from neural_gpu_bus.quantities import span_in_words
 
 if TYPE_CHECKING:
     from neural_gpu_bus.memory.accounting.own_session import OwnSession
@@ -60,7 +61,7 @@ def _unnamed(
         nbytes = int(record["unnamed_bytes"][place])
         nbytes -= claimed_bytes if record["session"] == own else 0
         if nbytes > 0:
-            age = _age(now_ns - int(record["opened_ns"]))
+            age = span_in_words(now_ns - int(record["opened_ns"]))
             yield Holder(nbytes, f"blocks without a name of pid {record['pid']}, open for {age}")
 
 
@@ -71,7 +72,7 @@ def _datasets(
     for block in index.blocks():
         if block.region != region:
             continue
-        age = _age(now_ns - block.created_ns)
+        age = span_in_words(now_ns - block.created_ns)
         if index.ledger.is_pinned(block):
             yield Holder(block.nbytes, f"{block.name!r}, pinned, {age} old")
         elif held := pids.get(block.uuid):
@@ -89,11 +90,3 @@ def _users(folder: Path, processes: ProcessTable) -> dict[str, list[int]]:
         if entry.kind is not Kind.KEPT and pid not in holders:
             holders.append(pid)
     return found
-
-
-def _age(age_ns: int) -> str:
-    seconds = max(age_ns, 0) / 1e9
-    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -6,6 +6,8 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from neural_gpu_bus.quantities import size_in_words
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -62,7 +64,7 @@ def _title(frame: Frame) -> str:
     if frame.rows != source.rows:
         part = f", rows {frame.start:,}:{frame.stop:,} of {source.rows:,}"
     counts = f"{frame.rows:,} rows x {len(frame)} columns"
-    return f"{source.title}{part}: {counts}, {_size(frame.nbytes)}"
+    return f"{source.title}{part}: {counts}, {size_in_words(frame.nbytes)}"
 
 
 def _lines(frame: Frame, values: int) -> list[list[str]]:
@@ -112,11 +114,3 @@ def _short(value: Any, characters_max: int) -> str:
     if len(text) > characters_max:
         text = text[: characters_max - 3] + "..."
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def _size(nbytes: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if nbytes < 1024:
-            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1024
-    return f"{nbytes:.1f} GiB"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from neural_gpu_bus.quantities import size_in_words
 from neural_gpu_bus.stores.postgres.advice.advice import Advice
 from neural_gpu_bus.stores.postgres.advice.expectations import Expectations
 from neural_gpu_bus.stores.postgres.advice.facts import CatalogFacts
-from neural_gpu_bus.stores.postgres.advice.sizes import setting_size, size
+from neural_gpu_bus.stores.postgres.advice.sizes import setting_size
 from neural_gpu_bus.stores.postgres.connections.query_classes import PLAN_NODES
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -28,17 +29,17 @@ def memory_advice(facts: CatalogFacts, expected: Expectations) -> Iterator[Advic
 
 def _buffers(facts: CatalogFacts, expected: Expectations) -> Advice:
     found = int(facts.settings["shared_buffers"])
-    what = size(found)
+    what = size_in_words(found)
     if expected.server_bytes is not None:
         # Whole pages, and a limit of a container, round it down a little.
         least = min(int(expected.server_bytes * BUFFERS_SHARE_MIN * 0.99), BUFFERS_ENOUGH_BYTES)
         better = expected.server_bytes // 4
-        what += f" of {size(expected.server_bytes)}"
+        what += f" of {size_in_words(expected.server_bytes)}"
         too_small = found < least
     else:
         too_small = found <= BUFFERS_DEFAULT_BYTES < facts.session.database_bytes
         better = 4 * BUFFERS_DEFAULT_BYTES
-        what += f", the database has {size(facts.session.database_bytes)}"
+        what += f", the database has {size_in_words(facts.session.database_bytes)}"
     if not too_small:
         return Advice("shared_buffers", "good", what)
     return Advice(
@@ -53,7 +54,7 @@ def _buffers(facts: CatalogFacts, expected: Expectations) -> Advice:
 
 def _cache(facts: CatalogFacts, expected: Expectations) -> Advice:
     found = int(facts.settings["effective_cache_size"])
-    what = size(found)
+    what = size_in_words(found)
     if "effective_cache_size" in expected.query_settings:
         ours = setting_size(expected.query_settings["effective_cache_size"])
         return Advice("effective_cache_size", "good", f"{what}; queries of a plane set {ours}")
@@ -69,7 +70,7 @@ def _cache(facts: CatalogFacts, expected: Expectations) -> Advice:
     return Advice(
         "effective_cache_size",
         "advice",
-        f"{what} of {size(expected.server_bytes)}",
+        f"{what} of {size_in_words(expected.server_bytes)}",
         "the planner believes that pages come from disk",
         (
             f"ALTER SYSTEM SET effective_cache_size = '{better // MIB}MB'",
@@ -87,8 +88,8 @@ def _work_mem(facts: CatalogFacts, expected: Expectations) -> Advice:
     multiplier = float(facts.settings.get("hash_mem_multiplier", "1"))
     worst = int(found * PLAN_NODES * multiplier * connections)
     what = (
-        f"{size(found)} x {PLAN_NODES} sorts x {multiplier:g} for hashes x {connections} "
-        f"connections = {size(worst)} at worst"
+        f"{size_in_words(found)} x {PLAN_NODES} sorts x {multiplier:g} for hashes x {connections} "
+        f"connections = {size_in_words(worst)} at worst"
     )
     ours = expected.query_settings.get("work_mem")
     if ours is not None:
@@ -104,7 +105,7 @@ def _work_mem(facts: CatalogFacts, expected: Expectations) -> Advice:
         "work_mem",
         "advice",
         what,
-        f"more than the machine's {size(expected.server_bytes)}: when all sort at once the "
-        "system ends the server",
+        f"more than the machine's {size_in_words(expected.server_bytes)}: when all sort at once "
+        "the system ends the server",
         (f"ALTER SYSTEM SET work_mem = '{fair // 1024}kB'", "SELECT pg_reload_conf()"),
     )

@@ -1,4 +1,6 @@
-"""Bytes and times in the few characters that a table has."""
+"""Bytes, times and counts for people: in the few characters that a table has, or in a sentence.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,16 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.{digits}f} {unit}"
 
 
+def size_in_words(nbytes: float) -> str:
+    """``800 bytes``, ``64 KiB``, ``31.4 MiB``: one digit behind the point where it is not zero."""
+    for unit in ("bytes", *SIZES[1:]):
+        if nbytes < 1024 or unit == SIZES[-1]:
+            break
+        nbytes /= 1024
+    text = f"{nbytes:,.1f}".removesuffix(".0")
+    return f"{text} {unit}"
+
+
 def span(nanoseconds: float) -> str:
     """``350 us``, ``1.5 s``, ``12 min``, ``3.0 d``: at most 7 characters below ten years."""
     seconds = nanoseconds / 1e9
@@ -25,6 +37,15 @@ def span(nanoseconds: float) -> str:
     unit, length = next(found for found in SPANS if seconds >= found[1])
     value = seconds / length
     return f"{value:.{1 if value < 10 else 0}f} {unit}"
+
+
+def span_in_words(nanoseconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 days``: whole ones, of the largest unit that there are two of."""
+    seconds = max(nanoseconds, 0) / 1e9
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def ratio(part: int, whole: int) -> str:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from neural_gpu_bus.cli.quantities import count, ratio, shorter, size, span
+from neural_gpu_bus.quantities import (
+    count,
+    ratio,
+    shorter,
+    size,
+    size_in_words,
+    span,
+    span_in_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +32,20 @@ def test_size(nbytes: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("nbytes", "expected"),
+    [
+        (800, "800 bytes"),
+        (64 << 10, "64 KiB"),
+        (31.4 * (1 << 20), "31.4 MiB"),
+        (1023 << 20, "1,023 MiB"),
+        (5000 << 40, "5,000 TiB"),
+    ],
+)
+def test_size_in_words(nbytes: float, expected: str) -> None:
+    assert size_in_words(nbytes) == expected
+
+
+@pytest.mark.parametrize(
     ("nanoseconds", "expected"),
     [
         (0, "0 s"),
@@ -38,6 +60,14 @@ def test_size(nbytes: int, expected: str) -> None:
 )
 def test_span(nanoseconds: int, expected: str) -> None:
     assert span(nanoseconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(-1, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (200_000, "2 days")],
+)
+def test_span_in_words(seconds: int, expected: str) -> None:
+    assert span_in_words(seconds * 1e9) == expected
 
 
 @pytest.mark.parametrize(
