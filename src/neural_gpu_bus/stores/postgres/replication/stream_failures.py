@@ -11,12 +11,24 @@ from neural_gpu_bus.errors import NeuralGpuBusError, ReplicationError
 from neural_gpu_bus.stores.postgres.connections.connection import SERVER, failure_from
 from neural_gpu_bus.stores.postgres.wire.messages import Refusal
 
-#: Part of the server's message, and the way out. Their SQLSTATEs are shared by several.
+#: Part of the server's message, and the way out; the first match wins. Their SQLSTATEs are shared
+#: by several.
 _WAYS_OUT = (
     (
         "is active for pid",
         "another process reads this slot: end it (SELECT pg_terminate_backend(active_pid) FROM "
         "pg_replication_slots), or use a slot of another name",
+    ),
+    (
+        "all replication slots are in use",
+        "drop a slot that nobody uses, or raise max_replication_slots and restart the server",
+    ),
+    ("replication slot name", "use lower-case letters, digits and _ alone, at most 63"),
+    ("already exists", "drop the slot (SELECT pg_drop_replication_slot(...)), or use another name"),
+    (
+        "has already been removed",
+        "the server dropped the log that this slot needs (max_slot_wal_keep_size): make the slot "
+        "anew and copy its tables again",
     ),
     ("replication slot", "make the slot anew: its tables have to be copied again"),
     (
@@ -24,20 +36,9 @@ _WAYS_OUT = (
         "make the publication again (CREATE PUBLICATION), and copy its tables again: what "
         "was changed meanwhile is not in the stream",
     ),
-    (
-        "has already been removed",
-        "the server dropped the log that this slot needs (max_slot_wal_keep_size): make the slot "
-        "anew and copy its tables again",
-    ),
     ("wal_level", "set wal_level = logical in the server's configuration and restart it"),
     ("max_wal_senders", "raise max_wal_senders on the server and restart it, or end other streams"),
-    ("max_replication_slots", "drop a slot that nobody uses, or raise max_replication_slots"),
-    (
-        "all replication slots are in use",
-        "drop a slot that nobody uses, or raise max_replication_slots",
-    ),
     ("permission denied", "give the role the right to replicate: ALTER ROLE ... REPLICATION"),
-    ("must be superuser or replication", "give the role the right: ALTER ROLE ... REPLICATION"),
 )
 
 #: Refusals of a statement, of an object's state and of limits: here they are a stream's.

@@ -45,10 +45,13 @@ RECEIVED_BYTES_MAX = 1 << 30
 #: A batch is handed out when it has so many bytes though more may be there: the applier works
 #: while the server goes on.
 BATCH_BYTES = 4 << 20
-#: The server sends some KiB at a time, and waking for each costs both sides more than the bytes
-#: do: within a transaction longer than ``PAUSE_AFTER_BYTES`` we sleep before we wait again.
+#: The server sends each row by itself, and a receiver that waits is woken for each: that took us
+#: 1.25 us a row and the server more. So within a long transaction we sleep before we wait again, a
+#: tenth of the time that it has taken to come, at most 2 ms: 0.27 us a row, and 300,000 rows/s
+#: instead of 258,000 (PostgreSQL 18, 6 columns, 2 cores with other work, 2026-11-22).
 PAUSE_AFTER_BYTES = 1 << 15
-PAUSE_S = 0.000_2
+PAUSE_S_PER_BYTE = 0.1 / 25e6
+PAUSE_S_MAX = 0.002
 
 
 class StreamSession:
@@ -104,6 +107,11 @@ class StreamSession:
         self.close()
 
     # ---- before the stream
+
+    @property
+    def backend_pid(self) -> int:
+        """The server's process for it."""
+        return self._connection.info.backend_pid
 
     def identify(self) -> TimelineIdentity:
         """Which server's log this is."""
@@ -228,8 +236,9 @@ class StreamSession:
 
     def _wait(self, end_s: float) -> bool:
         """Wait for bytes; False when the time is over."""
-        if self._reader.open_bytes > PAUSE_AFTER_BYTES:
-            time.sleep(PAUSE_S)
+        open_bytes = self._reader.open_bytes
+        if open_bytes > PAUSE_AFTER_BYTES:
+            time.sleep(min(open_bytes * PAUSE_S_PER_BYTE, PAUSE_S_MAX))
         left_ms = (end_s - time.monotonic()) * 1000
         return bool(self._poll.poll(max(left_ms, 0)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ __all__ = [
     "StreamBatch",
     "Transaction",
     "Truncated",
+    "merged_steps",
 ]
 
 
@@ -105,6 +107,44 @@ class Transaction:
         old_at = np.where(step.old_at < 0, -1, step.old_at - self.first_byte)
         kinds, old_kinds = step.kinds.copy(), step.old_kinds.copy()
         return RowChanges(step.relation, buffer, kinds, new_at, old_at, old_kinds)
+
+
+def merged_steps(transactions: Sequence[Transaction]) -> list[Step]:
+    """Steps of several transactions one after the other, each relation's changes together between
+    two steps that are none: one call for a table instead of one for each transaction. For who
+    shows all of them at once.
+    """
+    steps: list[Step] = []
+    waiting: dict[int, list[RowChanges]] = {}
+    for transaction in transactions:
+        for step in transaction.steps:
+            if isinstance(step, RowChanges):
+                waiting.setdefault(step.relation.oid, []).append(step)
+            else:
+                steps += _joined(waiting)
+                steps.append(step)
+    return steps + _joined(waiting)
+
+
+def _joined(waiting: dict[int, list[RowChanges]]) -> list[RowChanges]:
+    """One for each relation; forgets them."""
+    found = [_join(changes) for changes in waiting.values()]
+    waiting.clear()
+    return found
+
+
+def _join(changes: list[RowChanges]) -> RowChanges:
+    first = changes[0]
+    if len(changes) == 1:
+        return first
+    return RowChanges(
+        first.relation,
+        first.buffer,
+        np.concatenate([each.kinds for each in changes]),
+        np.concatenate([each.new_at for each in changes]),
+        np.concatenate([each.old_at for each in changes]),
+        np.concatenate([each.old_kinds for each in changes]),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
