@@ -53,7 +53,7 @@ class ReceivedPart(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class Measured:
     """All that is known before memory is reserved."""
 
     columns: Sequence[SourceColumn]
@@ -95,7 +95,7 @@ def write_columns(parts: Sequence[ReceivedPart], reserve: Reserve) -> Reservatio
         dictionaries=sizes.dictionaries,
     )
     try:
-        _write_parts(parts, measured, _plan(measured, reservation), reservation)
+        _write_parts(parts, measured, plan_of(measured, reservation), reservation)
         for filler in measured.fillers.values():
             filler.write(reservation)
         for column in measured.columns:
@@ -107,7 +107,7 @@ def write_columns(parts: Sequence[ReceivedPart], reserve: Reserve) -> Reservatio
     return reservation
 
 
-def _measure(parts: Sequence[ReceivedPart]) -> _Measured:
+def _measure(parts: Sequence[ReceivedPart]) -> Measured:
     columns = parts[0].scan.columns
     rows = sum(part.scan.rows for part in parts)
     sizes = Sizes()
@@ -127,7 +127,7 @@ def _measure(parts: Sequence[ReceivedPart]) -> _Measured:
         if column.is_variable:
             sizes.text_bytes[column.name] = int(text_bytes[place])
     fillers = _measure_nested(parts, columns, rows, sizes)
-    return _Measured(columns, rows, sizes, dictionaries, fillers)
+    return Measured(columns, rows, sizes, dictionaries, fillers)
 
 
 def _measure_nested(
@@ -142,7 +142,7 @@ def _measure_nested(
     for part in parts:
         kernels.collect_cells(
             part.buffer,
-            _slots_of(part.scan, first_row),
+            slots_of(part.scan, first_row),
             part.scan.framed,
             layouts.IN_ROWS if part.scan.headless else layouts.HEADER,
             np.array(places, np.int64),
@@ -178,7 +178,7 @@ def _filler(
 
 
 def _write_parts(
-    parts: Sequence[ReceivedPart], measured: _Measured, plan: Plan, reservation: Reservation
+    parts: Sequence[ReceivedPart], measured: Measured, plan: Plan, reservation: Reservation
 ) -> None:
     """Each part at its own rows and bytes; of several faults the first part's is raised."""
     first_row, written = 0, np.zeros(len(plan), np.int64)
@@ -211,7 +211,7 @@ def _write_part(
     state = np.zeros(layouts.STATE_SLOTS, np.int64)
     state[layouts.STAGE] = layouts.IN_ROWS if scan.headless else layouts.HEADER
     state[layouts.SCRATCH] = scratch.ctypes.data
-    place = _slots_of(scan, first_row)
+    place = slots_of(scan, first_row)
     kernels.write_rows(part.buffer, place, scan.framed, plan, written, state)
     if state[layouts.FAULT]:
         raise _value_fault(state, scan)
@@ -222,7 +222,7 @@ def _write_part(
             at += block.size
 
 
-def _slots_of(scan: CopyScan, first_row: int) -> npt.NDArray[np.int64]:
+def slots_of(scan: CopyScan, first_row: int) -> npt.NDArray[np.int64]:
     """A part's place in the result."""
     place = np.full(layouts.PART_SLOTS, -1, np.int64)
     place[layouts.START] = scan.start
@@ -232,7 +232,7 @@ def _slots_of(scan: CopyScan, first_row: int) -> npt.NDArray[np.int64]:
     return place
 
 
-def _plan(measured: _Measured, reservation: Reservation) -> Plan:
+def plan_of(measured: Measured, reservation: Reservation) -> Plan:
     """Addresses of the reservation's buffers, prepared for ``write_rows``."""
     rows, sizes = measured.rows, measured.sizes
     plan = np.zeros((len(measured.columns), layouts.PLAN_FIELDS), np.uint64)

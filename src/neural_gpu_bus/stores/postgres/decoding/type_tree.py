@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.stores.postgres.decoding import layouts
@@ -120,6 +121,9 @@ class TextMap:
 
 Node = Value | Enum | ArrayOf | ItemsOf | PackedOf | Fixed | Composite | RangeOf | TextMap
 
+#: Spellings that are not looked up again; those of decimals are many.
+_SPELLINGS_MAX = 256
+
 #: What the flags of a range become.
 RANGE_FLAGS = ("lower_inclusive", "upper_inclusive", "empty")
 
@@ -135,6 +139,7 @@ def children(node: Node) -> list[Node]:
     return [node.bound] if isinstance(node, RangeOf) else []
 
 
+@lru_cache(_SPELLINGS_MAX)
 def arrow_of(spelling: str) -> pa.DataType:
     """The Arrow type of a spelling in ``Value.arrow``."""
     import pyarrow as pa

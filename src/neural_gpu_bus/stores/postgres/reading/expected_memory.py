@@ -1,23 +1,27 @@
 """Memory for a small result that will look like the last one of its statement, reserved while the
-server works on it.
+server works on it, and filled while more of its rows arrive.
 
-Reserving takes 0.4 ms: a file, its pages, accounts, the plan of its columns. Of the newest 10,000
-bars that is a tenth of the whole read, and the server takes longer until its first row comes.
+Reserving takes 0.4 ms: a file, its pages, accounts, the plan of its columns; writing takes as much
+again. Of the newest 10,000 bars that is a fifth of the whole read, and the server takes longer.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_gpu_bus.errors import NeuralGpuBusError
+from neural_gpu_bus.stores.postgres.decoding.early_rows import EarlyRows, early_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from neural_gpu_bus.ports import Reservation, Reserve
+    from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
+    from neural_gpu_bus.stores.postgres.decoding.copy_scan import CopyScan
+    from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 
 #: Of larger results reserving is a small part, and memory that is not needed after all is dear.
 BYTES_MAX = 4 << 20
@@ -74,6 +78,7 @@ class ExpectedMemory:
         self._shapes, self._key, self._reserve = shapes, key, reserve
         self._shape = shapes.get(key)
         self._prepared: Reservation | None = None
+        self._early: EarlyRows | None = None
 
     def prepare(self) -> None:
         """Reserve as for the last result; a full memory is told when it is really needed."""
@@ -89,6 +94,31 @@ class ExpectedMemory:
             )
         except NeuralGpuBusError:
             self._shape = None
+
+    def early_writer(
+        self, columns: Sequence[SourceColumn], buffer: ReceiveBuffer
+    ) -> Callable[[CopyScan], None] | None:
+        """What writes rows as they are counted; None where nothing fitting was prepared."""
+        shape, self._early = self._shape, None
+        if self._prepared is None or shape is None:
+            return None
+        early = self._early = early_rows(
+            columns,
+            shape.schema,
+            shape.rows,
+            self._prepared,
+            text_bytes=shape.text_bytes,
+            null_counts=shape.null_counts,
+        )
+        return None if early is None else lambda scan: early.add(buffer.bytes, scan)
+
+    def written(self, scan: CopyScan, buffer: ReceiveBuffer) -> Reservation | None:
+        """The result, where all of it was written already; None where it is not as expected."""
+        early, self._early = self._early, None
+        found = None if early is None else early.whole(buffer.bytes, scan)
+        if found is not None:
+            self._prepared = None
+        return found
 
     def __call__(
         self,

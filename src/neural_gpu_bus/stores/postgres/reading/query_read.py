@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -12,12 +12,14 @@ from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.connections.connection import CLEAN_UP
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
+from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.exchange import transactions
 from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import Exchange, exchange_on
 from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.expected_memory import ExpectedMemory
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot, gone, snapshot_id
 from neural_gpu_bus.stores.postgres.reading.statement import (
@@ -61,9 +63,9 @@ def receive_query(
     buffer: ReceiveBuffer,
     asked: Question,
     watch: Watch,
-    meanwhile: Callable[[], None] | None = None,
+    memory: ExpectedMemory | None = None,
 ) -> CopyScan:
-    """Its rows in the buffer, counted; ``meanwhile`` is called while the server works. A lost
+    """Its rows in the buffer, counted; ``memory`` is prepared while the server works. A lost
     connection is tried again within limits; a statement that writes is not run twice.
     """
     limit_s = asked.limit.timeout_s
@@ -72,9 +74,7 @@ def receive_query(
         if again:
             means.pool.begin_anew()
         now_s = left_s if again else limit_s
-        return receive_once(
-            means, buffer, asked, watch, now_s, read_only=again, meanwhile=meanwhile
-        )
+        return receive_once(means, buffer, asked, watch, now_s, read_only=again, memory=memory)
 
     return retried(attempt, timeout_s=limit_s)
 
@@ -87,7 +87,7 @@ def receive_once(
     limit_s: float | None,
     *,
     read_only: bool,
-    meanwhile: Callable[[], None] | None = None,
+    memory: ExpectedMemory | None = None,
 ) -> CopyScan:
     """One attempt; ``read_only``: the server refuses what writes."""
     buffer.stop = 0
@@ -109,8 +109,11 @@ def receive_once(
                 cancelled=means.pool.count_cancelled,
             ) as exchange:
                 before = ends.begun(asked.begin(deadline, read_only=read_only))
+                meanwhile = None if memory is None else memory.prepare
                 fields = exchange.open(before, statement, ends.after, meanwhile)
-                scan = _received(means, exchange, fields, asked.options)
+                columns = _columns(means, exchange, fields, asked.options)
+                counted = None if memory is None else memory.early_writer(columns, buffer)
+                scan = exchange.receive(columns, counted)
             ends.commit()
             return scan
         except QueryError as error:
@@ -170,10 +173,10 @@ def _check_types(
         means.types.columns(fields, options)
 
 
-def _received(
+def _columns(
     means: ReadingMeans, exchange: Exchange, fields: Sequence[Field], options: ReadOptions
-) -> CopyScan:
+) -> Sequence[SourceColumn]:
     if not means.types.are_known(fields):
         exchange.pause()
         means.types.learn(exchange.connection, fields)
-    return exchange.receive(means.types.columns(fields, options))
+    return means.types.columns(fields, options)

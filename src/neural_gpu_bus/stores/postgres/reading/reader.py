@@ -96,9 +96,11 @@ class PostgresReader:
         kind = (sql, str(options.numeric), options.texts)
         memory = ExpectedMemory(self._shapes, kind, reserve or means.reserve)
         with closing(memory), means.buffers.lend() as buffer, limit.named():
-            scan = receive_query(means, buffer, asked, watch, memory.prepare)
+            scan = receive_query(means, buffer, asked, watch, memory)
             watch.end(scan.rows)
-            reservation = write_columns([ReceivedPart(buffer.bytes, scan)], memory)
+            reservation = memory.written(scan, buffer) or write_columns(
+                [ReceivedPart(buffer.bytes, scan)], memory
+            )
         reload_ns = time.perf_counter_ns() - started_ns
         return reservation.seal(name, reload_ns=reload_ns, source_ns=source_ns)
 

@@ -152,8 +152,12 @@ class DirectRows:
                 self._fill()
         self._waiting = (start, self._finish_rows(rows))
 
-    def receive(self, columns: Sequence[SourceColumn]) -> CopyScan:
-        """Receive all rows into the buffer, which then holds DataRow messages alone."""
+    def receive(
+        self, columns: Sequence[SourceColumn], counted: Callable[[CopyScan], None] | None = None
+    ) -> CopyScan:
+        """Receive all rows into the buffer, which then holds DataRow messages alone. ``counted``
+        is told each time that more rows are there, unless they came before their types were known.
+        """
         if self._waiting is not None:
             start, stop = self._waiting
             scan = CopyScan(columns, framed=True, headless=True, start=start)
@@ -167,6 +171,8 @@ class DirectRows:
                 if self._is_end():
                     break
             self._rows = self._rows_before + scan.rows
+            if counted is not None:
+                counted(scan)
             if self._told is not None:
                 self._told(self._rows)
             if scan.position == self._buffer.stop or not self._has_message(scan.position):

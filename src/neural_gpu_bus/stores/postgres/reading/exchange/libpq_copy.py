@@ -76,7 +76,11 @@ class LibpqCopy:
         self._leave()
         self._paused = True
 
-    def receive(self, columns: Sequence[SourceColumn]) -> CopyScan:
+    def receive(
+        self,
+        columns: Sequence[SourceColumn],
+        counted: Callable[[CopyScan], None] | None = None,  # noqa: ARG002  (the rows take longer here)
+    ) -> CopyScan:
         """Receive all rows into the buffer, as one stream."""
         start = self._buffer.stop
         for payload in self._received():
