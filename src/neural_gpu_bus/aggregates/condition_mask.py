@@ -47,7 +47,8 @@ _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+#: Of Arrow's units of time.
+TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def where_true(condition: Condition, columns: Mapping[str, Column], numbered: Numbered) -> Bools:
@@ -136,7 +137,7 @@ def _in_ticks(column: Column, value: Any) -> Fraction:
     if isinstance(value, datetime):
         since = value - datetime(1970, 1, 1, tzinfo=UTC)
         microseconds = since // timedelta(microseconds=1)
-        return Fraction(microseconds * _TICKS_PER_S[column.type.unit], 1_000_000)
+        return Fraction(microseconds * TICKS_PER_S[column.type.unit], 1_000_000)
     if isinstance(value, date):
         if not kind.startswith("date"):
             raise bad_condition(

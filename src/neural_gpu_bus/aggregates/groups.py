@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from neural_gpu_bus.aggregates.condition_mask import where_true
+from neural_gpu_bus.aggregates.condition_mask import TICKS_PER_S, where_true
 from neural_gpu_bus.aggregates.numbering import Numbered, combined, number_column, number_ticks
 from neural_gpu_bus.errors import BadParameterError
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Groups of one question: their records take 160 bytes for every four columns.
 GROUPS_MAX = 4_000_000
-
-_TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 class Numbers:
@@ -99,7 +97,7 @@ def _grouped(found: Mapping[str, Numbered], rows: int) -> tuple[Codes, int, dict
 def _bucketed(column: Column, bucket: Bucket) -> Numbered:
     from neural_gpu_bus.aggregates import numbering_compiled as compiled
 
-    ticks_per_s = _TICKS_PER_S[column.type.unit]
+    ticks_per_s = TICKS_PER_S[column.type.unit]
     width, rest = divmod(bucket.width_us * ticks_per_s, 1_000_000)
     origin = bucket.origin_us * ticks_per_s // 1_000_000
     if rest or not -(2**62) < origin < 2**62 or width >= 2**62:
