@@ -57,7 +57,6 @@ SELECT current_user AS "user", current_database() AS database,
        (SELECT count(*) FROM pg_replication_slots)::int4 AS slots,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender')::int4
            AS wal_senders,
-       (SELECT coalesce(array_agg(extname::text ORDER BY 1), '{}') FROM pg_extension) AS extensions,
        pg_jit_available() AS is_jit_available,
        CASE WHEN has_database_privilege(current_database(), 'CONNECT')
             THEN pg_database_size(current_database()) ELSE 0 END AS database_bytes
@@ -71,8 +70,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_part
                           / current_setting('block_size')::int8 END, 0) AS pages,
        coalesce(s.n_dead_tup, 0) AS rows_dead,
        coalesce(s.last_analyze, s.last_autoanalyze) IS NOT NULL AS was_analysed,
-       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS can_select,
-       c.relreplident::text AS replica_identity
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS can_select
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
@@ -123,7 +121,6 @@ def _session(connection: psycopg.Connection) -> SessionFacts:
         answering = cursor.execute("SELECT pg_backend_pid() AS pid").fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
     assert answering is not None  # noqa: S101
-    row["extensions"] = tuple(row["extensions"])
     row["can_replicate"] = bool(row["can_replicate"])
     return SessionFacts(
         **row,

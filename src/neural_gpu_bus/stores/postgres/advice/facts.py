@@ -55,8 +55,6 @@ class TableFacts(msgspec.Struct, frozen=True):
     rows_dead: int = 0
     was_analysed: bool = False
     can_select: bool = True
-    #: As of REPLICA IDENTITY: d(efault), n(othing), f(ull), i(ndex).
-    replica_identity: str = "d"
 
     @property
     def quoted(self) -> str:
@@ -91,7 +89,6 @@ class SessionFacts(msgspec.Struct, frozen=True):
     is_pooled_by_transaction: bool = False
     slots: int = 0
     wal_senders: int = 0
-    extensions: tuple[str, ...] = ()
     is_jit_available: bool = False
     database_bytes: int = 0
 
