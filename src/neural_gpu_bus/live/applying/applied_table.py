@@ -108,6 +108,10 @@ class AppliedTable:
         """Memory of this process that finding rows takes."""
         return self._places.index_bytes
 
+    def take_shape(self, table: TableShape) -> None:
+        """The table as it is now: with partitions that came since, and otherwise the same."""
+        self._table = table
+
     # ---- the first copy
 
     def copy_rows(self, table: pa.Table) -> int:

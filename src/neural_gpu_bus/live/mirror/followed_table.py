@@ -12,13 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from neural_gpu_bus.live.mirror.pending import PendingChanges, RowStep
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
 
 if TYPE_CHECKING:
     from neural_gpu_bus.live.applying.applied_table import AppliedTable
     from neural_gpu_bus.live.definitions import LiveDefinition
-    from neural_gpu_bus.stores.postgres.replication.publications import Membership
+    from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
+    from neural_gpu_bus.stores.postgres.replication.snapshot_moment import SnapshotMoment
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
     from neural_gpu_bus.stores.postgres.replication.transactions import Transaction
 
@@ -30,9 +33,12 @@ class FollowedTable:
     definition: LiveDefinition
     #: Of the newest version; each copy has a series of its own.
     version: int
+    #: As it was published, until it is copied.
     shape: TableShape | None = None
-    #: How it stood in its publication when it was copied.
-    membership: Membership | None = None
+    #: What the version that follows the stream was copied from; its shape is that of the last look.
+    moment: SnapshotMoment | None = None
+    #: Partitions that the stream told of as they were made.
+    made: set[MadeLeaf] = field(default_factory=set)
     #: What follows the stream and readers look at.
     current: AppliedTable | None = None
     copy: TableCopy | None = None
@@ -67,6 +73,19 @@ class FollowedTable:
         if self.shape is None:
             return frozenset()
         return frozenset((self.shape.oid, *self.shape.leaves))
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether changes come under other OIDs than its own."""
+        return self.shape is not None and self.shape.partitioned
+
+    def take_shape(self, shape: TableShape) -> None:
+        """As the last look found it, where that did no harm."""
+        assert self.moment is not None  # noqa: S101  looks are at tables that were copied
+        self.shape, self.moment = shape, structs.replace(self.moment, shape=shape)
+        for applied in (self.current, self.coming.applied if self.coming else None):
+            if applied is not None:
+                applied.take_shape(shape)
 
     def take(self, transaction: Transaction, steps: list[RowStep]) -> None:
         """Changes of one transaction, in order."""
@@ -109,8 +128,8 @@ class FollowedTable:
     def take_copy(self, copied: Copied) -> None:
         """A copy is there: bring it up to what was received meanwhile."""
         pending, self.pending, self.copy = self.pending, None, None
-        self.coming, self.shape = copied, copied.moment.shape
-        self.membership = copied.moment.membership
+        self.coming, self.moment = copied, copied.moment
+        self.shape, self.made = copied.moment.shape, set()
         if pending is not None:
             steps = list(pending.unseen(copied.moment.visible))
             if steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -32,8 +32,11 @@ from neural_gpu_bus.stores.postgres.replication.transactions import (
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import ErrorRecord
+    from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.live.mirror.means import MirrorMeans
     from neural_gpu_bus.live.shared.manifest import LiveTableState
+    from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
+    from neural_gpu_bus.stores.postgres.replication.snapshot_moment import SnapshotMoment
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
     from neural_gpu_bus.stores.postgres.replication.transactions import StreamBatch, Transaction
 
@@ -41,6 +44,11 @@ if TYPE_CHECKING:
 RETRY_S, RETRY_S_MAX = 1.0, 30.0
 
 _log = structlog.get_logger(__name__)
+
+#: What a look at the catalog needs of a table, and what it found: from which moment on, the table
+#: as it is, and why it has to be copied anew.
+_LookedAt = tuple["LiveDefinition", "SnapshotMoment", frozenset["MadeLeaf"]]
+_Seen = tuple["SnapshotMoment", "TableShape | None", str]
 
 
 class FollowedTables:
@@ -54,7 +62,7 @@ class FollowedTables:
         self._by_oid: dict[int, list[FollowedTable]] = {}
         self._streams = False
         self._looking = ThreadPoolExecutor(1, thread_name_prefix="ngb-look")
-        self._look: Future[dict[str, tuple[TableShape, str]]] | None = None
+        self._look: Future[dict[str, _Seen]] | None = None
         #: Whether the last transaction that was applied has ended.
         self._whole = True
 
@@ -107,6 +115,14 @@ class FollowedTables:
         table.lose()
         self._means.state.drop_table(table.definition.name)
         self._means.room.forget(table.definition.name, keep="")
+        others = [other for other in self._tables.values() if other is not table]
+        shape = table.shape
+        if shape is None or any(shape.oid in other.relations for other in others):
+            return
+        try:
+            self._means.source.release(shape.oid)
+        except NeuralGpuBusError as error:
+            _log.warning("a table is still published", table=str(shape), reason=str(error))
 
     def _index(self) -> None:
         found: dict[int, list[FollowedTable]] = defaultdict(list)
@@ -262,13 +278,16 @@ class FollowedTables:
             found = [table for oid in step.relations for table in self._by_oid.get(oid, [])]
             return list({table.definition.name: table for table in found}.values())
         if isinstance(step, Relation):
-            return self._by_oid.get(step.oid, [])
-        if isinstance(step, LogicalMessage):
-            source = self._means.source
-            return [
-                table for table in self._tables.values() if source.concerned(step, table.relations)
+            # One that nobody knows is a partition that came since.
+            return self._by_oid.get(step.oid) or [
+                table for table in self._tables.values() if table.is_partitioned
             ]
-        return []
+        altered = self._means.source.altered(step) if isinstance(step, LogicalMessage) else None
+        if altered is None:
+            return []
+        for table in self._tables.values():
+            table.made.update(altered.made)
+        return [table for table in self._tables.values() if altered.concerns(table.relations)]
 
     # ---- tables that changed
 
@@ -277,36 +296,45 @@ class FollowedTables:
         if self._look is not None:
             if not self._look.done():
                 return
-            for name, reason in self._look.result().items():
+            for name, (moment, shape, reason) in self._look.result().items():
                 table = self._tables.get(name)
-                if table is not None and reason[0] is table.shape:
-                    self._copy_anew(table, reason[1])
-        known = {name: table for name, table in self._tables.items() if table.is_followed}
-        looked_at = {
-            name: (table.definition, table.shape, table.membership) for name, table in known.items()
+                if table is not None and table.moment is moment:
+                    self._take_look(table, shape, reason)
+        followed = {
+            name: (table.definition, table.moment, frozenset(table.made))
+            for name, table in self._tables.items()
+            if table.is_followed and table.moment is not None
         }
-        self._look = self._looking.submit(self._looked, looked_at)
+        self._look = self._looking.submit(self._looked, followed)
 
-    def _looked(self, tables: Mapping[str, Any]) -> dict[str, tuple[TableShape, str]]:
+    def _looked(self, tables: Mapping[str, _LookedAt]) -> dict[str, _Seen]:
         found = {}
-        for name, (definition, shape, membership) in tables.items():
+        for name, (definition, moment, made) in tables.items():
             try:
-                reason = self._means.source.copy_reason(definition, shape, membership)
+                seen = self._means.source.look_again(definition, moment, made)
             except NeuralGpuBusError:
                 return {}  # the stream will be lost as well, or the next look finds it
-            if reason:
-                found[name] = (shape, reason)
+            found[name] = (moment, *seen)
         return found
 
     def _check(self, table: FollowedTable) -> None:
-        if table.shape is None or not table.is_followed:
+        """Now, because the stream says that it changed: what comes behind is of the table as it
+        is then, or later.
+        """
+        if table.moment is None or not table.is_followed:
             return
         try:
-            reason = self._means.source.copy_reason(table.definition, table.shape, table.membership)
+            seen = self._means.source.look_again(table.definition, table.moment, table.made)
         except ServerError:
             return  # the stream will be lost as well, or the next look finds it
+        self._take_look(table, *seen)
+
+    def _take_look(self, table: FollowedTable, shape: TableShape | None, reason: str) -> None:
         if reason:
             self._copy_anew(table, reason)
+        elif shape is not None and shape != table.shape:
+            table.take_shape(shape)
+            self._index()
 
     def _copy_anew(self, table: FollowedTable, reason: str) -> None:
         _log.info("a table is copied anew", table=table.definition.name, reason=reason)

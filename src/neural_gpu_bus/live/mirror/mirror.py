@@ -63,6 +63,15 @@ class Mirror:
                 self._wait(pause_s, stop)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
         self._tables.close()
+        if not stop():
+            self._leave()
+
+    def _leave(self) -> None:
+        """Nothing is live any more."""
+        try:
+            self._means.source.leave()
+        except NeuralGpuBusError as error:
+            _log.warning("publications are still there", reason=str(error))
 
     def _begin(self, session: StreamSession) -> None:
         source = self._means.source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +11,28 @@ import psycopg
 import structlog
 
 from neural_gpu_bus.addresses import postgres_address
-from neural_gpu_bus.errors import ProtocolError, QueryError
+from neural_gpu_bus.errors import ProtocolError
 from neural_gpu_bus.host_clock import host_clock_ns
 from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
 from neural_gpu_bus.stores.postgres.replication import ddl_trigger
+from neural_gpu_bus.stores.postgres.replication.moment_changes import look_again
 from neural_gpu_bus.stores.postgres.replication.preflight import TableWanted, preflight
 from neural_gpu_bus.stores.postgres.replication.publications import (
     PublicationNames,
     add_table,
+    drop_publications,
+    drop_table,
     ensure_publications,
-    memberships,
     publication_names,
 )
-from neural_gpu_bus.stores.postgres.replication.shape_changes import copy_reason
 from neural_gpu_bus.stores.postgres.replication.slots import SlotWait, temporary_slot
 from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
     SnapshotMoment,
     snapshot_moment,
 )
 from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
-from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
 from neural_gpu_bus.stores.postgres.replication.told import Waits
 from neural_gpu_bus.stores.postgres.wire.messages import Field
 
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from neural_gpu_bus.ports import Progress
     from neural_gpu_bus.stores.postgres import PostgresStore
     from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
-    from neural_gpu_bus.stores.postgres.replication.publications import Membership
+    from neural_gpu_bus.stores.postgres.replication.ddl_trigger import DdlMessage
+    from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
     from neural_gpu_bus.stores.postgres.replication.transactions import LogicalMessage
 
@@ -139,37 +140,43 @@ class Source:
         with translated(self.address), closing(self._connected()) as connection:
             return admitted(connection)
 
-    def copy_reason(
-        self, definition: LiveDefinition, shape: TableShape, membership: Membership | None
-    ) -> str:
-        """Why its rows may not be what the stream made of them; empty where they are."""
-
-        def looked(connection: psycopg.Connection) -> str:
-            now = read_shape(connection, definition.table)
-            reason = copy_reason(shape, now, definition.columns)
-            found = memberships(connection, self.publications).get(shape.oid)
-            if not reason and (found is None) != (membership is None):
-                return "it was taken out of its publication"
-            if not reason and found is not None and membership is not None:
-                changed = found.token != membership.token
-                return "its publication was altered" if changed else ""
-            return reason
-
-        try:
-            found: str = self._catalog.asked(looked)
-        except QueryError as error:
-            if error.facts.get("sqlstate") == "42P01":
-                return str(error).partition("\n")[0]
-            raise
+    def look_again(
+        self, definition: LiveDefinition, moment: SnapshotMoment, made: Collection[MadeLeaf]
+    ) -> tuple[TableShape | None, str]:
+        """The table as it is now, and why its rows may not be what the stream made of them since
+        that moment; empty where they are.
+        """
+        found: tuple[TableShape | None, str] = self._catalog.asked(
+            lambda connection: look_again(
+                connection,
+                definition.table,
+                self.publications,
+                moment,
+                definition.columns,
+                made=made,
+            )
+        )
         return found
 
-    def concerned(self, message: LogicalMessage, oids: frozenset[int]) -> bool:
-        """Whether a message of our event trigger may be about a table with one of these OIDs."""
-        if message.prefix != ddl_trigger.MESSAGE_PREFIX:
-            return False
-        with suppress(ProtocolError):  # anybody may write such a message
-            return ddl_trigger.parse_message(message.content).concerns(oids)
-        return False
+    def altered(self, message: LogicalMessage) -> DdlMessage | None:
+        """What our event trigger said; None for any other message."""
+        if message.prefix == ddl_trigger.MESSAGE_PREFIX:
+            with suppress(ProtocolError):  # anybody may write such a message
+                return ddl_trigger.parse_message(message.content)
+        return None
+
+    def release(self, oid: int) -> None:
+        """Publish the table no more."""
+        self._catalog.asked(lambda connection: drop_table(connection, self.publications, oid))
+
+    def leave(self) -> None:
+        """Nothing is live any more: take everything of this home off the server."""
+
+        def left(connection: psycopg.Connection) -> None:
+            drop_publications(connection, self.publications)
+            ddl_trigger.remove(connection)
+
+        self._catalog.asked(left)
 
     # ---- copies
 
