@@ -64,3 +64,52 @@ def test_a_table_follows_every_commit(plane: ngb.DataPlane, run: Run) -> None:
     finally:
         plane.drop_live("bars")
         run("DROP TABLE bars")
+
+
+PARTITIONS = """
+CREATE TABLE parts (id int PRIMARY KEY, k text, v float8) PARTITION BY RANGE (id);
+CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+CREATE TABLE parts2 PARTITION OF parts FOR VALUES FROM (100) TO (200);
+INSERT INTO parts SELECT g, 'x' || g % 3, g FROM generate_series(1, 150) g
+"""
+
+STEPS = [
+    "UPDATE parts SET v = -v WHERE id % 7 = 0",
+    "UPDATE parts SET id = id + 120 WHERE id BETWEEN 40 AND 50",
+    "CREATE TABLE parts3 PARTITION OF parts FOR VALUES FROM (200) TO (300)",
+    "INSERT INTO parts SELECT g, NULL, g FROM generate_series(200, 220) g",
+    "ALTER TABLE parts DETACH PARTITION parts2",
+    "ALTER TABLE parts ATTACH PARTITION parts2 FOR VALUES FROM (100) TO (200)",
+    "TRUNCATE parts1",
+    "ALTER TABLE parts ADD COLUMN more int DEFAULT 7",
+    "ALTER TABLE parts ALTER COLUMN more TYPE bigint",
+    "ALTER TABLE parts RENAME COLUMN more TO most",
+    "DROP TABLE parts2",
+    "TRUNCATE parts",
+]
+
+
+def test_what_alters_a_partitioned_table_is_never_served_as_it_was(
+    plane: ngb.DataPlane, postgres_dsn: str
+) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(PARTITIONS.encode())
+        parts = plane.live("parts", timeout_s=30)
+        try:
+            for step in STEPS:
+                connection.execute(step.encode())
+                assert_equal(parts, connection, "parts")
+        finally:
+            plane.drop_live("parts")
+            connection.execute("DROP TABLE parts")
+
+
+def assert_equal(live: Any, connection: psycopg.Connection, table: str) -> None:
+    """As of the last commit, row by row."""
+    lsn = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+    assert lsn is not None
+    live.wait_for(lsn[0], timeout_s=15)
+    found = sorted(map(str, live.arrow().to_pylist()))
+    cursor = connection.execute(f"SELECT * FROM {table}".encode())
+    names = [column.name for column in cursor.description or ()]
+    assert found == sorted(str(dict(zip(names, row, strict=True))) for row in cursor)

@@ -45,6 +45,8 @@ class FollowedTable:
     #: A copy that is there, and waits for the stream to pass its snapshot.
     coming: Copied | None = None
     pending: PendingChanges | None = None
+    #: Why it is copied anew; empty where readers have no version yet.
+    reason: str = ""
     #: Attempts that failed in a row, and when the next one may begin.
     failures: int = 0
     next_attempt_s: float = 0.0
@@ -143,7 +145,7 @@ class FollowedTable:
         """The coming version becomes the one that readers look at; what they looked at before."""
         assert self.coming is not None  # noqa: S101  asked before: is_due
         before, self.current = self.current, self.coming.applied
-        self.coming, self.failures = None, 0
+        self.coming, self.failures, self.reason = None, 0, ""
         return before
 
     def lose(self) -> None:

@@ -267,7 +267,7 @@ class FollowedTables:
                 if isinstance(step, RowStep):
                     mine.setdefault(table.definition.name, []).append(step)
                 else:
-                    self._check(table)
+                    self._check(table, transaction.xid)
         for name, steps in mine.items():
             self._tables[name].take(transaction, steps)
 
@@ -317,17 +317,17 @@ class FollowedTables:
             found[name] = (moment, *seen)
         return found
 
-    def _check(self, table: FollowedTable) -> None:
-        """Now, because the stream says that it changed: what comes behind is of the table as it
-        is then, or later.
+    def _check(self, table: FollowedTable, xid: int) -> None:
+        """Now, because the stream says that this transaction changed it: what comes behind is of
+        the table as it is then, or later.
         """
         if table.moment is None or not table.is_followed:
             return
-        try:
-            seen = self._means.source.look_again(table.definition, table.moment, table.made)
-        except ServerError:
-            return  # the stream will be lost as well, or the next look finds it
-        self._take_look(table, *seen)
+        source = self._means.source
+        if not source.wait_seen(xid):
+            self._copy_anew(table, "it was altered by a transaction that others do not see yet")
+            return
+        self._take_look(table, *source.look_again(table.definition, table.moment, table.made))
 
     def _take_look(self, table: FollowedTable, shape: TableShape | None, reason: str) -> None:
         if reason:
@@ -338,6 +338,7 @@ class FollowedTables:
 
     def _copy_anew(self, table: FollowedTable, reason: str) -> None:
         _log.info("a table is copied anew", table=table.definition.name, reason=reason)
+        table.reason = reason
         self._tell(table, "copying anew", reason)
         table.lose()
         table.next_attempt_s = 0.0
@@ -363,5 +364,8 @@ class FollowedTables:
         error: ErrorRecord | None = None,
     ) -> None:
         series = table.series if state == "live" else ""
+        if table.reason and state in ("starting", "waiting", "copying", "catching up"):
+            detail = f"{table.reason}; {detail or state}"
+            state = "copying anew"
         told = TableState(table.definition.name, series, state, detail, error=error)
         self._means.state.set_table(told)

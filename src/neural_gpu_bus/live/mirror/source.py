@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
 )
 from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
 from neural_gpu_bus.stores.postgres.replication.told import Waits
+from neural_gpu_bus.stores.postgres.replication.visible_transactions import VisibleTransactions
 from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ OPTIONS = ReadOptions(texts="plain")
 SLOT_WAIT_S_MAX = 3600.0
 
 _log = structlog.get_logger(__name__)
+#: A commit that waits for a standby is not seen before that has answered.
+SEEN_S_MAX, SEEN_PAUSE_S = 5.0, 0.000_5
+_SNAPSHOT = b"SELECT pg_current_snapshot()::text"
 _POSITION = b"SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
 
 
@@ -157,6 +162,24 @@ class Source:
             )
         )
         return found
+
+    def wait_seen(self, xid: int) -> bool:
+        """Whether others see that transaction, within ``SEEN_S_MAX``.
+
+        A commit comes with the stream as soon as it is in the WAL, and is seen by others a moment
+        later: a look at the catalog in between would find everything as it was.
+        """
+        end_s = time.monotonic() + SEEN_S_MAX
+        while True:
+            if self._snapshot().sees(xid):
+                return True
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(SEEN_PAUSE_S)
+
+    def _snapshot(self) -> VisibleTransactions:
+        row = self._catalog.asked(lambda connection: connection.execute(_SNAPSHOT).fetchone())
+        return VisibleTransactions.parse(row[0])
 
     def altered(self, message: LogicalMessage) -> DdlMessage | None:
         """What our event trigger said; None for any other message."""
