@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from fix_stores import own_database
-from neural_gpu_bus.errors import QueryError, UnsupportedTypeError
+from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.replication import ddl_trigger
 from neural_gpu_bus.stores.postgres.replication.shape_changes import copy_reason
-from neural_gpu_bus.stores.postgres.replication.table_catalog import check_columns, read_shape
+from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
 from stream_by_sql import slot_by_sql
 
 BARS = """

@@ -72,7 +72,7 @@ _FACTS_SQL = b"""
 SELECT to_jsonb(s), coalesce(pg_wal_lsn_diff(s.restart_lsn, '0/0'), 0)::int8,
   coalesce(pg_wal_lsn_diff(s.confirmed_flush_lsn, '0/0'), 0)::int8,
   greatest(0, coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery()
-    THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, s.restart_lsn), 0))::int8
+    THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, s.restart_lsn), 0))::int8
 FROM pg_replication_slots s WHERE s.slot_type = 'logical' AND s.slot_name ~ %s
 """
 

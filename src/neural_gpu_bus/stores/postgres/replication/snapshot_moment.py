@@ -9,7 +9,7 @@ WAL cannot tell: a commit is written there before others see it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -42,6 +42,7 @@ from neural_gpu_bus.stores.postgres.replication.visible_transactions import Visi
 CONNECT_S_MAX = 10.0
 WITHOUT_WAITING = Waits()
 
+_BURN_SQL = b"SELECT pg_current_xact_id()::text::int8"
 _RUNNING_SQL = b"SELECT pg_current_snapshot()::text"
 #: Who runs them. Those of other databases cannot have written into this one's tables; the slot
 #: waits for them all the same, this does not.
@@ -132,13 +133,15 @@ def _token(connection: psycopg.Connection, table: str, names: PublicationNames) 
 
 def wait_for_writers(connection: psycopg.Connection, waits: Waits) -> None:
     """Return once every transaction of this database that has written and runs now has ended."""
-    first = _look(connection)
-    elsewhere = _of_other_databases(connection)
-    left = {one for one in first.running if one % _XID32 not in elsewhere}
+    # A number of our own: a snapshot does not name those that run and are newer than any that has
+    # ended, so without it the newest writer would not be waited for.
+    (newest,) = _one(connection, _BURN_SQL)
+    running = _look(connection).running
+    left = {one for one in running if one < newest} - _elsewhere(connection, running)
     rounds = waits.rounds("the end of transactions that began to write before the table was added")
     while left:
         left &= _look(connection).running
-        left -= {one for one in left if one % _XID32 in _of_other_databases(connection)}
+        left -= _elsewhere(connection, left)
         if left:
             rounds.next(_who(connection, left))
 
@@ -147,11 +150,12 @@ def _look(connection: psycopg.Connection) -> VisibleTransactions:
     return VisibleTransactions.parse(_one(connection, _RUNNING_SQL)[0])
 
 
-def _of_other_databases(connection: psycopg.Connection) -> set[int]:
-    """32-bit numbers of transactions there."""
+def _elsewhere(connection: psycopg.Connection, running: Collection[int]) -> set[int]:
+    """Those in other databases."""
     rows = connection.execute(_WRITERS_SQL).fetchall()
     found = {xid for _, xid, ours in rows if not ours}
-    return found | {xid for xid, ours in connection.execute(_PREPARED_SQL) if not ours}
+    found |= {xid for xid, ours in connection.execute(_PREPARED_SQL) if not ours}
+    return {one for one in running if one % _XID32 in found}
 
 
 def _who(connection: psycopg.Connection, left: set[int]) -> tuple[WaitedFor, ...]:

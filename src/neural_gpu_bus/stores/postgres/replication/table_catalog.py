@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
 
 from neural_gpu_bus.errors import QueryError, UnsupportedTypeError
 from neural_gpu_bus.stores.postgres.connections.connection import translated
@@ -17,6 +18,7 @@ from neural_gpu_bus.stores.postgres.replication.table_shapes import (
     ColumnShape,
     RelationShape,
     TableShape,
+    quoted,
 )
 from neural_gpu_bus.stores.postgres.replication.told import address_of
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
@@ -31,8 +33,11 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, c.relkind::te
   c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) AS has_heirs
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {}
 """
-_BY_NAME = _TABLE_SQL.format("to_regclass(%s)").encode()
 _BY_OID = _TABLE_SQL.format("%s::oid").encode()
+#: Without a schema the search path decides. With one it is found without the right to use it, for
+#: which ``to_regclass`` fails: ``preflight`` says what to grant.
+_BY_PATH = _TABLE_SQL.format("to_regclass(%s)").encode()
+_BY_NAMES = _TABLE_SQL.replace("c.oid = {}", "n.nspname = %s AND c.relname = %s").encode()
 
 #: Of all types in a column: itself, what a domain or a range is over, elements of arrays, fields
 #: of composites. Deeper than 8 nothing is looked at, as elsewhere in this package.
@@ -119,9 +124,9 @@ def read_shape(connection: psycopg.Connection, table: str | TableName | int) -> 
     Raises QueryError (42P01) where there is none, and for what has no changes in the stream:
     views, foreign, temporary and unlogged tables, tables that others inherit from.
     """
-    key: str | int = table if isinstance(table, int) else _name(table)
+    query, key = _question(table)
     with translated(address_of(connection)), one_look(connection):
-        found = _dict(connection, _BY_OID if isinstance(key, int) else _BY_NAME, key)
+        found = _dict(connection, query, key)
         if found is None:
             raise _missing(table)
         _check_kind(found)
@@ -194,17 +199,20 @@ def _check_column(shape: TableShape, column: ColumnShape) -> None:
         )
 
 
-def _name(table: str | TableName) -> str:
+def _question(table: str | TableName | int) -> tuple[bytes, tuple[str | int, ...]]:
+    if isinstance(table, int):
+        return _BY_OID, (table,)
     name = parse_table_name(table) if isinstance(table, str) else table
-    return name.identifier.as_string(None)
+    if name.schema is not None:
+        return _BY_NAMES, (name.schema, name.name)
+    return _BY_PATH, (name.identifier.as_string(None),)
 
 
-def _dict(connection: psycopg.Connection, query: bytes, key: str | int) -> dict[str, Any] | None:
-    cursor = connection.execute(query, (key,))
-    row = cursor.fetchone()
-    if row is None or cursor.description is None:
-        return None
-    return {column.name: value for column, value in zip(cursor.description, row, strict=True)}
+def _dict(
+    connection: psycopg.Connection, query: bytes, key: tuple[str | int, ...]
+) -> dict[str, Any] | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, key).fetchone()
 
 
 def _missing(table: str | TableName | int) -> QueryError:
@@ -223,7 +231,9 @@ def _check_kind(found: dict[str, Any]) -> None:
         what, hint = _KINDS.get(found["kind"], ("no table", "name a table"))
     elif found["persistence"] != "p":
         what = f"{_PERSISTENCES.get(found['persistence'], 'not permanent')}: it is not in the WAL"
-        hint = "ALTER TABLE ... SET LOGGED makes an unlogged table permanent"
+        hint = f"ALTER TABLE {quoted(found['schema'], found['name'])} SET LOGGED"
+        if found["persistence"] == "t":
+            hint = "make it a table that stays; other sessions cannot see it either"
     elif found["has_heirs"]:
         what = "inherited from (INHERITS): a SELECT shows rows of several tables"
         hint = "make each table live, or turn them into partitions"
