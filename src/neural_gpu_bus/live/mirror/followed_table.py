@@ -18,7 +18,7 @@ from neural_gpu_bus.live.mirror.pending import PendingChanges, RowStep
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.live.applying.applied_table import AppliedTable
+    from neural_gpu_bus.live.applying.applied_table import AppliedTable, ApplyCounts
     from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
     from neural_gpu_bus.stores.postgres.replication.snapshot_moment import SnapshotMoment
@@ -106,9 +106,9 @@ class FollowedTable:
         """
         changes = 0
         if self.current is not None and self.current_steps:
-            changes += self.current.apply(self.current_steps).changes
+            changes += _count(self.current.apply(self.current_steps))
         if self.coming is not None and self.coming_steps:
-            changes += self.coming.applied.apply(self.coming_steps).changes
+            changes += _count(self.coming.applied.apply(self.coming_steps))
         return changes
 
     def discarded(self) -> None:
@@ -154,3 +154,8 @@ class FollowedTable:
             self.copy.stop()
         self.current = self.copy = self.coming = self.pending = None
         self.forget_batch()
+
+
+def _count(done: ApplyCounts) -> int:
+    """A TRUNCATE is one change."""
+    return done.changes + done.truncated
