@@ -145,8 +145,8 @@ def _write(state: SeriesState, batch: Batch, chosen: Bools | None = None) -> Non
     slots["nulls"] |= nulls
     state.slots[partitions] = slots
     state.touched[partitions] = True
-    if len(batch.order_values):
-        state.last_values[partitions] = batch.order_values[firsts + counts - 1]
+    if len(batch.values):
+        state.last_values[partitions] = batch.order_values(firsts + counts - 1)
 
 
 def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
@@ -169,7 +169,7 @@ def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
             np.array([partition], np.int64),
             np.array([first], np.int64),
             np.array([rows], np.int64),
-            batch.order_values,
+            batch.values,
         )
         slots = state.slots[part.partitions]
         if not _fits(state, part, slots).all():

@@ -30,6 +30,8 @@ FORMS = {"bits": kernels.BITS, "text": kernels.TEXT}
 _NAN = {8: 0x7FF8000000000000, 4: 0x7FC00000, 2: 0x7E00}
 #: Codes of rows by several columns stay under it, so that they fit into 64 bits.
 _CODES_MAX = 1 << 62
+#: Numbers of partitions that are counted to group rows; beyond, rows are sorted.
+_NUMBERS_PER_ROW_MAX, _NUMBERS_MAX = 4, 1 << 14
 
 
 def column_matrix(shape: Shape) -> Numbers:
@@ -116,6 +118,10 @@ def partition_codes(keys: Sequence[Any], rows: int) -> tuple[list[Key], Numbers]
 
     if not keys:
         return [()], np.zeros(rows, np.int64)
+    if len(keys) == 1:
+        encoded = keys[0].dictionary_encode()
+        places_of_one = encoded.indices.to_numpy(zero_copy_only=False)
+        return [(value,) for value in _plain(encoded.dictionary)], places_of_one
     codes, count = np.zeros(rows, np.int64), 1
     values: list[list[Any]] = []
     places: list[npt.NDArray[np.int32]] = []
@@ -128,8 +134,6 @@ def partition_codes(keys: Sequence[Any], rows: int) -> tuple[list[Key], Numbers]
             codes = np.unique(codes, return_inverse=True)[1].reshape(rows)
             count = rows * len(values[-1])
         codes = codes * len(values[-1]) + places[-1]
-    if len(values) == 1:
-        return [(value,) for value in values[0]], codes
     _, firsts, codes = np.unique(codes, return_index=True, return_inverse=True)
     parts = [
         [several[place] for place in of_row[firsts].tolist()]
@@ -162,8 +166,12 @@ class Batch:
     partitions: Numbers
     firsts: Numbers
     counts: Numbers
-    #: Of each position; empty where the series has no order.
-    order_values: Numbers
+    #: Order values of the columns' rows; empty where the series has no order.
+    values: Numbers
+
+    def order_values(self, positions: Numbers) -> Numbers:
+        """Of rows by their position in the order."""
+        return self.values[self.order[positions] if len(self.order) else positions]
 
 
 def batch_of(
@@ -173,38 +181,52 @@ def batch_of(
 
     ``rows``: only these of the columns; ``partitions`` are of all.
     """
-    import numpy as np
-
     values = order_values(shape, columns)
     if rows is not None:
         partitions, values = partitions[rows], values[rows] if len(values) else values
-    order = _order(partitions, values)
-    if len(order):
-        partitions = partitions[order]
-        values = values[order] if len(values) else values
+    order, firsts, counts = _grouped(partitions, values)
+    begins = order[firsts] if len(order) else firsts
+    of_groups = partitions[begins]
     if rows is not None:
         order = rows[order] if len(order) else rows
-    begins = np.empty(len(partitions), np.bool_)
-    begins[:1] = True
-    np.not_equal(partitions[1:], partitions[:-1], out=begins[1:])
-    firsts = np.flatnonzero(begins)
-    counts = np.empty_like(firsts)
-    np.subtract(firsts[1:], firsts[:-1], out=counts[:-1])
-    counts[-1:] = len(partitions) - firsts[-1:]
+        values = order_values(shape, columns)
     sources = sources_of(shape, columns)
-    return Batch(columns, sources, order, partitions[firsts], firsts, counts, values)
+    return Batch(columns, sources, order, of_groups, firsts, counts, values)
 
 
-def _order(partitions: Numbers, values: Numbers) -> Numbers:
+def _grouped(partitions: Numbers, values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Rows by partition, then value, then as they came; where groups begin in that order, and how
+    many rows each has. The order is empty where rows stand like that.
+    """
     import numpy as np
 
-    step = partitions[1:] - partitions[:-1]
-    grouped = bool((step >= 0).all())
-    if grouped and (not len(values) or bool(((values[1:] >= values[:-1]) | (step > 0)).all())):
-        return np.empty(0, np.int64)
+    from neural_gpu_bus.memory.series import grouping_kernels as loops
+
+    if loops.is_grouped(partitions, values):
+        return np.empty(0, np.int64), *_stretches(partitions)
+    numbers = int(partitions.max()) + 1
+    if numbers > max(_NUMBERS_PER_ROW_MAX * len(partitions), _NUMBERS_MAX):
+        order = np.argsort(partitions, kind="stable")
+        firsts, counts = _stretches(partitions[order])
+        falls = np.ones(len(firsts), np.bool_)
+    else:
+        order, ends = np.empty(len(partitions), np.int64), np.zeros(numbers + 1, np.int64)
+        falls = np.zeros(numbers, np.bool_)
+        loops.group(partitions, values, ends, order, falls)
+        counts = np.diff(ends[:-1], prepend=0)
+        there = counts > 0
+        firsts, counts, falls = (ends[:-1] - counts)[there], counts[there], falls[there]
     if len(values):
-        return np.lexsort((values, partitions))
-    return np.argsort(partitions, kind="stable")
+        loops.sort_groups(firsts[falls], counts[falls], values, order)
+    return order, firsts, counts
+
+
+def _stretches(partitions: Numbers) -> tuple[Numbers, Numbers]:
+    """Where rows of one partition begin, and how many there are."""
+    import numpy as np
+
+    firsts = np.flatnonzero(np.diff(partitions, prepend=-1))
+    return firsts, np.diff(firsts, append=len(partitions))
 
 
 def order_values(shape: Shape, columns: Arrays | pa.Table) -> Numbers:

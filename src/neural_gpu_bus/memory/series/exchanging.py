@@ -115,9 +115,13 @@ def own_schema(state: SeriesState, names: Sequence[str]) -> pa.Schema:
 
 def add_rows(state: SeriesState, columns: Arrays, partitions: Numbers) -> None:
     """Rows of partitions that are known, wherever the order wants them. All of it or nothing."""
+    if not _late(state, order_values(state.shape, columns), partitions).any():
+        batch = batch_of(state.shape, columns, partitions)
+        with state.all_or_nothing(batch.partitions):
+            append(state, batch)
+        return
     nothing = np.empty(0, np.int64)
-    held = chunk_table(state, nothing)
-    found = FoundRows(held, nothing, nothing, np.empty((0, 2), np.int64))
+    found = FoundRows(chunk_table(state, nothing), nothing, nothing, np.empty((0, 2), np.int64))
     exchange(state, found, columns, partitions, np.full(len(partitions), -1))
 
 

@@ -6,7 +6,7 @@ The columns of the key come first, because the rows held have them once a partit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,12 +41,17 @@ def _hashed(shape: Shape, columns: Arrays, names: Sequence[str], seeds: Hashes) 
 
     matrix = np.zeros((len(names), kernels.COLUMN_FIELDS), np.int64)
     sources = np.zeros((len(names), kernels.SOURCE_FIELDS), np.int64)
+    held: dict[str, Any] = {}
     for number, name in enumerate(names):
         kind = column_type(str(shape.schema.field(name).type), name)
         matrix[number, kernels.FORM] = FORMS.get(kind.form, kernels.FIXED)
         matrix[number, kernels.WIDTH] = kind.item_bytes
-        sources[number] = source_of(columns[name], kind)
+        array = columns[name]
+        if array.type != shape.schema.field(name).type:  # a text of the key, of shorter offsets
+            array = held[name] = array.cast(shape.schema.field(name).type)
+        sources[number] = source_of(array, kind)
     found = np.empty_like(seeds)
+    # ``held`` keeps what was made for the loop.
     finding.hash_rows(matrix, np.arange(len(names)), sources, seeds, 1, found)
     return found
 

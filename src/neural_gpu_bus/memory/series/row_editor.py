@@ -51,7 +51,7 @@ class RowEditor:
         """
         with self._turn():
             state = self._state
-            arrays = fitted(state.shape, columns, names, exact=True)
+            arrays = fitted(state.shape, columns, names)
             rows = len(next(iter(arrays.values())))
             keys, codes = partition_codes([arrays[name] for name in state.shape.key], rows)
             return arrays, state.numbers_of(keys)[codes]
