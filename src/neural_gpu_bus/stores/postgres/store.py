@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     )
     from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
     from neural_gpu_bus.stores.postgres.dependencies.dependency_records import Dependencies
+    from neural_gpu_bus.stores.postgres.reading.parameter_values import Params
     from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
-    from neural_gpu_bus.stores.postgres.reading.statement import Params
     from neural_gpu_bus.stores.postgres.writing.row_writing import Mode
 
 

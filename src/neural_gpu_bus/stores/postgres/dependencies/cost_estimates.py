@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import psycopg
 
-from neural_gpu_bus.stores.postgres.reading.statement import Params, bound
+from neural_gpu_bus.stores.postgres.reading.parameter_values import Params
+from neural_gpu_bus.stores.postgres.reading.statement import bound
 
 
 class CostEstimate(NamedTuple):

@@ -29,7 +29,8 @@ from neural_gpu_bus.stores.postgres.dependencies.dependency_records import (
 )
 from neural_gpu_bus.stores.postgres.dependencies.parse_tree import read_tree
 from neural_gpu_bus.stores.postgres.dependencies.possible_names import possible_names
-from neural_gpu_bus.stores.postgres.reading.statement import Params, bound
+from neural_gpu_bus.stores.postgres.reading.parameter_values import Params
+from neural_gpu_bus.stores.postgres.reading.statement import bound
 
 #: Objects with lower OIDs are part of PostgreSQL (source: access/transam.h, FirstNormalObjectId).
 FIRST_USER_OID = 16_384

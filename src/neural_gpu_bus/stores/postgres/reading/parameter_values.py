@@ -9,13 +9,13 @@ import numpy as np
 
 from neural_gpu_bus.errors import BadParameterError
 
-#: As ``statement.Params``.
-_Params = Mapping[str, Any] | Sequence[Any] | None
+#: Values by name, or in order; None where there are none, and ``%`` is itself.
+Params = Mapping[str, Any] | Sequence[Any] | None
 
 _UNITS_OF_MONTHS = ("Y", "M")
 
 
-def plain_values(params: _Params) -> _Params:
+def plain_values(params: Params) -> Params:
     """The same, with numpy's times as Python's own, NaT as NULL. Raises BadParameterError for
     times that neither Python nor PostgreSQL has.
     """
@@ -57,7 +57,7 @@ def _bad(place: object, value: Any, why: str) -> BadParameterError:
     )
 
 
-def not_taken(params: _Params, taken: Callable[[Any], bool]) -> BadParameterError | None:
+def not_taken(params: Params, taken: Callable[[Any], bool]) -> BadParameterError | None:
     """The refusal of the first value that ``taken`` says no to; None where it is none of them."""
     items = params.items() if isinstance(params, Mapping) else enumerate(params or (), 1)
     for place, value in items:

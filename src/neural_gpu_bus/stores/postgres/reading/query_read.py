@@ -20,14 +20,10 @@ from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import Exchange, 
 from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.expected_memory import ExpectedMemory
+from neural_gpu_bus.stores.postgres.reading.parameter_values import Params
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot, gone, snapshot_id
-from neural_gpu_bus.stores.postgres.reading.statement import (
-    Params,
-    bound,
-    may_write,
-    only_reads,
-)
+from neural_gpu_bus.stores.postgres.reading.statement import bound, may_write, only_reads
 from neural_gpu_bus.stores.postgres.reading.time_limits import TimeLimit
 from neural_gpu_bus.stores.postgres.reading.watching import Watch
 from neural_gpu_bus.stores.postgres.tables.near_names import with_near_tables

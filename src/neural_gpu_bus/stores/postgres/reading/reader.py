@@ -16,12 +16,12 @@ from neural_gpu_bus.stores.postgres.reading import snapshots
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffers
 from neural_gpu_bus.stores.postgres.reading.expected_memory import ExpectedMemory, Shapes
 from neural_gpu_bus.stores.postgres.reading.frame_stream import BATCH_ROWS, FrameStream
+from neural_gpu_bus.stores.postgres.reading.parameter_values import Params
 from neural_gpu_bus.stores.postgres.reading.query_read import Question, receive_query
 from neural_gpu_bus.stores.postgres.reading.read_report import ReadReport, ReadReports
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.result_columns import ResultColumns
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
-from neural_gpu_bus.stores.postgres.reading.statement import Params
 from neural_gpu_bus.stores.postgres.reading.table.table_read import receive_table
 from neural_gpu_bus.stores.postgres.reading.table.table_request import ReceivedTable, TableRequest
 from neural_gpu_bus.stores.postgres.reading.table.table_statement import table_question

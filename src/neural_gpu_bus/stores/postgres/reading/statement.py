@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +12,7 @@ from psycopg.adapt import PyFormat, Transformer
 
 from neural_gpu_bus.errors import BadParameterError, QueryError
 from neural_gpu_bus.sql_text import tokens
-from neural_gpu_bus.stores.postgres.reading.parameter_values import not_taken, plain_values
-
-Params = Mapping[str, Any] | Sequence[Any] | None
+from neural_gpu_bus.stores.postgres.reading.parameter_values import Params, not_taken, plain_values
 
 
 def bound(connection: psycopg.Connection, sql: str, params: Params) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.sql_text import quoted_name, tokens
-from neural_gpu_bus.stores.postgres.reading.statement import Params
+from neural_gpu_bus.stores.postgres.reading.parameter_values import Params
 from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import PageRange
 from neural_gpu_bus.stores.postgres.tables.table_name import TableName, parse_table_name
 
