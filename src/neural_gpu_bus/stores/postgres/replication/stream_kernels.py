@@ -33,7 +33,8 @@ LOG_HEAD_BYTES = 25
 KEEPALIVE_BYTES = 18
 
 #: Slots of the loop's state. POSITION: next byte. OPEN: whether a transaction is. WHOLE_...: all
-#: before them is of whole transactions. RECEIVED: how far the log has come. REPLY: an answer is
+#: before them is of whole transactions. RUN: relation of all changes since the last mark that ends
+#: a run of them, or one of the two below. RECEIVED: how far the log has come. REPLY: an answer is
 #: wanted.
 (
     POSITION,
@@ -43,17 +44,22 @@ KEEPALIVE_BYTES = 18
     WHOLE_POSITION,
     WHOLE_CHANGES,
     WHOLE_MARKS,
+    RUN,
     RECEIVED,
     REPLY,
     FAULT,
     FAULT_POSITION,
     STATE_SLOTS,
-) = range(12)
+) = range(13)
+
+#: Instead of a relation: no changes, changes of several.
+NO_CHANGES, SEVERAL = -1, -2
 
 #: Fields of a mark, a message that is no change. AT: behind its tag. BEFORE: changes before it.
+#: RUN_OF: their relation, as in the state, where it ends a run of them.
 #: FIRST to THIRD: of a Begin its final LSN, its time, its xid; of a Commit the commit's LSN, the
 #: end's, its time; of a keepalive the log's end.
-TAG, AT, END, BEFORE, FIRST, SECOND, THIRD, MARK_FIELDS = range(8)
+TAG, AT, END, BEFORE, RUN_OF, FIRST, SECOND, THIRD, MARK_FIELDS = range(9)
 
 #: What a walk stopped for: bytes are missing, another message, no room for what it found.
 (MORE, OTHER_MESSAGE, FULL, FAULTY) = range(4)
@@ -147,6 +153,8 @@ def _walk_change(at, end, kind, base, change, old_kinds, oids, new_at, old_at): 
 def _walk_mark(at, end, tag, base, mark, state):  # type: ignore[no-untyped-def]
     """Note a message that is no change, whose body stands at ``at``; the fault."""
     mark[TAG], mark[AT], mark[END], mark[BEFORE] = tag, at - base, end - base, state[CHANGES]
+    if tag != ORIGIN and tag != TYPE:
+        mark[RUN_OF], state[RUN] = state[RUN], NO_CHANGES
     if tag == BEGIN:
         if end - at != _BEGIN_BYTES - 1:
             return BAD_BORDER
@@ -212,6 +220,10 @@ def walk_stream(buffer, stop, state, kinds, old_kinds, oids, new_at, old_at, mar
                             at + 1, end, tag, base, change, old_kinds, oids, new_at, old_at
                         )
                     state[CHANGES] = change + 1
+                    if state[RUN] == NO_CHANGES:
+                        state[RUN] = oids[change]
+                    elif state[RUN] != oids[change]:
+                        state[RUN] = SEVERAL
                 else:
                     fault = _walk_mark(at + 1, end, tag, base, marks[number], state)
                     state[MARKS] = number + 1

@@ -17,7 +17,10 @@ from neural_gpu_bus.stores.postgres.connections.connection import connect
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import is_plain
 from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
-from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import (
+    RECEIVE_BYTES,
+    ReceiveBuffer,
+)
 from neural_gpu_bus.stores.postgres.replication.replication_commands import (
     create_slot_command,
     start_command,
@@ -201,20 +204,21 @@ class StreamSession:
         source, sender = self._started()
         reader = self._reader
         reader.forget()
-        end_s = time.monotonic() + timeout_s
+        end_s, is_all = time.monotonic() + timeout_s, False
         while True:
             self._look(source, sender)
-            if reader.has_whole and (self._failure or self._buffer.stop >= BATCH_BYTES):
-                return reader.take()
+            enough = is_all or self._failure or self._buffer.stop >= BATCH_BYTES
+            if reader.has_whole and enough:
+                return self._taken(reader.take)
             if self._failure is not None:
                 raise self._failure
             if self._buffer.stop >= self._buffer.bytes_max:
-                return reader.take_part()
-            if self._filled(source):
-                continue
-            if reader.has_whole:
-                return reader.take()
-            if not self._wait(end_s):
+                return self._taken(reader.take_part)
+            count = self._filled(source)
+            is_all = count < RECEIVE_BYTES
+            if not count and not reader.has_whole and not self._wait(end_s):
+                if sender.failure is not None:
+                    raise sender.failure
                 return None
 
     def _look(self, source: StreamSource, sender: StatusSender) -> None:
@@ -227,12 +231,19 @@ class StreamSession:
             self._failure = self._failure or error
         sender.received(reader.received_lsn, reply_wanted=reader.walk.reply_wanted())
 
-    def _filled(self, source: StreamSource) -> bool:
+    def _filled(self, source: StreamSource) -> int:
         try:
             return source.fill()
         except NeuralGpuBusError as error:
             self._failure = error
-            return True
+            return RECEIVE_BYTES
+
+    def _taken(self, take: Callable[[], StreamBatch]) -> StreamBatch:
+        try:
+            return take()
+        except NeuralGpuBusError as error:
+            self._failure = error
+            raise
 
     def _wait(self, end_s: float) -> bool:
         """Wait for bytes; False when the time is over."""

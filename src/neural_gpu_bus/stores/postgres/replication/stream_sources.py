@@ -43,9 +43,10 @@ class StreamSource(Protocol):
     def start(self, command: str, wait: Callable[[], None]) -> None:
         """Begin the stream; ``wait`` waits for bytes. Raises what the server refused."""
 
-    def fill(self) -> bool:
-        """Take what has arrived; False where there is nothing now. Raises
-        ServerUnreachableError when the connection is gone.
+    def fill(self) -> int:
+        """Take what has arrived; how many bytes, 0 where there is nothing now. Less than
+        ``RECEIVE_BYTES`` is all there was. Raises ServerUnreachableError when the connection is
+        gone.
         """
 
     def take_other(self, position: int) -> bool:
@@ -97,18 +98,18 @@ class SocketSource:
             return stream_failure(refusal, self._address, slot=self._slot)
         return stream_ended(self._address, "the server did not begin a stream")
 
-    def fill(self) -> bool:
+    def fill(self) -> int:
         """See ``StreamSource``."""
         try:
             count = self._socket.recv_into(self.buffer.free())
         except BlockingIOError:
-            return False
+            return 0
         except OSError as error:
             raise stream_ended(self._address, str(error)) from error
         if count == 0:
             raise stream_ended(self._address, "the server closed the connection")
         self.buffer.stop += count
-        return True
+        return count
 
     def take_other(self, position: int) -> bool:
         """See ``StreamSource``."""
@@ -164,6 +165,10 @@ class SocketSource:
 
 _OTHERS = frozenset(b"WcCZENSA")
 
+#: libpq reads 8 KiB or more at a time, a record of TLS has up to 16: what is left of one lies in
+#: the library, where waiting for the socket does not see it.
+_READS_A_RECORD = 3
+
 
 class LibpqSource:
     """Through libpq, one message at a time. libpq is used by one thread at a time."""
@@ -193,10 +198,11 @@ class LibpqSource:
                     raise stream_ended(self._address, "the server did not begin a stream")
                 raise psycopg.errors.error_from_result(found, encoding="utf-8")
 
-    def fill(self) -> bool:
+    def fill(self) -> int:
         """See ``StreamSource``."""
         with self._lock, stream_translated(self._address, slot=self._slot):
-            self._pgconn.consume_input()
+            for _ in range(_READS_A_RECORD):
+                self._pgconn.consume_input()
             before = self.buffer.stop
             while self._append():
                 size, message = self._pgconn.get_copy_data(1)
@@ -205,7 +211,7 @@ class LibpqSource:
                 if size < 0:
                     self._end()
                 self._rest = memoryview(_FRAME.pack(b"d", size + 4) + bytes(message))
-            return self.buffer.stop > before
+            return self.buffer.stop - before
 
     def _append(self) -> bool:
         """Put what libpq gave into the buffer; False where it is full."""

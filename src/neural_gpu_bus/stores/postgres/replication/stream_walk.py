@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
     Bytes = npt.NDArray[np.uint8]
 
-#: Changes and marks that there is room for at first; it doubles.
+#: Changes, and marks, that there is room for at first; it doubles.
 ROOM_MIN = 4096
+#: Room for more is given back when what it was for has gone: 33 bytes a change.
+ROOM_KEPT_MAX = 1 << 20
 #: Memory of the buffer that stays when a large transaction has gone.
 KEPT_BYTES_MAX = 128 << 20
+
+#: Arrays with a place for each change.
+_CHANGES = ("kinds", "old_kinds", "oids", "new_at", "old_at")
 
 _FAULTS = {
     kernels.BAD_LENGTH: "has a length that none can have",
@@ -41,6 +46,10 @@ class StreamWalk:
     def __init__(self, buffer: ReceiveBuffer) -> None:
         self.buffer = buffer
         self._state = np.zeros(kernels.STATE_SLOTS, np.int64)
+        self._state[kernels.RUN] = kernels.NO_CHANGES
+        self._make_room()
+
+    def _make_room(self) -> None:
         self.kinds: Bytes = np.empty(ROOM_MIN, np.uint8)
         self.old_kinds: Bytes = np.empty(ROOM_MIN, np.uint8)
         self.oids: Integers = np.empty(ROOM_MIN, np.int64)
@@ -99,11 +108,14 @@ class StreamWalk:
         received, reply = self[kernels.RECEIVED], self[kernels.REPLY]
         state[:] = 0
         state[kernels.RECEIVED], state[kernels.REPLY] = received, reply
-        state[kernels.OPEN] = is_open
+        state[kernels.OPEN], state[kernels.RUN] = is_open, kernels.NO_CHANGES
+        if len(self.kinds) > ROOM_KEPT_MAX or len(self.marks) > ROOM_KEPT_MAX:
+            self._make_room()
 
     def _grow(self) -> None:
-        """Room for twice as many."""
-        for name in ("kinds", "old_kinds", "oids", "new_at", "old_at", "marks"):
+        """Room for twice as many of what there is no room for."""
+        full = self[kernels.CHANGES] == len(self.kinds)
+        for name in _CHANGES if full else ("marks",):
             found = getattr(self, name)
             grown = np.zeros((2 * len(found), *found.shape[1:]), found.dtype)
             grown[: len(found)] = found

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     Mark = list[int]
 
-TAG, AT, END, BEFORE = kernels.TAG, kernels.AT, kernels.END, kernels.BEFORE
+TAG, AT, END = kernels.TAG, kernels.AT, kernels.END
+BEFORE, RUN_OF = kernels.BEFORE, kernels.RUN_OF
 FIRST, SECOND, THIRD = kernels.FIRST, kernels.SECOND, kernels.THIRD
 
 
@@ -111,23 +112,20 @@ class TransactionReader:
     def _within(self, open_: Transaction, mark: Mark, batch: StreamBatch) -> None:
         tag = mark[TAG]
         if tag == kernels.COMMIT:
-            self._take_changes(open_, mark[BEFORE])
+            self._take_changes(open_, mark[BEFORE], mark[RUN_OF])
             self._commit(open_, mark)
         elif tag == kernels.RELATION:
-            self._take_changes(open_, mark[BEFORE])
+            self._take_changes(open_, mark[BEFORE], mark[RUN_OF])
             relation = pgoutput.read_relation(self._body(mark))
             self.relations[relation.oid] = relation
             open_.steps.append(relation)
         elif tag == kernels.TRUNCATE:
-            self._take_changes(open_, mark[BEFORE])
+            self._take_changes(open_, mark[BEFORE], mark[RUN_OF])
             open_.steps.append(pgoutput.read_truncate(self._body(mark)))
         elif tag == kernels.MESSAGE:
+            self._take_changes(open_, mark[BEFORE], mark[RUN_OF])
             message = pgoutput.read_message(self._body(mark))
-            if message.transactional:
-                self._take_changes(open_, mark[BEFORE])
-                open_.steps.append(message)
-            else:
-                batch.messages.append(message)
+            (open_.steps if message.transactional else batch.messages).append(message)
         elif tag == kernels.ORIGIN:
             open_.origin = pgoutput.read_origin(self._body(mark)).name
         else:
@@ -145,7 +143,7 @@ class TransactionReader:
         self._open = None
 
     def _close_part(self, open_: Transaction, changes: int) -> None:
-        self._take_changes(open_, changes)
+        self._take_changes(open_, changes, self.walk[kernels.RUN])
         open_.end_byte = self.walk.position
 
     def _body(self, mark: Mark) -> bytes:
@@ -154,15 +152,15 @@ class TransactionReader:
 
     # ---- changes
 
-    def _take_changes(self, open_: Transaction, end: int) -> None:
-        """Those up to a place, each relation's together."""
+    def _take_changes(self, open_: Transaction, end: int, relation: int) -> None:
+        """Those up to a place, of one relation or each one's together."""
         first, self._changes_taken = self._changes_taken, end
         if end == first:
             return
-        oids = self.walk.oids[first:end]
-        if end - first == 1 or (oids == oids[0]).all():
-            open_.steps.append(self._changes(int(oids[0]), slice(first, end)))
+        if relation != kernels.SEVERAL:
+            open_.steps.append(self._changes(relation, slice(first, end)))
             return
+        oids = self.walk.oids[first:end]
         order = np.argsort(oids, kind="stable")
         borders = np.flatnonzero(np.diff(oids[order])) + 1
         for places in np.split(order, borders):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from neural_gpu_bus.stores.postgres.replication.pgoutput import (
@@ -34,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowChanges:
+class RowChanges(msgspec.Struct, frozen=True, eq=False):
     """Changes of one relation in the order of the stream; arrays of length n. Changes of other
     relations may have stood between them.
     """
@@ -59,8 +58,7 @@ class RowChanges:
 Step = RowChanges | Truncated | LogicalMessage | Relation
 
 
-@dataclass(slots=True, eq=False)
-class Transaction:
+class Transaction(msgspec.Struct, eq=False):
     """One transaction, or a part of one that is larger than the memory that is meant for it."""
 
     #: 32 bits, as sent.
@@ -71,7 +69,7 @@ class Transaction:
     end_lsn: int
     committed_ns: int
     #: In order; of changes between two other steps each relation's are together.
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = msgspec.field(default_factory=list)
     #: False in a part after the first.
     begins: bool = True
     #: False in a part before the last.
@@ -93,7 +91,7 @@ class Transaction:
         if not changes:
             return self
         buffer = changes[0].buffer[self.first_byte : self.end_byte].copy()
-        return replace(
+        return msgspec.structs.replace(
             self,
             steps=[self._moved(step, buffer) for step in self.steps],
             first_byte=0,
@@ -147,8 +145,7 @@ def _join(changes: list[RowChanges]) -> RowChanges:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StreamBatch:
+class StreamBatch(msgspec.Struct, frozen=True, eq=False):
     """What came at once."""
 
     transactions: list[Transaction]
@@ -156,7 +153,7 @@ class StreamBatch:
     #: no transaction ends there; 0 where nothing was said.
     keepalive_lsn: int
     #: Messages that belong to no transaction (``transactional`` false).
-    messages: list[LogicalMessage] = field(default_factory=list)
+    messages: list[LogicalMessage] = msgspec.field(default_factory=list)
 
     @property
     def end_lsn(self) -> int:
