@@ -182,7 +182,10 @@ class LiveTable:
 
     def wait_live(self, timeout_s: float = TIMEOUT_S) -> LiveAsOf:
         """Wait until its first copy, or the one that runs, is done. Raises StaleError."""
-        return self._wait(lambda: self._known().state == "live", timeout_s, 0)
+        view, name = self._view, self.name  # it may be that its process does not know it yet
+        return self._wait(
+            lambda: (found := view.table(name)) is not None and found.state == "live", timeout_s, 0
+        )
 
     def wait_for(self, lsn: Any, timeout_s: float = TIMEOUT_S) -> LiveAsOf:
         """Wait until all that was committed up to that position is visible: what ``plane.store``

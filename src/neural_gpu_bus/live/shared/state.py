@@ -51,12 +51,15 @@ class LiveState:
         self,
         memory: Path,
         *,
+        published: tuple[int, int] = (0, 0),
         clock_ns: Callable[[], int] = host_clock_ns,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Raises SeriesBusyError with the pid of the process that has it, SharedMemoryFullError.
 
         Tables of the writer before become ``stale``, as of where that one had come.
+        ``published``: position and commit time in the group's newest stamp. A writer that was
+        killed between publishing them and saying so left them there alone.
         """
         self._clock_ns, self._wall_clock_ns = clock_ns, wall_clock_ns
         self._turn = threading.RLock()
@@ -72,6 +75,8 @@ class LiveState:
             self._tables = by_name(self._manifest.tables)
             if found is None:  # of another version, or damaged: what there is will be told anew
                 self._tell(Manifest(self._manifest.epoch + 1))
+            if published[0] > self._words[layout.APPLIED_LSN]:
+                self.applied(*published)
             self.begin_anew(TAKEN_OVER)
             self._store(layout.WRITER_STARTED_NS, own_start_ns())
             self._store(layout.WRITER_PID, os.getpid())

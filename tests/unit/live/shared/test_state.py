@@ -233,6 +233,19 @@ def test_the_next_writer_begins_where_nothing_is_fresh(
         assert readers.tables()["bars"].lsn == 0
 
 
+def test_a_writer_killed_before_it_said_what_it_published_is_taken_at_the_group_s_word(
+    state: LiveState, readers: LiveView, memory_with_live: Path
+) -> None:
+    state.set_table(TableState("bars", "bars/1", "live"))
+    state.applied(0x60, committed_ns=6)
+    state.close()
+
+    with LiveState(memory_with_live, published=(0x68, 7)):
+        bars = readers.tables()["bars"]
+        assert (bars.state, bars.lsn, bars.committed_ns) == ("stale", 0x68, 7)
+        assert readers.progress().applied_lsn == 0
+
+
 def test_a_closed_state_says_nothing(state: LiveState) -> None:
     state.close()
     state.close()
