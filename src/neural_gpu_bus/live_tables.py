@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from neural_gpu_bus.arguments import check_seconds
 from neural_gpu_bus.error_records import from_record
@@ -12,10 +12,12 @@ from neural_gpu_bus.errors import StaleError
 
 if TYPE_CHECKING:
     from neural_gpu_bus import embedded
-    from neural_gpu_bus.live.definitions import LiveDefinitions, Slot
+    from neural_gpu_bus.live.definitions import LiveDefinitions
     from neural_gpu_bus.live.live_table import LiveTable
     from neural_gpu_bus.live.shared import LiveView, TableState
-    from neural_gpu_bus.memory import UnifiedMemory
+    from neural_gpu_bus.live.sql import LiveSql
+    from neural_gpu_bus.memory import Frame, UnifiedMemory
+    from neural_gpu_bus.settings import Settings
 
 #: How long the first copy may take.
 LIVE_S_MAX = 600.0
@@ -25,6 +27,8 @@ _LOOK_S = 0.02
 class Plane(Protocol):
     """What is needed of the plane."""
 
+    settings: Settings
+
     @property
     def memory(self) -> UnifiedMemory: ...  # noqa: D102
     @property
@@ -33,6 +37,8 @@ class Plane(Protocol):
     def live_definitions(self) -> LiveDefinitions: ...  # noqa: D102
     @property
     def attachment(self) -> embedded.Attachment: ...  # noqa: D102
+    @property
+    def live_sql(self) -> LiveSql: ...  # noqa: D102
 
 
 class LiveTables:
@@ -48,7 +54,6 @@ class LiveTables:
         where: str | None = None,
         name: str | None = None,
         append_only: bool = False,
-        slot: Slot = "temporary",
         timeout_s: float = LIVE_S_MAX,
         progress: Callable[[TableState], object] | None = None,
     ) -> LiveTable:
@@ -68,8 +73,6 @@ class LiveTables:
         otherwise, StaleError where it takes longer than ``timeout_s``.
         """
         from neural_gpu_bus.live.definitions import live_definition
-        from neural_gpu_bus.live.live_table import LiveTable
-        from neural_gpu_bus.live.mirror.group import GROUP
 
         check_seconds("timeout_s", timeout_s)
         definition = live_definition(
@@ -80,7 +83,6 @@ class LiveTables:
             columns=columns,
             where=where,
             append_only=append_only,
-            slot=slot,
         )
         is_new = self.live_definitions.add(definition)
         self.attachment.follow()
@@ -90,12 +92,30 @@ class LiveTables:
             if is_new:
                 self.live_definitions.drop(definition.name)
             raise
-        growing = self.memory.growing
-        return LiveTable(
-            definition.name,
-            self.live_view,
-            lambda series: growing.series(series, None, (), None, GROUP),
-        )
+        return live_table(self, definition.name)
+
+    def sql(
+        self: Plane,
+        statement: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        max_lag_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> Frame:
+        """One SELECT over live tables, answered in this process by DuckDB, which copies no rows.
+
+        All tables of the statement are seen as of one position, ``frame.as_of``. Values are
+        written ``$name`` and come from a mapping, or ``?`` from a sequence. It sees live tables,
+        and no file, network or variable. ``/`` between whole numbers, and NULLs in ORDER BY, are as
+        in PostgreSQL; all else is as DuckDB has it. ``max_lag_s``: as for a live table.
+        ``timeout_s``: by default as ``query``. The answer is in this process's own memory.
+
+        Raises StaleError where its tables are not at one position, DatasetNotFoundError for what
+        is no live table, QueryError, QueryTimeoutError, HostError where memory is short, and
+        MissingDependencyError without DuckDB.
+        """
+        limit_s = self.settings.query_timeout_s if timeout_s is None else timeout_s
+        return self.live_sql.answer(statement, params, max_lag_s=max_lag_s, timeout_s=limit_s)
 
     def drop_live(self: Plane, name: str) -> None:
         """Follow it no more. Views of its rows stay. Raises DatasetNotFoundError."""
@@ -105,6 +125,17 @@ class LiveTables:
     def live_states(self: Plane) -> dict[str, TableState]:
         """All live tables, by name, as the process that follows them tells."""
         return self.live_view.tables()
+
+
+def live_table(plane: Plane, name: str) -> LiveTable:
+    """The live table of that name; whether there is one is asked when it is read."""
+    from neural_gpu_bus.live.live_table import LiveTable
+    from neural_gpu_bus.live.mirror.group import GROUP
+
+    growing = plane.memory.growing
+    return LiveTable(
+        name, plane.live_view, lambda series: growing.series(series, None, (), None, GROUP)
+    )
 
 
 def _wait_live(

@@ -28,7 +28,7 @@ from neural_gpu_bus.descriptors import (
     StoreTarget,
 )
 from neural_gpu_bus.errors import ClosedError
-from neural_gpu_bus.live_tables import LiveTables
+from neural_gpu_bus.live_tables import LiveTables, live_table
 from neural_gpu_bus.matching import ManyDatasets
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.queries import Queries
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.live.definitions import LiveDefinitions
     from neural_gpu_bus.live.shared import LiveView
+    from neural_gpu_bus.live.sql import LiveSql
     from neural_gpu_bus.query_cache import QueryCache
     from neural_gpu_bus.stores.postgres import PostgresStore, WriteBehind
     from neural_gpu_bus.stores.redis import RedisColumns
@@ -289,6 +290,18 @@ class DataPlane(Queries, LiveTables, Storing, Analysis, Datasets, ManyDatasets):
         from neural_gpu_bus.live.definitions import LiveDefinitions
 
         return LiveDefinitions(_home(self.settings))
+
+    @property
+    def live_sql(self) -> LiveSql:
+        """Statements over live tables. Raises MissingDependencyError without DuckDB."""
+        return self._built("live_sql", self._make_live_sql)
+
+    def _make_live_sql(self) -> LiveSql:
+        from neural_gpu_bus.live.sql import LiveSql
+
+        view = self.live_view
+        bytes_max = self.settings.query_limit_bytes
+        return LiveSql(view.tables, partial(live_table, self), bytes_max=bytes_max)
 
     @property
     def redis(self) -> RedisColumns:
