@@ -176,8 +176,9 @@ class ReplicationError(ServerError):
 
 
 class StaleError(ServerError):
-    """A live table is not as fresh as was asked for. Facts: ``table``, ``why``, and as it was asked
-    for ``lag_s`` with ``lag_s_max`` or ``lsn`` with ``timeout_s``.
+    """A live table is not as fresh as was asked for. Facts: ``table``, ``why``.
+
+    As it was asked for, also its lag and the longest one, or the position and the time waited.
     """
 
 
