@@ -101,7 +101,8 @@ STATEMENTS = [
     "SELECT id, balance / 7 AS part, -balance / 7 AS other FROM {a} WHERE owner = 'o2' ORDER BY id",
     "SELECT a.id, m.amount FROM {a} a JOIN {m} m ON m.source = a.id ORDER BY m.id",
     "WITH rich AS (SELECT * FROM {a} WHERE balance > 1000) SELECT count(*) AS n FROM rich",
-    "SELECT rating, opened FROM {a} WHERE rating > 50.5 AND opened < '2026-01-04 00:00:00Z'",
+    "SELECT rating, opened FROM {a} WHERE rating > 50.5 AND opened < '2026-01-04 00:00:00Z' "
+    "ORDER BY id",
     "SELECT id, rank() OVER (PARTITION BY owner ORDER BY balance, id) AS r FROM {a} ORDER BY id",
 ]
 
