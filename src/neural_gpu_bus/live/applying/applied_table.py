@@ -66,6 +66,7 @@ class AppliedTable:
         self._identity = identity_of(table, definition)
         self._editor = writer.editor(series)
         self._places = RowPlaces(self._editor, self._identity, definition)
+        self._rows = self._editor.rows
         if not definition.key:
             self._editor.name(())  # an empty table has no rows, instead of being none
 
@@ -115,14 +116,16 @@ class AppliedTable:
     # ---- the first copy
 
     def copy_rows(self, table: pa.Table) -> int:
-        """Add rows of the first copy, in any order; how many.
+        """Add rows of the first copy, in any order; how many. Most at once is quickest.
 
-        Raises BadValueError for NULL in the key or the order, SharedMemoryFullError.
+        Raises BadValueError for NULL in the key or the order, SharedMemoryFullError: then some may
+        have been added, and the caller discards them.
         """
         self._check_not_null(table)
         columns, partitions = self._editor.numbered(table.select(self._names), self._names)
-        self._editor.add(columns, partitions)
+        self._editor.fill(columns, partitions)
         self._places.forget()
+        self._rows += table.num_rows
         return table.num_rows
 
     # ---- changes
@@ -134,10 +137,12 @@ class AppliedTable:
         BadValueError for NULL in the key or the order, SharedMemoryFullError: then the caller
         discards what is not published, calls ``discarded`` and may try again.
         """
+        self.check_rows()
         changes, truncated = self._after_truncation(steps)
         if truncated:
             self._writer.truncate(self._series)
             self._places.forget()
+            self._rows = 0
         if not changes:
             return ApplyCounts(truncated=truncated)
         batch = Batch(self._tuples, changes)
@@ -145,11 +150,21 @@ class AppliedTable:
             removed, added = 0, self._insert(batch)
         else:
             removed, added = self._change(batch)
+        self._rows += added - removed
         return ApplyCounts(len(batch.kinds), removed, added, truncated)
+
+    def check_rows(self) -> None:
+        """Raises NeedsCopyError where the series does not hold as many rows as it was given: what
+        was not published was discarded, and nobody said so here.
+        """
+        held = self._editor.rows
+        if held != self._rows:
+            raise self._copy_needed(f"it was given {self._rows:,} rows and holds {held:,}")
 
     def discarded(self) -> None:
         """The writer discarded what was not published: forget what was kept of it."""
         self._places.forget()
+        self._rows = self._editor.rows
 
     def _after_truncation(self, steps: Sequence[Any]) -> tuple[list[Any], bool]:
         """Changes behind the last TRUNCATE, and whether there was one."""

@@ -7,6 +7,7 @@ copied about twice however long a partition becomes, and no append waits for mor
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.memory.series import kernels
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 CAPACITY_MIN = 64
 #: Bytes that each text column has room for in it.
 TEXT_BYTES_MIN = 1024
+#: Fewer are copied in less time than a thread takes to start and end, twice over.
+ROWS_OF_TWO_THREADS_MIN = 1 << 16
 
 
 def append(state: SeriesState, batch: Batch) -> None:
@@ -78,7 +81,9 @@ def _grow(state: SeriesState, batch: Batch, groups: Numbers) -> None:
     extents, partitions = state.extents, batch.partitions[groups]
     slots, counts = state.slots[partitions], batch.counts[groups]
     rows = slots["head_rows"] + counts
-    capacities = np.maximum(np.maximum(2 * slots["capacity"].astype(np.int64), rows), CAPACITY_MIN)
+    to_come = rows if batch.to_come is None else rows + batch.to_come[groups]
+    capacities = np.maximum(2 * slots["capacity"].astype(np.int64), to_come)
+    capacities = np.maximum(capacities, CAPACITY_MIN)
     capacities = np.minimum(capacities, np.maximum(state.meta.chunk_rows_max, rows))
     used, room = _text_use(state, slots)
     wanted = (used + _text_needs(state, batch)[groups]) * 5 // 4 * (capacities / rows)[:, None]
@@ -138,8 +143,7 @@ def _write(state: SeriesState, batch: Batch, chosen: Bools | None = None) -> Non
     segments[:, kernels.ROW] = slots["head_rows"]
     segments[:, kernels.FIRST] = firsts
     segments[:, kernels.COUNT] = counts
-    nulls = np.empty(len(partitions), np.int64)
-    kernels.scatter(state.columns, batch.sources, batch.order, segments, nulls)
+    nulls = _scatter(state, batch, segments)
     slots["rows"] += counts
     slots["head_rows"] += counts.astype(np.int32)
     slots["nulls"] |= nulls
@@ -147,6 +151,26 @@ def _write(state: SeriesState, batch: Batch, chosen: Bools | None = None) -> Non
     state.touched[partitions] = True
     if len(batch.values):
         state.last_values[partitions] = batch.order_values(firsts + counts - 1)
+
+
+def _scatter(state: SeriesState, batch: Batch, segments: Numbers) -> Numbers:
+    """Copy the rows, many by two threads; masks of columns with NULLs."""
+    import numpy as np
+
+    nulls = np.empty(len(segments), np.int64)
+    ends = np.cumsum(segments[:, kernels.COUNT])
+    half = int(np.searchsorted(ends, ends[-1] // 2)) + 1
+    threads = []
+    if ends[-1] >= ROWS_OF_TWO_THREADS_MIN and half < len(segments):
+        given = (state.columns, batch.sources, batch.order, segments[:half], nulls[:half])
+        threads = [threading.Thread(target=kernels.scatter, args=given)]
+        threads[0].start()
+    else:
+        half = 0
+    kernels.scatter(state.columns, batch.sources, batch.order, segments[half:], nulls[half:])
+    for thread in threads:
+        thread.join()
+    return nulls
 
 
 def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
@@ -159,7 +183,7 @@ def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
         slot = state.slot(partition)
         room = state.meta.chunk_rows_max - slot.head_rows
         if room <= 0:
-            begin_chunk(state, partition)
+            begin_chunk(state, partition, left + batch.left(group))
             continue
         rows = min(room, left)
         part = Batch(
@@ -170,6 +194,7 @@ def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
             np.array([first], np.int64),
             np.array([rows], np.int64),
             batch.values,
+            None if batch.to_come is None else batch.to_come[group : group + 1] + left - rows,
         )
         slots = state.slots[part.partitions]
         if not _fits(state, part, slots).all():
@@ -178,13 +203,16 @@ def _append_over_chunks(state: SeriesState, batch: Batch, group: int) -> None:
         first, left = first + rows, left - rows
 
 
-def begin_chunk(state: SeriesState, partition: int) -> None:
-    """The head is full: it becomes the last chunk of the spine, and a new head repeats its end."""
+def begin_chunk(state: SeriesState, partition: int, rows: int = 0) -> None:
+    """The head is full: it becomes the last chunk of the spine, and a new head repeats its end.
+
+    ``rows``: that are known to come.
+    """
     extents, slot = state.extents, state.slot(partition)
     full = slot.head
     spine = extents.read_spine(slot.spine_arena, slot.spine_offset, slot.spine_count)
     overlap = min(state.meta.overlap_rows, full.rows)
-    capacity = max(2 * overlap, CAPACITY_MIN)
+    capacity = max(2 * overlap, overlap + rows, CAPACITY_MIN)
     capacity = min(capacity, state.meta.chunk_rows_max)
     used, _ = extents.text_use(full, full.rows)
     texts = [max(nbytes, TEXT_BYTES_MIN) for nbytes in used]

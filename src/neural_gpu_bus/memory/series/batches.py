@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +168,51 @@ class Batch:
     counts: Numbers
     #: Order values of the columns' rows; empty where the series has no order.
     values: Numbers
+    #: Of each group rows that come in later batches; None where nobody knows.
+    to_come: Numbers | None = None
+
+    def left(self, group: int) -> int:
+        """Rows that are known to come after this batch."""
+        return 0 if self.to_come is None else int(self.to_come[group])
+
+    def parts(self, rows_max: int) -> Iterator[Batch]:
+        """The same rows in batches of about so many, no more than that of one partition."""
+        firsts, counts, of_group, to_come = [], [], [], []
+        held = 0
+        for group, (first, count) in enumerate(
+            zip(self.firsts.tolist(), self.counts.tolist(), strict=True)
+        ):
+            for at in range(0, count, rows_max):
+                rows = min(rows_max, count - at)
+                firsts.append(first + at)
+                counts.append(rows)
+                of_group.append(group)
+                to_come.append(count - at - rows)
+                held += rows
+                if held >= rows_max:
+                    yield self._part(firsts, counts, of_group, to_come)
+                    firsts, counts, of_group, to_come = [], [], [], []
+                    held = 0
+        if held:
+            yield self._part(firsts, counts, of_group, to_come)
+
+    def _part(
+        self, firsts: list[int], counts: list[int], groups: list[int], to_come: list[int]
+    ) -> Batch:
+        import numpy as np
+
+        found = [np.array(numbers, np.int64) for numbers in (firsts, counts, groups, to_come)]
+        partitions = self.partitions[found[2]]
+        return Batch(
+            self.columns,
+            self.sources,
+            self.order,
+            partitions,
+            found[0],
+            found[1],
+            self.values,
+            found[3],
+        )
 
     def order_values(self, positions: Numbers) -> Numbers:
         """Of rows by their position in the order."""

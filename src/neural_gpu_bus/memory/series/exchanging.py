@@ -113,9 +113,14 @@ def own_schema(state: SeriesState, names: Sequence[str]) -> pa.Schema:
     return pa.schema([(name, state.shape.schema.field(name).type) for name in names])
 
 
+def is_late(state: SeriesState, columns: Arrays, partitions: Numbers) -> bool:
+    """Whether a row comes before the last of its partition."""
+    return bool(_late(state, order_values(state.shape, columns), partitions).any())
+
+
 def add_rows(state: SeriesState, columns: Arrays, partitions: Numbers) -> None:
     """Rows of partitions that are known, wherever the order wants them. All of it or nothing."""
-    if not _late(state, order_values(state.shape, columns), partitions).any():
+    if not is_late(state, columns, partitions):
         batch = batch_of(state.shape, columns, partitions)
         with state.all_or_nothing(batch.partitions):
             append(state, batch)
@@ -166,7 +171,7 @@ def _pairs(
 
 def _late(state: SeriesState, values: Numbers, partitions: Numbers) -> Bools:
     """Rows that come before the last of their partition."""
-    if not len(values):
+    if not len(values) or not state.slots["rows"].any():
         return np.zeros(len(partitions), np.bool_)
     late: Bools = values < state.last_values[partitions]
     if late.any():

@@ -7,7 +7,14 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.memory.series import exchanging, hashing
-from neural_gpu_bus.memory.series.batches import Arrays, fitted, order_values, partition_codes
+from neural_gpu_bus.memory.series.appending import append
+from neural_gpu_bus.memory.series.batches import (
+    Arrays,
+    batch_of,
+    fitted,
+    order_values,
+    partition_codes,
+)
 from neural_gpu_bus.memory.series.exchanging import FoundRows
 from neural_gpu_bus.memory.series.states import SeriesState
 
@@ -20,6 +27,9 @@ if TYPE_CHECKING:
 
     Hashes = npt.NDArray[np.uint64]
     Numbers = npt.NDArray[np.int64]
+
+#: Of a large copy: 30 ms of the writer's turn.
+ROWS_A_TURN = 1 << 18
 
 
 class RowEditor:
@@ -123,3 +133,17 @@ class RowEditor:
             if len(partitions):
                 stored = {name: columns[name] for name in self._state.shape.by_name}
                 exchanging.add_rows(self._state, stored, partitions)
+
+    def fill(self, columns: Arrays, partitions: Numbers) -> None:
+        """The same for very many: the writer's turn is given up every now and then.
+
+        What fails half way has added some: discard it.
+        """
+        stored = {name: columns[name] for name in self._state.shape.by_name}
+        with self._turn():
+            if exchanging.is_late(self._state, stored, partitions):
+                exchanging.add_rows(self._state, stored, partitions)
+                return
+        for part in batch_of(self._state.shape, stored, partitions).parts(ROWS_A_TURN):
+            with self._turn(), self._state.all_or_nothing(part.partitions):
+                append(self._state, part)
