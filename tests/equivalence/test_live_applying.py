@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from neural_gpu_bus.errors import SharedMemoryFullError
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
-from neural_gpu_bus.memory.series import SeriesGroup
+from neural_gpu_bus.memory.series import SeriesGroup, appending, row_editor
 from neural_gpu_bus.memory.series.series import Series
 from neural_gpu_bus.memory.series.writer import SeriesWriter
 from plain_live_changes import (
@@ -40,6 +40,13 @@ IDENTITIES = [
     ("i", ("note", "id")),
     ("f", ()),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What large tables do, with few rows: several turns of the writer, two threads."""
+    monkeypatch.setattr(row_editor, "ROWS_A_TURN", 7)
+    monkeypatch.setattr(appending, "ROWS_OF_TWO_THREADS_MIN", 5)
 
 
 class Changer:
@@ -204,7 +211,3 @@ def test_seeds_cover_every_way_to_find_rows() -> None:
 def _opened(changer: Changer) -> AppliedTable:
     with applied(changer) as (table, _, _):
         return table
-
-
-if __name__ == "__main__":
-    pytest.main([__file__])
