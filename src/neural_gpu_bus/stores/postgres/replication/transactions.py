@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -125,13 +126,18 @@ def merged_steps(transactions: Sequence[Transaction]) -> list[Step]:
 
 
 def _joined(waiting: dict[int, list[RowChanges]]) -> list[RowChanges]:
-    """One for each relation; forgets them."""
-    found = [_join(changes) for changes in waiting.values()]
+    """One for each relation, of kept transactions one for each memory; forgets them."""
+    found = [
+        _join(list(same))
+        for changes in waiting.values()
+        for _, same in groupby(changes, lambda each: id(each.buffer))
+    ]
     waiting.clear()
     return found
 
 
 def _join(changes: list[RowChanges]) -> RowChanges:
+    """Several of one relation in one memory."""
     first = changes[0]
     if len(changes) == 1:
         return first

@@ -275,6 +275,17 @@ def test_steps_of_several_transactions_are_merged_by_table() -> None:
     assert tuples(last, "new") == [row(3)]
 
 
+def test_steps_of_kept_transactions_stay_in_their_memory() -> None:
+    stream = made.begin(900) + TABLE_A + made.insert(A, row(1)) + made.commit(900)
+    stream += made.begin(910) + made.insert(A, row(2)) + made.commit(910)
+    batch = Feed().take(stream)
+    assert batch is not None
+
+    steps = merged_steps([found.kept() for found in batch.transactions])
+
+    assert [tuples(step, "new") for step in steps[1:]] == [[row(1)], [row(2)]]
+
+
 def test_more_changes_than_there_is_room_for_at_first() -> None:
     count = 10_000
     stream = made.begin(900) + TABLE_A
