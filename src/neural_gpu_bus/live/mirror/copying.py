@@ -32,6 +32,7 @@ def copy_table(
     waits = Waits(told=lambda words: told("waiting", words), ended=lambda: copy.is_stopped)
     shape = source.admit(definition, waits)
     AppliedTable.check(shape, definition)
+    counts = source.change_counts(shape) if definition.append_only else None
     copy.announce(shape)
     told("waiting", "")
     with source.moment(definition, waits) as moment:
@@ -50,4 +51,4 @@ def copy_table(
         copy.check()
         applied.copy_rows(rows)
         means.state.count(definition.name, rows_copied=rows.num_rows, rows_expected=rows.num_rows)
-    return Copied(applied, moment)
+    return Copied(applied, moment, counts)

@@ -9,7 +9,7 @@ before, which is marked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from neural_gpu_bus.live.applying.applied_table import AppliedTable, ApplyCounts
     from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
-    from neural_gpu_bus.stores.postgres.replication.snapshot_moment import SnapshotMoment
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
     from neural_gpu_bus.stores.postgres.replication.transactions import Transaction
 
@@ -36,7 +35,10 @@ class FollowedTable:
     #: As it was published, until it is copied.
     shape: TableShape | None = None
     #: What the version that follows the stream was copied from; its shape is that of the last look.
-    moment: SnapshotMoment | None = None
+    #: None while none follows it.
+    copied: Copied | None = None
+    #: Transactions that altered it while it was copied.
+    altered_by: set[int] = field(default_factory=set)
     #: Partitions that the stream told of as they were made.
     made: set[MadeLeaf] = field(default_factory=set)
     #: What follows the stream and readers look at.
@@ -60,11 +62,6 @@ class FollowedTable:
         return f"{self.definition.name}@{self.version}"
 
     @property
-    def is_followed(self) -> bool:
-        """Whether a version follows the stream, seen or not."""
-        return self.current is not None or self.coming is not None
-
-    @property
     def reads_on(self) -> bool:
         """Whether the stream may be read further."""
         return self.pending is None or not self.pending.is_full
@@ -83,8 +80,9 @@ class FollowedTable:
 
     def take_shape(self, shape: TableShape) -> None:
         """As the last look found it, where that did no harm."""
-        assert self.moment is not None  # noqa: S101  looks are at tables that were copied
-        self.shape, self.moment = shape, structs.replace(self.moment, shape=shape)
+        assert self.copied is not None  # noqa: S101  looks are at tables that were copied
+        moment = structs.replace(self.copied.moment, shape=shape)
+        self.shape, self.copied = shape, replace(self.copied, moment=moment)
         for applied in (self.current, self.coming.applied if self.coming else None):
             if applied is not None:
                 applied.take_shape(shape)
@@ -130,7 +128,7 @@ class FollowedTable:
     def take_copy(self, copied: Copied) -> None:
         """A copy is there: bring it up to what was received meanwhile."""
         pending, self.pending, self.copy = self.pending, None, None
-        self.coming, self.moment = copied, copied.moment
+        self.coming = self.copied = copied
         self.shape, self.made = copied.moment.shape, set()
         if pending is not None:
             steps = list(pending.unseen(copied.moment.visible))
@@ -152,7 +150,8 @@ class FollowedTable:
         """No version can be followed any more: the stream is gone, or the table changed."""
         if self.copy is not None:
             self.copy.stop()
-        self.current = self.copy = self.coming = self.pending = None
+        self.current = self.copy = self.coming = self.copied = self.pending = None
+        self.altered_by = set()
         self.forget_batch()
 
 

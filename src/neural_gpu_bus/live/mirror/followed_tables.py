@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,38 +15,25 @@ from neural_gpu_bus.errors import (
     SharedMemoryFullError,
 )
 from neural_gpu_bus.live.applying.applied_table import NeedsCopyError
+from neural_gpu_bus.live.mirror.catalog_looks import CatalogLooks
 from neural_gpu_bus.live.mirror.copying import copy_table
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.followed_table import FollowedTable
 from neural_gpu_bus.live.mirror.pending import PendingChanges, RowStep
 from neural_gpu_bus.live.mirror.table_copy import CopyStoppedError, TableCopy
+from neural_gpu_bus.live.mirror.whose_changes import WhoseChanges
 from neural_gpu_bus.live.shared.manifest import TableState
-from neural_gpu_bus.stores.postgres.replication.transactions import (
-    LogicalMessage,
-    Relation,
-    RowChanges,
-    Truncated,
-)
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import ErrorRecord
-    from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.live.mirror.means import MirrorMeans
     from neural_gpu_bus.live.shared.manifest import LiveTableState
-    from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
-    from neural_gpu_bus.stores.postgres.replication.snapshot_moment import SnapshotMoment
-    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
     from neural_gpu_bus.stores.postgres.replication.transactions import StreamBatch, Transaction
 
 #: After an attempt that failed; doubles.
 RETRY_S, RETRY_S_MAX = 1.0, 30.0
 
 _log = structlog.get_logger(__name__)
-
-#: What a look at the catalog needs of a table, and what it found: from which moment on, the table
-#: as it is, and why it has to be copied anew.
-_LookedAt = tuple["LiveDefinition", "SnapshotMoment", frozenset["MadeLeaf"]]
-_Seen = tuple["SnapshotMoment", "TableShape | None", str]
 
 
 class FollowedTables:
@@ -59,10 +44,9 @@ class FollowedTables:
         self._clock_s = clock_s
         self._tables: dict[str, FollowedTable] = {}
         self._token: object = None
-        self._by_oid: dict[int, list[FollowedTable]] = {}
+        self._whose = WhoseChanges(self._tables, means.source.altered)
+        self._looks = CatalogLooks(means.source, self._tables, self._copy_anew, self._whose.index)
         self._streams = False
-        self._looking = ThreadPoolExecutor(1, thread_name_prefix="ngb-look")
-        self._look: Future[dict[str, _Seen]] | None = None
         #: Whether the last transaction that was applied has ended.
         self._whole = True
 
@@ -86,7 +70,7 @@ class FollowedTables:
                     version = self._means.room.last_version(name)
                     self._tables[name] = FollowedTable(definition, version)
                     self._tell(self._tables[name], "starting")
-            self._index()
+            self._whose.index()
         self._start_due()
         return bool(self._tables)
 
@@ -102,7 +86,7 @@ class FollowedTables:
 
     def close(self) -> None:
         """End copies; readers keep what they see."""
-        self._looking.shutdown()
+        self._looks.close()
         for table in self._tables.values():
             table.lose()
 
@@ -123,13 +107,6 @@ class FollowedTables:
             self._means.source.release(shape.oid)
         except NeuralGpuBusError as error:
             _log.warning("a table is still published", table=str(shape), reason=str(error))
-
-    def _index(self) -> None:
-        found: dict[int, list[FollowedTable]] = defaultdict(list)
-        for table in self._tables.values():
-            for oid in table.relations:
-                found[oid].append(table)
-        self._by_oid = dict(found)
 
     # ---- copies
 
@@ -176,7 +153,7 @@ class FollowedTables:
         if copy is not None and copy.announced is not None and not copy.is_registered:
             table.shape = copy.announced
             table.pending = PendingChanges(self._means.pending_bytes_max)
-            self._index()
+            self._whose.index()
             copy.register()
 
     def _take_copy(self, table: FollowedTable, position: int) -> None:
@@ -185,6 +162,9 @@ class FollowedTables:
             table.take_copy(table.copy.result())
         except CopyStoppedError:
             table.lose()
+        except NeedsCopyError as error:
+            self._copy_anew(table, str(error).partition("\n")[0])
+            self._discard()
         except (NeuralGpuBusError, OSError) as error:
             table.lose()
             self._discard()
@@ -192,8 +172,9 @@ class FollowedTables:
         else:
             # Nobody looks at it yet; what is discarded from now on is not the copy.
             self._means.room.writer.publish(position)
-            self._index()
+            self._whose.index()
             self._tell(table, "catching up")
+            self._looks.check_copied(table)
 
     def _show(self, table: FollowedTable, position: int) -> None:
         self._means.room.writer.publish(position)
@@ -263,78 +244,19 @@ class FollowedTables:
     def _hand_out(self, transaction: Transaction) -> None:
         mine: dict[str, list[RowStep]] = {}
         for step in transaction.steps:
-            for table in self._tables_of(step):
+            for table in self._whose.tables_of(step):
                 if isinstance(step, RowStep):
                     mine.setdefault(table.definition.name, []).append(step)
                 else:
-                    self._check(table, transaction.xid)
+                    self._looks.check(table, transaction.xid)
         for name, steps in mine.items():
             self._tables[name].take(transaction, steps)
-
-    def _tables_of(self, step: object) -> list[FollowedTable]:
-        if isinstance(step, RowChanges):
-            return self._by_oid.get(step.relation.oid, [])
-        if isinstance(step, Truncated):
-            found = [table for oid in step.relations for table in self._by_oid.get(oid, [])]
-            return list({table.definition.name: table for table in found}.values())
-        if isinstance(step, Relation):
-            # One that nobody knows is a partition that came since.
-            return self._by_oid.get(step.oid) or [
-                table for table in self._tables.values() if table.is_partitioned
-            ]
-        altered = self._means.source.altered(step) if isinstance(step, LogicalMessage) else None
-        if altered is None:
-            return []
-        for table in self._tables.values():
-            table.made.update(altered.made)
-        return [table for table in self._tables.values() if altered.concerns(table.relations)]
 
     # ---- tables that changed
 
     def look(self) -> None:
-        """Look at all of them in the catalog, beside the stream; take what the last look found."""
-        if self._look is not None:
-            if not self._look.done():
-                return
-            for name, (moment, shape, reason) in self._look.result().items():
-                table = self._tables.get(name)
-                if table is not None and table.moment is moment:
-                    self._take_look(table, shape, reason)
-        followed = {
-            name: (table.definition, table.moment, frozenset(table.made))
-            for name, table in self._tables.items()
-            if table.is_followed and table.moment is not None
-        }
-        self._look = self._looking.submit(self._looked, followed)
-
-    def _looked(self, tables: Mapping[str, _LookedAt]) -> dict[str, _Seen]:
-        found = {}
-        for name, (definition, moment, made) in tables.items():
-            try:
-                seen = self._means.source.look_again(definition, moment, made)
-            except NeuralGpuBusError:
-                return {}  # the stream will be lost as well, or the next look finds it
-            found[name] = (moment, *seen)
-        return found
-
-    def _check(self, table: FollowedTable, xid: int) -> None:
-        """Now, because the stream says that this transaction changed it: what comes behind is of
-        the table as it is then, or later.
-        """
-        if table.moment is None or not table.is_followed:
-            return
-        source = self._means.source
-        if not source.wait_seen(xid):
-            self._copy_anew(table, "it was altered by a transaction that others do not see yet")
-            return
-        self._take_look(table, *source.look_again(table.definition, table.moment, table.made))
-
-    def _take_look(self, table: FollowedTable, shape: TableShape | None, reason: str) -> None:
-        if reason:
-            self._copy_anew(table, reason)
-        elif shape is not None and shape != table.shape:
-            table.take_shape(shape)
-            self._index()
+        """Now and then, whatever the stream says."""
+        self._looks.look()
 
     def _copy_anew(self, table: FollowedTable, reason: str) -> None:
         _log.info("a table is copied anew", table=table.definition.name, reason=reason)

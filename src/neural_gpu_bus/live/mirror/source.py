@@ -18,6 +18,7 @@ from neural_gpu_bus.stores.postgres.connections.connection import connect, trans
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
 from neural_gpu_bus.stores.postgres.replication import ddl_trigger
+from neural_gpu_bus.stores.postgres.replication.append_only import change_counts
 from neural_gpu_bus.stores.postgres.replication.moment_changes import look_again
 from neural_gpu_bus.stores.postgres.replication.preflight import TableWanted, preflight
 from neural_gpu_bus.stores.postgres.replication.publications import (
@@ -42,9 +43,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.live.mirror.table_copy import Copied
     from neural_gpu_bus.ports import Progress
     from neural_gpu_bus.stores.postgres import PostgresStore
     from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
+    from neural_gpu_bus.stores.postgres.replication.append_only import ChangeCounts
     from neural_gpu_bus.stores.postgres.replication.ddl_trigger import DdlMessage
     from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
@@ -146,20 +149,32 @@ class Source:
             return admitted(connection)
 
     def look_again(
-        self, definition: LiveDefinition, moment: SnapshotMoment, made: Collection[MadeLeaf]
+        self, definition: LiveDefinition, copied: Copied, made: Collection[MadeLeaf]
     ) -> tuple[TableShape | None, str]:
         """The table as it is now, and why its rows may not be what the stream made of them since
-        that moment; empty where they are.
+        that copy; empty where they are.
         """
-        found: tuple[TableShape | None, str] = self._catalog.asked(
-            lambda connection: look_again(
+
+        def looked(connection: psycopg.Connection) -> tuple[TableShape | None, str]:
+            shape, reason = look_again(
                 connection,
                 definition.table,
                 self.publications,
-                moment,
+                copied.moment,
                 definition.columns,
                 made=made,
             )
+            if not reason and shape is not None and copied.counts is not None:
+                reason = change_counts(connection, shape).changed_since(copied.counts)
+            return shape, reason
+
+        found: tuple[TableShape | None, str] = self._catalog.asked(looked)
+        return found
+
+    def change_counts(self, shape: TableShape) -> ChangeCounts:
+        """Rows updated and deleted so far: nobody tells of them where only inserts come."""
+        found: ChangeCounts = self._catalog.asked(
+            lambda connection: change_counts(connection, shape)
         )
         return found
 

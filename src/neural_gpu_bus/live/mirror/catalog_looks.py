@@ -1,0 +1,108 @@
+"""Whether tables are still what their versions were copied from.
+
+The stream tells of rows, and of definitions only by what our event trigger adds to it, or when rows
+come that look otherwise. So the catalog is looked at: at once where the stream says that something
+changed, and once a second beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from neural_gpu_bus.errors import NeuralGpuBusError
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.live.mirror.followed_table import FollowedTable
+    from neural_gpu_bus.live.mirror.source import Source
+    from neural_gpu_bus.live.mirror.table_copy import Copied
+    from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
+    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
+
+#: What a look needs of a table, and what it found: from which copy on, the table as it is, and why
+#: it has to be copied anew.
+_LookedAt = tuple["LiveDefinition", "Copied", frozenset["MadeLeaf"]]
+_Seen = tuple["Copied", "TableShape | None", str]
+
+_UNSEEN = "it was altered by a transaction that others do not see yet"
+
+
+class CatalogLooks:
+    """``copy_anew`` is told a table and why; ``taken`` that one has other partitions now."""
+
+    def __init__(
+        self,
+        source: Source,
+        tables: Mapping[str, FollowedTable],
+        copy_anew: Callable[[FollowedTable, str], None],
+        taken: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._tables = tables
+        self._copy_anew = copy_anew
+        self._taken = taken
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ngb-look")
+        self._look: Future[dict[str, _Seen]] | None = None
+
+    def close(self) -> None:
+        """Wait for the look that runs."""
+        self._thread.shutdown()
+
+    def look(self) -> None:
+        """Take what the last look at all tables found, and begin the next, beside the stream."""
+        if self._look is not None:
+            if not self._look.done():
+                return
+            for name, (copied, shape, reason) in self._look.result().items():
+                table = self._tables.get(name)
+                if table is not None and table.copied is copied:
+                    self._take(table, shape, reason)
+        followed = {
+            name: (table.definition, table.copied, frozenset(table.made))
+            for name, table in self._tables.items()
+            if table.copied is not None
+        }
+        self._look = self._thread.submit(self._looked, followed)
+
+    def check(self, table: FollowedTable, xid: int) -> None:
+        """Now, because the stream says that this transaction altered it: what comes behind is of
+        the table as it is then, or later. One that is being copied is looked at when it is there.
+        """
+        if table.copy is not None:
+            table.altered_by.add(xid)
+            if table.is_partitioned:  # changes of a partition that nobody knows were not kept
+                table.lose_copy()
+        elif table.copied is not None:
+            self._look_now(table, [xid])
+
+    def check_copied(self, table: FollowedTable) -> None:
+        """A copy is there: was the table altered since its snapshot was let go?"""
+        altered_by, table.altered_by = table.altered_by, set()
+        self._look_now(table, sorted(altered_by))
+
+    def _look_now(self, table: FollowedTable, xids: list[int]) -> None:
+        assert table.copied is not None  # noqa: S101  asked before
+        if not all(self._source.wait_seen(xid) for xid in xids):
+            self._copy_anew(table, _UNSEEN)
+            return
+        found = self._source.look_again(table.definition, table.copied, table.made)
+        self._take(table, *found)
+
+    def _looked(self, tables: Mapping[str, _LookedAt]) -> dict[str, _Seen]:
+        found = {}
+        for name, (definition, copied, made) in tables.items():
+            try:
+                seen = self._source.look_again(definition, copied, made)
+            except NeuralGpuBusError:
+                return {}  # the stream will be lost as well, or the next look finds it
+            found[name] = (copied, *seen)
+        return found
+
+    def _take(self, table: FollowedTable, shape: TableShape | None, reason: str) -> None:
+        if reason:
+            self._copy_anew(table, reason)
+        elif shape is not None and shape != table.shape:
+            table.take_shape(shape)
+            self._taken()
