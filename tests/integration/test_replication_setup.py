@@ -453,7 +453,7 @@ def test_a_publication_that_an_administrator_made_does_as_well(
 
 
 def test_a_server_that_is_not_set_up_is_told() -> None:
-    settings = {"wal_level": "replica", "max_replication_slots": "0", "max_wal_senders": "1"}
+    settings = {"wal_level": "replica", "max_replication_slots": "0", "max_wal_senders": "0"}
     with own_server(**settings) as server:
         server.run("CREATE TABLE bars (id int PRIMARY KEY)")
         with psycopg.connect(server.dsn(), autocommit=True) as connection:

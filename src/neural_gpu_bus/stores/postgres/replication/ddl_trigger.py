@@ -28,6 +28,9 @@ _LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended('neural_gpu_bus.ddl_trig
 
 #: OTHERS catches all but a cancelled statement: what fails here must not fail the DDL. CREATE TABLE
 #: is told with the row of ``pg_inherits``, by which a partition that began empty is known again.
+#: A message has the position where it ends, which is where the next record begins; of two with one
+#: position in different subtransactions (the block is one) either may come first. The second
+#: message keeps them apart: rows of a new partition never come before the word of it.
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION neural_gpu_bus.tell_ddl() RETURNS event_trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
@@ -67,6 +70,7 @@ BEGIN
       WHERE pg_partition_root(r) IS NOT NULL) all_of_them), '[]'),
     'types', coalesce((SELECT jsonb_agg(t::int8) FROM unnest(types) t), '[]'),
     'made', coalesce(made, '[]'))::text);
+  PERFORM pg_logical_emit_message(true, 'ngb.pad', '');
 EXCEPTION WHEN OTHERS THEN
   NULL;
 END $body$
@@ -156,11 +160,16 @@ def _install(connection: psycopg.Connection) -> None:
 _THERE_SQL = b"SELECT evtname FROM pg_event_trigger WHERE evtname = ANY(%s) AND evtenabled = 'A'"
 
 
+_SOURCE_SQL = b"""
+SELECT p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'neural_gpu_bus' AND p.proname = 'tell_ddl'
+"""
+
+
 def _function_is(connection: psycopg.Connection) -> bool:
     """Whether the function is the one of this version."""
-    row = connection.execute(
-        "SELECT prosrc FROM pg_proc WHERE oid = to_regproc('neural_gpu_bus.tell_ddl')"
-    ).fetchone()
+    # Not by to_regproc, which needs the right to use the schema.
+    row = connection.execute(_SOURCE_SQL).fetchone()
     return row is not None and row[0] == _FUNCTION.split("$body$")[1]
 
 

@@ -24,9 +24,9 @@ from neural_gpu_bus.stores.postgres.replication.table_catalog import check_colum
 from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape, quoted
 from neural_gpu_bus.stores.postgres.replication.told import address_of
 
-#: Free places that are wanted: one slot and one sender, and one for whoever comes after a crash
-#: while the old one is not known to be dead.
-PLACES_WANTED = 2
+#: Slots and senders beside those that this home has already. One more is better: after a crash the
+#: old one may not be known to be dead.
+PLACES_NEEDED, PLACES_WISHED = 1, 2
 
 
 class TableWanted(msgspec.Struct, frozen=True):
@@ -88,9 +88,12 @@ _SERVER_SQL = """
 SELECT session_user::text AS role, current_database()::text AS database,
   pg_is_in_recovery() AS in_recovery, current_setting('wal_level') AS wal_level,
   current_setting('max_replication_slots')::int AS slots_max,
-  (SELECT count(*) FROM pg_replication_slots)::int AS slots,
+  (SELECT count(*) FROM pg_replication_slots
+   WHERE NOT starts_with(slot_name::text, %(home)s))::int AS slots,
   current_setting('max_wal_senders')::int AS senders_max,
-  (SELECT count(*) FROM pg_stat_get_wal_senders())::int AS senders,
+  (SELECT count(*) FROM pg_stat_get_wal_senders() w WHERE NOT EXISTS (
+     SELECT FROM pg_replication_slots s
+     WHERE s.active_pid = w.pid AND starts_with(s.slot_name::text, %(home)s)))::int AS senders,
   current_setting('max_slot_wal_keep_size') AS keep,
   (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) AS is_super,
   (SELECT rolreplication FROM pg_roles WHERE rolname = session_user) AS may_replicate,
@@ -142,7 +145,7 @@ def preflight(
     """
     with translated(address_of(connection)):
         with connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute(_SERVER_SQL.encode()).fetchone()
+            row = cursor.execute(_SERVER_SQL.encode(), {"home": names.changes}).fetchone()
         assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
         server = _Server(**row, version=connection.info.server_version)
         standing = _Standing(names, memberships(connection, names))
@@ -169,19 +172,11 @@ def _of_server(server: _Server) -> list[Missing]:
             way = f"-- set {server.managed} = 1 (or on) in the service's parameters"
         what = f"wal_level is {server.wal_level}, logical is needed"
         found.append(Missing(what, way, "a superuser", restart=True))
-    for setting, used, most in (
-        ("max_replication_slots", server.slots, server.slots_max),
-        ("max_wal_senders", server.senders, server.senders_max),
-    ):
-        if most - used < PLACES_WANTED:
-            found.append(
-                Missing(
-                    f"{used} of {setting} = {most} are used, {PLACES_WANTED} more are needed",
-                    f"ALTER SYSTEM SET {setting} = {max(10, most + 4)};",
-                    "a superuser",
-                    restart=True,
-                )
-            )
+    for setting, used, most in _places(server):
+        if most - used < PLACES_NEEDED:
+            way = f"ALTER SYSTEM SET {setting} = {max(10, most + 4)};"
+            what = f"all of {setting} = {most} are used ({used})"
+            found.append(Missing(what, way, "a superuser", restart=True))
     if not (server.is_super or server.may_replicate or server.rds):
         role = quoted(server.role)
         way = f"ALTER ROLE {role} REPLICATION;"
@@ -190,6 +185,14 @@ def _of_server(server: _Server) -> list[Missing]:
         what = f"role {server.role!r} may not replicate"
         found.append(Missing(what, way, "a superuser"))
     return found
+
+
+def _places(server: _Server) -> tuple[tuple[str, int, int], ...]:
+    """Name of the setting, those that others use, and how many there may be."""
+    return (
+        ("max_replication_slots", server.slots, server.slots_max),
+        ("max_wal_senders", server.senders, server.senders_max),
+    )
 
 
 def _notices(server: _Server, *, persistent: bool) -> list[str]:
@@ -202,6 +205,12 @@ def _notices(server: _Server, *, persistent: bool) -> list[str]:
             f"role {server.role!r} is no superuser and may make no event trigger: changes of "
             "definitions are noticed when rows come or at the next look, once a second"
         )
+    for setting, used, most in _places(server):
+        if PLACES_NEEDED <= most - used < PLACES_WISHED:
+            found.append(
+                f"one of {setting} = {most} is left: after a crash the old one may be held for a "
+                "while, and live tables wait for it"
+            )
     if persistent and server.keep == "-1":
         found.append(
             "max_slot_wal_keep_size has no limit: while nobody reads, the slot keeps WAL until the "

@@ -72,7 +72,9 @@ SELECT c.attnum::int4, c.attname::text, c.atttypid::int8, c.atttypmod,
     WHERE t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped
       AND t.oid IN (SELECT inside FROM parts WHERE outside = c.atttypid)
     ORDER BY t.oid, a.attnum),
-  c.altered
+  c.altered,
+  ARRAY(SELECT DISTINCT inside::int8 FROM parts
+        WHERE outside = c.atttypid AND inside >= 16384 ORDER BY 1)
 FROM cols c JOIN pg_type o ON o.oid = c.atttypid
 ORDER BY c.attnum
 """
@@ -277,7 +279,7 @@ def _relation(row: tuple[Any, ...]) -> RelationShape:
 
 
 def _column(row: tuple[Any, ...]) -> ColumnShape:
-    *plain, labels, fields, altered = row
+    *plain, labels, fields, altered, own_types = row
     number, name, oid, modifier, type_name, not_null, generated, has_send, sending_fails = plain
     return ColumnShape(
         number,
@@ -292,6 +294,7 @@ def _column(row: tuple[Any, ...]) -> ColumnShape:
         tuple((label_oid, label) for label_oid, label in labels),
         tuple(fields),
         altered,
+        tuple(own_types),
     )
 
 

@@ -37,6 +37,8 @@ class ColumnShape(msgspec.Struct, frozen=True):
     fields: tuple[str, ...] = ()
     #: ``xmin`` of its row in ``pg_attribute``: another one whenever something of it was altered.
     altered: str = ""
+    #: OIDs of types in it that are not built in.
+    own_types: tuple[int, ...] = ()
 
 
 class RelationShape(msgspec.Struct, frozen=True):
@@ -105,6 +107,11 @@ class TableShape(msgspec.Struct, frozen=True):
     def relfilenodes(self) -> tuple[int, ...]:
         """Of the relations with rows."""
         return tuple(one.relfilenode for one in self.holding_rows())
+
+    @property
+    def own_types(self) -> tuple[int, ...]:
+        """OIDs of types in its columns that are not built in."""
+        return tuple(sorted({oid for one in self.columns for oid in one.own_types}))
 
     @property
     def identifier(self) -> sql.Identifier:
