@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from neural_gpu_bus.stores.postgres.replication.transactions import RowChanges, Truncated
 
@@ -31,7 +32,7 @@ class PendingChanges:
 
     def keep(self, transaction: Transaction, steps: Sequence[RowStep]) -> None:
         """Copy one transaction's changes: their bytes are used again for the next ones."""
-        kept = replace(transaction, steps=list(steps)).kept()
+        kept = structs.replace(transaction, steps=list(steps)).kept()
         self.nbytes += kept.size_bytes
         self._kept.append(kept)
 
