@@ -1,8 +1,8 @@
 """The directory of a series: one entry a partition, and the table of keys. Both only grow.
 
 ``partitions``: 128 bytes of head (words: how many partitions have a key, bytes of the key table,
-generation that changed any of them last, perhaps not published yet; 0: look at all), then 128
-bytes a partition: two slots, see ``records.SLOT``.
+generation that changed any of them last, perhaps not published yet; 0: look at all; 1 once the
+series was taken out of its group), then 128 bytes a partition: two slots, see ``records.SLOT``.
 ``keys``: for each partition, in order of its number: 4 bytes of length, msgpack of its key.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
 
 PARTITIONS, KEYS = "partitions", "keys"
 #: Words of the head.
-COUNT, KEY_BYTES, CHANGED = 0, 1, 2
+COUNT, KEY_BYTES, CHANGED, REMOVED = 0, 1, 2, 3
 _HEAD_WORDS, _ENTRY_WORDS = FILE_HEAD_BYTES // 8, ENTRY_BYTES // 8
-#: Of a named tuple, in a third of the time of ``_make``.
-_made = tuple.__new__
+#: ``Slot._make`` in a third of its time.
+_slot_of: Callable[[tuple[int, ...]], Slot] = partial(tuple.__new__, Slot)
 ENTRIES_MIN = 62  # with the head one page of 8,064 bytes
 
 Key = tuple[Any, ...]
@@ -100,13 +101,18 @@ class Directory:
         if second > generation or (first > second and first <= generation):
             if first > generation:
                 return Slot()
-            return _made(Slot, read_slot(raw, at * 8))
-        return _made(Slot, read_slot(raw, (at + SLOT_WORDS) * 8))
+            return _slot_of(read_slot(raw, at * 8))
+        return _slot_of(read_slot(raw, (at + SLOT_WORDS) * 8))
 
     @property
     def changed(self) -> int:
         """Generation that changed a partition last, or works on one now; 0: not known."""
         return self._mapped[1][CHANGED]
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the series was taken out of its group: nothing will ever be in it again."""
+        return self._mapped[1][REMOVED] != 0
 
     def changed_since(self, since: int, generation: int) -> npt.NDArray[np.int64]:
         """Partitions whose newest slot as of a generation is later than ``since``; to be validated
@@ -264,6 +270,10 @@ class WritableDirectory:
     def tell_changed(self, generation: int) -> None:
         """Some partition changes with that generation; before it is published."""
         self._head[CHANGED] = generation
+
+    def tell_removed(self) -> None:
+        """Whoever has it mapped is told that nothing more comes."""
+        self._head[REMOVED] = 1
 
     def _grow(self, nbytes: int) -> int:
         """Longer, never shorter: whoever maps the file keeps what he has."""

@@ -131,7 +131,11 @@ class SeriesGroup:
 
     def names(self) -> list[str]:
         """Of its series, in order."""
-        for path in group_folders(self.folder):
+        there = group_folders(self.folder)
+        for name in [name for name, path in self._places.items() if path not in there]:
+            self._places.pop(name, None)
+            self._series.pop(name, None)
+        for path in there:
             if path not in self._places.values():
                 meta = _meta(path, SeriesMeta)
                 if meta is not None:
@@ -153,7 +157,8 @@ class SeriesGroup:
         Texts become large_string and large_binary. Raises BadParameterError where it is there
         with another schema, key or order; DatasetNotFoundError; SharedMemoryFullError.
         """
-        if name not in self._places:
+        known = self._series.get(name)
+        if name not in self._places or (known is not None and known.is_removed):
             self.names()
         if schema is not None:
             meta = _described(name, schema, key, order_by, (chunk_rows_max, overlap_rows))
@@ -203,6 +208,17 @@ class SeriesGroup:
             self._maps.forget_all()
         finally:
             lock.close()
+
+    def remove_series(self, name: str) -> int:
+        """For its writer: the files of a series that holds nothing; how many bytes they had."""
+        path = self.place(name).folder
+        nbytes = sum(entry.stat().st_size for entry in os.scandir(path))
+        with folder_locked(self.folder):
+            gone = path.with_name(f"{_MAKING}{path.name}")
+            path.rename(gone)  # in one step it is found by nobody
+            _sweep(self.folder)
+        self.names()
+        return nbytes
 
     def count_bytes(self) -> int:
         """Bytes of all its files, by looking at each."""

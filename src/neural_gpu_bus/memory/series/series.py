@@ -69,6 +69,11 @@ class Series(SeriesViews):
         return self._words[PUBLISHED]
 
     @property
+    def is_removed(self) -> bool:
+        """Whether it was taken out of its group, or went with it."""
+        return self.clock.is_dropped or self._directory.is_removed
+
+    @property
     def as_of(self) -> AsOf:
         """Of the generation published now."""
         self._check_there()
@@ -141,6 +146,8 @@ class Series(SeriesViews):
                 if words[ARENAS_GONE] != self._gone:
                     self._gone = words[ARENAS_GONE]
                     self._place.maps.forget_gone()
+                if not slot.rows and self._directory.is_removed:
+                    raise series_dropped(self.name)
                 if not slot.generation:
                     raise self._unknown(self._directory.keys[partition])
                 return slot, stamp
@@ -153,6 +160,8 @@ class Series(SeriesViews):
     def _check_there(self) -> None:
         if self.clock.is_dropped:
             self._place.maps.forget_all()
+            raise series_dropped(self.name)
+        if self._directory.is_removed:
             raise series_dropped(self.name)
 
     def _arena(self, arena: int) -> Bytes:
@@ -245,7 +254,8 @@ def snapshots(several: Sequence[Series]) -> list[SeriesSnapshot]:
     directories = [series._directory for series in several]  # noqa: SLF001
     copies = [directory.copy() for directory in directories]
     while True:
-        several[0]._check_there()  # noqa: SLF001
+        for series in several:
+            series._check_there()  # noqa: SLF001
         generation = clock.words[PUBLISHED]
         fence()
         stamp = clock.stamp(generation)

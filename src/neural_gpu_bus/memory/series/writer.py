@@ -21,7 +21,7 @@ from neural_gpu_bus.memory.series.exchanging import add_rows
 from neural_gpu_bus.memory.series.extents import CopyCounts
 from neural_gpu_bus.memory.series.kernels import store_in_order
 from neural_gpu_bus.memory.series.locking import WriterLock
-from neural_gpu_bus.memory.series.records import Slot
+from neural_gpu_bus.memory.series.records import Slot, Stamp
 from neural_gpu_bus.memory.series.row_editor import RowEditor
 from neural_gpu_bus.memory.series.states import SeriesState
 from neural_gpu_bus.memory.series.writer_statistics import WriterStatistics
@@ -186,6 +186,20 @@ class SeriesWriter:
             state.set(partition, Slot())
 
     @_in_turn
+    def remove(self, series: Series | str) -> bool:
+        """Take a series out of its group, files and all, if it is published as empty: ``truncate``
+        and ``publish`` before. Whether it was; who looks at it then gets DatasetEvictedError.
+        """
+        state = self._checked(series)
+        if state.touched.any() or state.published["rows"].any():
+            return False
+        nbytes = self._group.remove_series(state.meta.name)
+        state.directory.tell_removed()
+        self._states.pop(state.meta.name, None)
+        self._words[clocks.BYTES] -= nbytes
+        return True
+
+    @_in_turn
     def editor(self, series: Series | str) -> RowEditor:
         """For sources that say which rows go and which come: changes of one series in one step."""
         return RowEditor(self._checked(series), self._taking_turn)
@@ -196,6 +210,13 @@ class SeriesWriter:
     def generation(self) -> int:
         """Last published."""
         return int(self._words[clocks.PUBLISHED])
+
+    @property
+    def stamp(self) -> Stamp:
+        """What was said of the last generation published."""
+        found = self._group.clock.stamp(self.generation)
+        assert found is not None  # noqa: S101  the newest of them
+        return found
 
     @_in_turn
     def publish(self, lsn: int | str | None = None, committed_ns: int | None = None) -> int:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from neural_gpu_bus.memory.series import SeriesGroup, directory
+from neural_gpu_bus.errors import DatasetEvictedError, DatasetNotFoundError
+from neural_gpu_bus.memory.series import SeriesGroup, directory, series_bytes
+from neural_gpu_bus.memory.series.group import group_folders
 from neural_gpu_bus.memory.series.records import Stamp
+from neural_gpu_bus.memory.series.series import snapshots
 
 SCHEMA = pa.schema([("k", pa.int64()), ("x", pa.float64())])
 
@@ -84,3 +87,68 @@ def test_a_snapshot_may_be_told_to_be_of_another_moment(group: SeriesGroup) -> N
     assert found.last(1, k=1)["x"].tolist() == [5.0]
     assert found.last(1, k=1).as_of.lsn == "0/10"
     assert snapshot.as_of.lsn == "0/20"
+
+
+def test_an_empty_series_may_be_taken_out_of_its_group(
+    group: SeriesGroup, memory_folder: Path
+) -> None:
+    other = SeriesGroup.open(memory_folder, "g")
+    a, b, seen_elsewhere = group.series("a"), group.series("b"), other.series("a")
+    with group.writer() as writer:
+        writer.append("a", {"k": [1], "x": [5.0]})
+        writer.append("b", {"k": [1], "x": [6.0]})
+        writer.publish()
+        frame, snapshot = a.last(1, k=1), a.snapshot()
+        assert not writer.remove("a")
+        writer.truncate("a")
+        assert not writer.remove("a")
+        writer.publish()
+        assert a.rows(k=1) == 0
+        assert seen_elsewhere.last(1, k=1).rows == 0
+
+        assert writer.remove("a")
+        assert series_bytes(memory_folder) == group.count_bytes()
+        assert len(group_folders(group.folder)) == 1
+        for series in (a, seen_elsewhere):
+            for look in (
+                lambda series=series: series.last(1, k=1),
+                lambda series=series: series.last(1, k=7),
+                lambda series=series: series.rows(),
+                lambda series=series: series.as_of,
+                lambda series=series: snapshots([b, series]),
+                lambda series=series: series.wait_for_change(series.generation, 0),
+            ):
+                with pytest.raises(DatasetEvictedError, match="'a' was dropped"):
+                    look()
+        assert (frame["x"].tolist(), snapshot.frame(k=1)["x"].tolist()) == ([5.0], [5.0])
+        assert other.names() == group.names() == ["b"]
+        with pytest.raises(DatasetNotFoundError, match="has no series 'a'"):
+            other.series("a")
+        writer.append("b", {"k": [2], "x": [7.0]})
+        writer.publish()
+        made = group.series("a", SCHEMA, ["k"])
+        writer.append("a", {"k": [3], "x": [8.0]})
+        writer.publish()
+    assert made.last(1, k=3)["x"].tolist() == [8.0]
+    assert other.series("a").last(1, k=3)["x"].tolist() == [8.0]
+    assert b.rows() == 2
+
+
+def test_what_a_writer_left_that_died_while_it_took_one_out_is_swept(group: SeriesGroup) -> None:
+    """It had renamed the folder, and not removed it."""
+    with group.writer() as writer:
+        path = group.place("a").folder
+        path.rename(path.with_name(f".making-{path.name}"))
+        assert group.names() == ["b"]
+        assert writer.remove("b")
+
+    assert not [one for one in group.folder.iterdir() if one.name.startswith(".making-")]
+    assert group.names() == []
+
+
+def test_a_writer_says_what_it_said_of_its_last_step(group: SeriesGroup) -> None:
+    with group.writer() as writer:
+        writer.publish(lsn="0/1A", committed_ns=5)
+        assert (writer.stamp.lsn, writer.stamp.committed_ns) == (0x1A, 5)
+    with group.writer() as writer:
+        assert writer.stamp.lsn == 0x1A
