@@ -49,8 +49,10 @@ def follow_tables(
         closing.callback(store.close)
         source = Source(dsn, str(home), store, connect_timeout_s=connect_timeout_s)
         closing.callback(source.close)
-        state = closing.enter_context(LiveState(memory.folder))
-        state.set_source(source.address)
         room = SeriesRoom(memory.growing)
         closing.callback(room.close)
+        stamp = room.writer.stamp
+        published = (stamp.lsn, stamp.committed_ns)
+        state = closing.enter_context(LiveState(memory.folder, published=published))
+        state.set_source(source.address)
         Mirror(MirrorMeans(source, room, state, LiveDefinitions(home))).run(stop)
