@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 import numpy as np
 import psycopg
@@ -34,8 +36,16 @@ def state(connection: psycopg.Connection, table: str) -> list[dict[str, object]]
         return cursor.execute(f'SELECT * FROM "{table}"'.encode()).fetchall()
 
 
-def canonical(rows: object) -> list[str]:
-    return sorted(str(sorted((name, str(value)) for name, value in row.items())) for row in rows)  # type: ignore[attr-defined]
+def canonical(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """In one order; numbers as PostgreSQL writes them, not as 0E-20."""
+    texts = (
+        {
+            name: f"{value:f}" if isinstance(value, Decimal) else str(value)
+            for name, value in row.items()
+        }
+        for row in rows
+    )
+    return sorted(str(sorted(row.items())) for row in texts)
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["socket", "libpq"])
