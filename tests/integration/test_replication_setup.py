@@ -18,6 +18,7 @@ from neural_gpu_bus.stores.postgres.replication.append_only import change_counts
 from neural_gpu_bus.stores.postgres.replication.preflight import TableWanted, preflight
 from neural_gpu_bus.stores.postgres.replication.publications import (
     add_table,
+    drop_harmful,
     drop_others,
     drop_publications,
     drop_table,
@@ -122,6 +123,27 @@ def test_a_table_that_lost_its_identity_is_taken_out(
         add_table(published, NAMES, read_shape(published, "bars"))
 
     published.execute("UPDATE bars SET id = 2")
+
+
+def test_what_harms_the_producer_or_the_stream_is_taken_out(
+    published: psycopg.Connection,
+) -> None:
+    for name in ("good", "keyless", "deadly", "growing"):
+        run(published, f"CREATE TABLE {name} (id int PRIMARY KEY);\nINSERT INTO {name} VALUES (1)")
+        shape = read_shape(published, name)
+        add_table(published, NAMES, shape, append_only=name == "growing")
+    for name in ("keyless", "growing"):
+        published.execute(f"ALTER TABLE {name} DROP CONSTRAINT {name}_pkey".encode())
+    published.execute("ALTER TABLE deadly ADD COLUMN rights aclitem[]")
+
+    shapes = {
+        name: read_shape(published, name) for name in ("good", "keyless", "deadly", "growing")
+    }
+    for shape in shapes.values():
+        drop_harmful(published, NAMES, shape)
+
+    assert memberships(published, NAMES).keys() == {shapes["good"].oid, shapes["growing"].oid}
+    run(published, "UPDATE keyless SET id = 2;\nUPDATE growing SET id = 2")
 
 
 def test_a_table_that_only_grows_is_published_without_updates(

@@ -9,7 +9,7 @@ from psycopg import sql
 from fix_replication import dsn_of, plain_role
 from neural_gpu_bus.errors import ProtocolError
 from neural_gpu_bus.stores.postgres.replication import ddl_trigger
-from neural_gpu_bus.stores.postgres.replication.catalog_looks import WHOLE_LOOK_S, CatalogLooks
+from neural_gpu_bus.stores.postgres.replication.catalog_tokens import WHOLE_LOOK_S, CatalogTokens
 from neural_gpu_bus.stores.postgres.replication.ddl_trigger import DdlMessage, parse_message
 from neural_gpu_bus.stores.postgres.replication.publications import (
     add_table,
@@ -246,7 +246,7 @@ def test_a_look_finds_what_changed_once(each_database: psycopg.Connection, state
     for shape in shapes.values():
         add_table(connection, NAMES, shape)
     now_s = 0.0
-    looks = CatalogLooks(NAMES, clock=lambda: now_s)
+    looks = CatalogTokens(NAMES, clock=lambda: now_s)
     assert looks.changed(connection, shapes) == ("bars", "other")
     for harmless in ("ANALYZE", "VACUUM", "COMMENT ON TABLE bars IS 'x'", "CREATE TABLE more ()"):
         connection.execute(harmless.encode())
@@ -258,6 +258,8 @@ def test_a_look_finds_what_changed_once(each_database: psycopg.Connection, state
     assert looks.changed(connection, shapes) == ()
     now_s = WHOLE_LOOK_S
     assert looks.changed(connection, shapes) == ("bars", "other")
+    looks.forget()
+    assert looks.changed(connection, shapes) == ("bars", "other")
     assert looks.changed(connection, {}) == ()
 
 
@@ -265,7 +267,7 @@ def test_a_look_leads_by_the_name(each_database: psycopg.Connection) -> None:
     each_database.execute('CREATE SCHEMA "A b"')
     each_database.execute('CREATE TABLE "A b"."C d" (id int)')
     shapes = {"A b.C d": read_shape(each_database, "A b.C d")}
-    looks = CatalogLooks(NAMES)
+    looks = CatalogTokens(NAMES)
     assert looks.changed(each_database, shapes) == ("A b.C d",)
 
     each_database.execute('ALTER TABLE "A b"."C d" RENAME TO e')

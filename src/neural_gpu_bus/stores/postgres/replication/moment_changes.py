@@ -8,6 +8,7 @@ import psycopg
 
 from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.stores.postgres.replication.publications import (
+    Membership,
     PublicationNames,
     membership_of,
     memberships,
@@ -40,17 +41,16 @@ def look_again(
             return None, error.what
         now = membership_of(memberships(connection, names), shape)
     reason = copy_reason(before.shape, shape, columns, made=made)
-    if not reason and before.membership is not None:
-        if now is None:
-            reason = f"somebody took it out of publication {before.membership.publication}"
-        elif now.token != before.membership.token and not _only_more(now.token, before):
-            reason = f"publication {now.publication} was altered, or the table put in anew"
-        elif now.lacking:
-            reason = now.lacking
-    return shape, reason
+    return shape, reason or _unpublished(before.membership, now)
 
 
-def _only_more(token: str, before: SnapshotMoment) -> bool:
-    """Whether the same entries are there, and others of partitions that came since."""
-    assert before.membership is not None  # noqa: S101  (its caller has looked)
-    return set(before.membership.token.split(",")) <= set(token.split(","))
+def _unpublished(before: Membership | None, now: Membership | None) -> str:
+    """Why changes may not have been sent since; empty where all were."""
+    if before is None:
+        return "it was not published when it was copied"
+    if now is None:
+        return f"somebody took it out of publication {before.publication}"
+    # Entries of partitions that came since may be more.
+    if not set(before.token.split(",")) <= set(now.token.split(",")):
+        return f"publication {now.publication} was altered, or the table put in anew"
+    return now.lacking

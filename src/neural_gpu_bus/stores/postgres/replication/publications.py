@@ -329,6 +329,20 @@ def drop_table(connection: psycopg.Connection, names: PublicationNames, oid: int
     _drop(connection, names, lambda it: it == oid)
 
 
+def drop_harmful(
+    connection: psycopg.Connection, names: PublicationNames, shape: TableShape
+) -> None:
+    """Take a table out that was altered such that the producer's UPDATE fails while it is
+    published, or that ends the stream: whoever finds a table altered comes here first.
+    """
+    there = memberships(connection, names).get(shape.oid)
+    if there is None:
+        return
+    ends_stream = any(column.sending_fails for column in shape.columns)
+    if ends_stream or (not there.append_only and bad_identity(shape) is not None):
+        drop_table(connection, names, shape.oid)
+
+
 def drop_others(
     connection: psycopg.Connection, names: PublicationNames, wanted: Collection[int]
 ) -> None:

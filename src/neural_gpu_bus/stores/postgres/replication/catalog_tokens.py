@@ -59,8 +59,8 @@ SELECT concat_ws(' ',
 """
 
 
-class CatalogLooks:
-    """Tokens of the last look, by the table's name. One thread."""
+class CatalogTokens:
+    """Those of the last look, by the table's name. One thread."""
 
     def __init__(
         self, names: PublicationNames, *, clock: Callable[[], float] = time.monotonic
@@ -88,6 +88,10 @@ class CatalogLooks:
         self._seen = {name: seen for name, seen in self._seen.items() if name in tokens}
         self._seen |= {name: (tokens[name], now_s) for name in due}
         return due
+
+    def forget(self) -> None:
+        """The tables that were due could not be looked at: all are due again."""
+        self._seen = {}
 
     def _tokens(
         self, connection: psycopg.Connection, shapes: Mapping[str, TableShape]
