@@ -38,7 +38,7 @@ def half_there(playground: Playground, columns: str) -> str:
     return playground.table("t")
 
 
-def given(order: slice = slice(None)) -> pa.Table:
+def given(order: slice | np.ndarray = slice(None)) -> pa.Table:
     number = np.arange(ROWS)[order]
     day = np.datetime64("2026-01-01", "us").astype(np.int64)
     moments = pa.array(number * 1_000_000 + day).cast(pa.timestamp("us", "UTC"))
@@ -83,6 +83,25 @@ def test_many_rows_are_merged_and_few_inserted_in_order(playground: Playground) 
 
     statements = [text for (text,) in playground.rows("SELECT text FROM statements")]
     assert [text.split()[0] for text in statements] == ["MERGE", "INSERT"]
+
+
+def test_rows_in_no_order_are_merged_in_order(playground: Playground) -> None:
+    shuffled = np.random.default_rng(3).permutation(ROWS)
+    found = []
+    for order, sorted_first in ((slice(None), False), (shuffled, True)):
+        name = half_there(playground, KEYS["a text"])
+        playground.run("DROP TABLE IF EXISTS statements; DROP FUNCTION IF EXISTS watch")
+        playground.run(WATCH.format(schema=playground.schema))
+
+        playground.writer.store(name, given(order), key=["k"], mode="upsert")
+
+        [(statement,)] = playground.rows("SELECT text FROM statements")
+        assert statement.startswith("MERGE")
+        assert ("ORDER BY" in statement) is sorted_first
+        found.append(playground.rows("SELECT k, at, v, note FROM t ORDER BY at"))
+        playground.run("DROP TABLE t")
+
+    assert found[0] == found[1]
 
 
 def test_a_key_that_comes_in_between_is_updated(playground: Playground) -> None:

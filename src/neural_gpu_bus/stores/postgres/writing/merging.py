@@ -9,7 +9,8 @@ it updates it: of 100,000 rows, half of them there, it takes the server 316 ms w
 MERGE alone is not enough: a key that somebody else inserts meanwhile breaks it, and it takes its
 rows in an order of its own. So it is only tried, behind a savepoint, and waits for nobody longer
 than ``LOCK_WAIT_MS_MAX``; whatever stops it takes it back with its locks, and the ordered statement
-does it all. Rows that are there as they are stay untouched by both.
+does it all. Rows that are there as they are stay untouched by both. Rows that come in no order are
+sorted for MERGE, too: it is quicker so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import psycopg
 from psycopg import sql
 
 from neural_gpu_bus.stores.postgres.tables.table_definition import TableDefinition, identifiers
+from neural_gpu_bus.stores.postgres.writing.key_order import in_key_order
 from neural_gpu_bus.stores.postgres.writing.staging import STAGING, Staged, stage
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def merge_rows(
     staged = stage(connection, rows, plans)
     written: int | None = None
     if staged.rows >= TRIED_ROWS_MIN and _can_be_tried(connection, definition, plans):
-        written = _try_merge(connection, definition, staged, key)
+        in_order = in_key_order(rows, key)
+        written = _try_merge(connection, definition, staged, key, in_order=in_order)
     if written is None:
         written = _insert_in_order(connection, definition, staged, key)
     return staged.rows, written
@@ -100,6 +103,8 @@ def _try_merge(
     definition: TableDefinition,
     staged: Staged,
     key: Sequence[str],
+    *,
+    in_order: bool,
 ) -> int | None:
     """Rows written; None, with nothing written, where it cannot be done this way now."""
     settings = {
@@ -111,7 +116,8 @@ def _try_merge(
     try:
         with connection.transaction():
             before = connection.execute(_SETTINGS, settings).fetchall()[0][0]
-            written = connection.execute(_merge_statement(definition, staged, key)).rowcount
+            statement = _merge_statement(definition, staged, key, in_order=in_order)
+            written = connection.execute(statement).rowcount
             connection.execute(_LOCK_TIMEOUT_BACK, (before,))
             return written
     except _NOT_THIS_WAY:
@@ -134,9 +140,12 @@ def _insert_in_order(
 
 
 def _merge_statement(
-    definition: TableDefinition, staged: Staged, key: Sequence[str]
+    definition: TableDefinition, staged: Staged, key: Sequence[str], *, in_order: bool
 ) -> sql.Composed:
     names = staged.names
+    given: sql.Composable = STAGING
+    if not in_order:
+        given = sql.SQL("(SELECT * FROM {} ORDER BY {})").format(STAGING, identifiers(key))
     values = [name for name in names if name not in key]
     action: sql.Composable = sql.SQL("")
     if values:
@@ -151,7 +160,7 @@ def _merge_statement(
     ).format(
         only,
         definition.name.identifier,
-        STAGING,
+        given,
         sql.SQL(" AND ").join(
             sql.SQL("kept.{0} = given.{0}").format(sql.Identifier(name)) for name in key
         ),
