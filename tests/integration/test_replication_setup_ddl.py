@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -182,6 +184,49 @@ def test_it_goes_with_the_last_home(told: psycopg.Connection) -> None:
     assert ddl_trigger.remove(told)
     found = told.execute("SELECT FROM pg_namespace WHERE nspname = 'neural_gpu_bus'")
     assert found.rowcount == 0
+
+
+def test_ddl_that_runs_while_it_is_removed_does_not_fail(told: psycopg.Connection) -> None:
+    """Sessions learn late that a trigger is gone; its function is there as long as they may."""
+    told.execute("CREATE TABLE bars (id int)")
+    drop_publications(told, NAMES)
+    with psycopg.connect(dsn_of(told)) as producer:
+        producer.execute("SELECT 1")
+        assert ddl_trigger.remove(told, wait_s=0)
+        found = told.execute("SELECT FROM pg_proc WHERE proname = 'tell_ddl'")
+        assert found.rowcount == 1
+        producer.execute("ALTER TABLE bars ADD COLUMN more int")
+
+    ddl_trigger.remove(told)
+    assert told.execute("SELECT FROM pg_proc WHERE proname = 'tell_ddl'").rowcount == 0
+
+
+@pytest.mark.slow
+def test_ddl_goes_on_while_homes_come_and_go(told: psycopg.Connection) -> None:
+    drop_publications(told, NAMES)
+    stop, failed = threading.Event(), list[str]()
+
+    def alter(table: bytes) -> None:
+        with psycopg.connect(dsn_of(told), autocommit=True) as producer:
+            try:
+                while not stop.is_set():
+                    producer.execute(b"CREATE TABLE %s (id int)" % table)
+                    producer.execute(b"ALTER TABLE %s ADD more int DEFAULT random()" % table)
+                    producer.execute(b"DROP TABLE %s" % table)
+            except psycopg.Error as error:
+                failed.append(str(error))
+
+    threads = [threading.Thread(target=alter, args=(name,)) for name in (b"one", b"two")]
+    for thread in threads:
+        thread.start()
+    for _ in range(30):
+        ddl_trigger.install(told)
+        ddl_trigger.remove(told)
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
 
 
 def test_what_others_put_into_the_schema_stays(told: psycopg.Connection) -> None:

@@ -7,6 +7,7 @@ Relation message differs: a change is then noticed late, though never served as 
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 import msgspec
@@ -21,7 +22,9 @@ from neural_gpu_bus.stores.postgres.replication.told import address_of
 SCHEMA = "neural_gpu_bus"
 #: Of the logical messages.
 MESSAGE_PREFIX = "ngb.ddl"
-_FORMAT = 1
+#: How long the function waits for others when it is dropped.
+REMOVE_S_MAX = 2.0
+_PAUSE_S = 0.02
 
 #: One home at a time makes or drops them; PostgreSQL has no IF NOT EXISTS for event triggers.
 _LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended('neural_gpu_bus.ddl_trigger', 0))"
@@ -160,6 +163,11 @@ def _install(connection: psycopg.Connection) -> None:
 _THERE_SQL = b"SELECT evtname FROM pg_event_trigger WHERE evtname = ANY(%s) AND evtenabled = 'A'"
 
 
+_RUNNING_SQL = b"""
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'virtualxid' AND granted AND pid <> pg_backend_pid()
+"""
+
 _SOURCE_SQL = b"""
 SELECT p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'neural_gpu_bus' AND p.proname = 'tell_ddl'
@@ -180,26 +188,55 @@ def is_installed(connection: psycopg.Connection) -> bool:
         return found.rowcount == len(_TRIGGERS)
 
 
-def remove(connection: psycopg.Connection) -> bool:
+def remove(connection: psycopg.Connection, *, wait_s: float = REMOVE_S_MAX) -> bool:
     """Drop them, unless a home's publication is left in this database; whether they are gone.
 
-    A home drops its publications first. Where the role may not, they stay: False.
+    A home drops its publications first. Where the role may not, they stay: False. The function goes
+    once nobody can be about to call it, or stays, without effect, for the next time.
     """
     with translated(address_of(connection)):
         try:
             with connection.transaction():
                 connection.execute(_LOCK)
-                left = connection.execute(
-                    "SELECT FROM pg_publication WHERE starts_with(pubname::text, %s)", (PREFIX,)
-                ).rowcount
-                if left:
+                if _is_wanted(connection):
                     return False
                 for name in _TRIGGERS:
                     connection.execute(f"DROP EVENT TRIGGER IF EXISTS {name}".encode())
-                connection.execute("DROP FUNCTION IF EXISTS neural_gpu_bus.tell_ddl()")
-                # What somebody else put there stays.
-                with suppress(errors.DependentObjectsStillExist), connection.transaction():
-                    connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA}".encode())
+            if _others_ended(connection, wait_s):
+                _drop_function(connection)
         except errors.InsufficientPrivilege:
             return False
     return True
+
+
+def _is_wanted(connection: psycopg.Connection) -> bool:
+    query = "SELECT FROM pg_publication WHERE starts_with(pubname::text, %s)"
+    return connection.execute(query, (PREFIX,)).rowcount > 0
+
+
+def _others_ended(connection: psycopg.Connection, wait_s: float) -> bool:
+    """Whether all transactions that run now end within the time: DDL in one of them may still call
+    the function, and would fail without it. Those that begin later know that the trigger is gone.
+    """
+    left = _running(connection)
+    end_s = time.monotonic() + wait_s
+    while left and time.monotonic() < end_s:
+        time.sleep(_PAUSE_S)
+        left &= _running(connection)
+    return not left
+
+
+def _running(connection: psycopg.Connection) -> set[str]:
+    return {name for (name,) in connection.execute(_RUNNING_SQL).fetchall()}
+
+
+def _drop_function(connection: psycopg.Connection) -> None:
+    with connection.transaction():
+        connection.execute(_LOCK)
+        there = connection.execute(_THERE_SQL, (list(_TRIGGERS),)).rowcount
+        if there or _is_wanted(connection):
+            return
+        connection.execute("DROP FUNCTION IF EXISTS neural_gpu_bus.tell_ddl()")
+        # What somebody else put there stays.
+        with suppress(errors.DependentObjectsStillExist), connection.transaction():
+            connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA}".encode())
