@@ -14,7 +14,7 @@ from neural_gpu_bus.errors import (
 )
 from neural_gpu_bus.live.definitions import not_live
 from neural_gpu_bus.live.refusals import not_reached, nothing_to_see, passed, too_old
-from neural_gpu_bus.live.shared.words import APPLIED_LSN, EPOCH
+from neural_gpu_bus.live.shared.words import APPLIED_LSN, CLOCK, CONFIRMED_NS, EPOCH
 from neural_gpu_bus.live.subscription import Subscription
 from neural_gpu_bus.live.waiting import position_of, wait_until
 from neural_gpu_bus.memory.series.records import Stamp
@@ -121,7 +121,7 @@ class LiveTable:
         for a key that has no partition.
         """
         current = self._current
-        if current is None or max_lag_s is not None:
+        if current is None or (max_lag_s is not None and not self._is_within(current, max_lag_s)):
             return self._told(lambda look: look.last(rows, **key), max_lag_s)
         try:
             frame = current.last_of(rows, key)
@@ -132,7 +132,7 @@ class LiveTable:
             # Behind it: had another version been given meanwhile, this one may have been emptied.
             if current.words[EPOCH] == current.epoch:
                 return frame
-        return self._told(lambda look: look.last(rows, **key))
+        return self._told(lambda look: look.last(rows, **key), max_lag_s)
 
     def between(
         self, start: Any, stop: Any, /, max_lag_s: float | None = None, **key: Any
@@ -303,6 +303,16 @@ class LiveTable:
                 Stamp(stamp.generation, state.lsn, state.committed_ns, stamp.published_ns)
             )
         return _Current(epoch, words, state, series, looked_at, looked_at.last_of)
+
+    def _is_within(self, current: _Current, max_lag_s: float) -> bool:
+        """Whether its lag is surely within a bound; where not, ``_check_lag`` says why."""
+        words, view = current.words, self._view
+        if type(max_lag_s) not in {int, float} or words[CLOCK] != view.clock:
+            return False
+        confirmed_ns = words[CONFIRMED_NS]
+        lag_ns = view.clock_ns() - confirmed_ns
+        is_live = current.state.state == "live" and confirmed_ns > 0
+        return is_live and 0 <= lag_ns <= max_lag_s * 1e9
 
     def _check_lag(self, max_lag_s: float) -> None:
         found = self._view.as_of(self._known())

@@ -242,8 +242,24 @@ def test_who_asks_for_a_bound_gets_it_or_an_error(bars: LiveTable, followed: Fol
         with pytest.raises(StaleError, match=r"up to 0.600 s old, 0.5 s were asked for") as told:
             look()
         assert (told.value.table, told.value.lag_s, told.value.max_lag_s) == ("bars", 0.6, 0.5)
-    with pytest.raises(BadParameterError, match="max_lag_s is -1"):
-        bars.rows(max_lag_s=-1)
+    for wrong in (-1, math.nan, "x", True):
+        with pytest.raises(BadParameterError, match="max_lag_s is "):
+            bars.last(1, max_lag_s=wrong, id=1)  # type: ignore[arg-type]
+
+
+def test_a_bound_is_not_met_by_what_the_next_writer_confirms(
+    bars: LiveTable, followed: Followed, memory_folder: Path
+) -> None:
+    """Its words are fresh, and the table is not yet its own."""
+    assert prices(bars.last(1, max_lag_s=1, id=1)) == [2.5]
+    followed.now_ns += 5_000_000_000
+    followed.close()
+    followed.state = LiveState(memory_folder, clock_ns=followed.clock)
+    followed.writer = followed.group.writer()
+    followed.state.confirmed(followed.now_ns)
+
+    with pytest.raises(StaleError, match=r"up to 5.000 s old, 1 s were asked for: it is stale"):
+        bars.last(1, max_lag_s=1, id=1)
 
 
 def test_a_dead_writers_table_stays_readable_and_grows_old(

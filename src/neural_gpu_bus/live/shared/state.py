@@ -134,8 +134,13 @@ class LiveState:
         transactions: int = 0,
         stream_bytes: int = 0,
     ) -> None:
-        """Counters of a table: the copy's as they stand, the others by how much they grew."""
-        place, words = self._tables[name].place, self._words
+        """Counters of a table: the copy's as they stand, the others by how much they grew. Nothing
+        where it was dropped meanwhile.
+        """
+        table, words = self._tables.get(name), self._words
+        if table is None:
+            return
+        place = table.place
         given = {layout.ROWS_COPIED: rows_copied, layout.ROWS_EXPECTED: rows_expected}
         for word, value in given.items():
             if value is not None:

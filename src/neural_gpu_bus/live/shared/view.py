@@ -30,7 +30,8 @@ class LiveView:
         self.clock_ns = clock_ns
         self._path = layout.make_state_file(memory)
         self._reading = threading.Lock()
-        self._clock = layout.clock_number()
+        #: Which clock ``clock_ns`` is, as the writer tells its own in ``words[CLOCK]``.
+        self.clock = layout.clock_number()
         self._open()
 
     def _open(self) -> None:
@@ -73,7 +74,7 @@ class LiveView:
             confirmed_ns=words[layout.CONFIRMED_NS],
             pid=words[layout.WRITER_PID],
             started_ns=words[layout.WRITER_STARTED_NS],
-            same_clock=words[layout.CLOCK] == self._clock,
+            same_clock=words[layout.CLOCK] == self.clock,
         )
 
     def as_of(self, table: TableState) -> LiveAsOf:

@@ -266,6 +266,7 @@ def test_places_of_dropped_tables_are_given_anew_with_counters_of_0(
 
     state.drop_table("a")
     state.drop_table("a")
+    state.count("a", changes=1)
     state.set_table(TableState("c"))
 
     assert {name: table.place for name, table in readers.tables().items()} == {"b": 1, "c": 0}
