@@ -196,8 +196,10 @@ class AppliedTable:
             raise self._copy_needed("rows changed, and its changes name no row")
         new, old = identity_hashes(batch, self._identity.names)
         effect = net_effect(batch.kinds, new, old, batch.has_old.astype(np.uint8))
-        found = self._found(batch, effect)
-        table = self._added(batch, effect, found)
+        table, unchanged = batch.rows("new", effect.added, self._names)
+        found = self._found(self._removed(batch, effect, table))
+        if unchanged.any():
+            table = self._filled(batch, effect, found, table, unchanged)
         self._check_not_null(table)
         columns, partitions = self._editor.numbered(table, self._names)
         self._places.remove(found)
@@ -205,9 +207,13 @@ class AppliedTable:
         self._places.add(columns, partitions)
         return len(effect.removed), len(effect.added)
 
-    def _found(self, batch: Batch, effect: NetEffect) -> FoundRows:
-        """Rows from before the batch that go."""
-        table = _removed_tuples(batch, effect.removed, self._places.names)
+    def _removed(self, batch: Batch, effect: NetEffect, added: pa.Table) -> pa.Table:
+        """What rows from before the batch that go are found by; ``added``: the rows that come."""
+        if np.array_equal(effect.removed, effect.added) and not batch.has_old[effect.added].any():
+            return added.select(self._places.names)  # each updated once, and nothing else
+        return _removed_tuples(batch, effect.removed, self._places.names)
+
+    def _found(self, table: pa.Table) -> FoundRows:
         self._check_not_null(table)
         found = self._places.find(table)
         if len(found.missing):
@@ -215,10 +221,15 @@ class AppliedTable:
             raise self._copy_needed(f"row {row[0]} changed, and is not among those held")
         return found
 
-    def _added(self, batch: Batch, effect: NetEffect, found: FoundRows) -> pa.Table:
-        table, unchanged = batch.rows("new", effect.added, self._names)
-        if not unchanged.any():
-            return table
+    def _filled(
+        self,
+        batch: Batch,
+        effect: NetEffect,
+        found: FoundRows,
+        table: pa.Table,
+        unchanged: npt.NDArray[np.uint8],
+    ) -> pa.Table:
+        """With values that were not sent because they are as they were."""
         if self._identity.whole:
             return filled_from_old(batch, table, unchanged, effect.added)
         before = ValuesBefore(batch, effect, self._editor, found, self._definition.key)

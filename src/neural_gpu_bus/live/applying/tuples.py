@@ -83,13 +83,14 @@ class Batch:
         """Columns of the tuples of some changes, in rising order, and where they are as before."""
         import pyarrow as pa
 
+        if len(self._parts) == 1:
+            table, unchanged = self._tuples.rows(self._parts[0], which, changes, names)
+            return table, _no_marks(table) if unchanged is None else unchanged
         tables, marks = [], []
         for part, rows in self._split(changes):
             table, unchanged = self._tuples.rows(part, which, rows, names)
-            tables.append(table.select(list(names)))
-            if unchanged is None:
-                unchanged = np.zeros((len(rows), len(names)), np.uint8)
-            marks.append(unchanged)
+            tables.append(table)
+            marks.append(_no_marks(table) if unchanged is None else unchanged)
         return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(marks)
 
     def hashes(self, which: Which, names: Sequence[str]) -> npt.NDArray[np.uint64]:
@@ -130,6 +131,10 @@ def _together(changes: Sequence[Any]) -> list[list[Any]]:
 
 def _alike(one: Any, other: Any) -> bool:
     return one is other or bool(one == other)
+
+
+def _no_marks(table: pa.Table) -> npt.NDArray[np.uint8]:
+    return np.zeros((table.num_rows, table.num_columns), np.uint8)
 
 
 def _one(arrays: list[Any]) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from neural_gpu_bus.memory.series import finding_kernels as finding
 from neural_gpu_bus.memory.series import weaving_kernels as loops
 from neural_gpu_bus.memory.series.appending import CAPACITY_MIN, append
-from neural_gpu_bus.memory.series.batches import Arrays, batch_of, order_values, sources_of
+from neural_gpu_bus.memory.series.batches import Arrays, batch_of, lengths, order_values, sources_of
 from neural_gpu_bus.memory.series.chunk_table import ChunkTable, chunk_table, order_facts
 from neural_gpu_bus.memory.series.records import Chunk
 from neural_gpu_bus.memory.series.rewriting import own_table, replace
@@ -83,7 +83,7 @@ def _groups(held: ChunkTable, partitions: Numbers, values: Numbers) -> tuple[Num
 def _group_table(held: ChunkTable, partitions: Numbers, firsts: Numbers, stop: int) -> Numbers:
     groups = np.empty((len(firsts), finding.GROUP_FIELDS), np.int64)
     groups[:, finding.GROUP_FIRST] = firsts
-    groups[:, finding.GROUP_COUNT] = np.diff(firsts, append=stop)
+    groups[:, finding.GROUP_COUNT] = lengths(firsts, stop)
     at = held.places(partitions)
     groups[:, finding.GROUP_CHUNK] = held.firsts[at]
     groups[:, finding.GROUP_CHUNKS] = held.counts[at]
