@@ -92,12 +92,17 @@ class CatalogLooks:
 
     def _looked(self, tables: Mapping[str, _LookedAt]) -> dict[str, _Seen]:
         found = {}
-        for name, (definition, copied, made) in tables.items():
-            try:
-                seen = self._source.look_again(definition, copied, made)
-            except NeuralGpuBusError:
-                return {}  # the stream will be lost as well, or the next look finds it
-            found[name] = (copied, *seen)
+        try:
+            # One statement for all: a whole look at a table takes milliseconds of the server.
+            due = self._source.due(
+                {definition.table: copied.moment.shape for definition, copied, _ in tables.values()}
+            )
+            for name, (definition, copied, made) in tables.items():
+                if definition.table in due or copied.counts is not None:
+                    found[name] = (copied, *self._source.look_again(definition, copied, made))
+        except NeuralGpuBusError:
+            self._source.forget_looks()
+            return {}  # the stream will be lost as well, or the next look finds it
         return found
 
     def _take(self, table: FollowedTable, shape: TableShape | None, reason: str) -> None:

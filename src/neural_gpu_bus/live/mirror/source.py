@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,13 @@ from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
 from neural_gpu_bus.stores.postgres.replication import ddl_trigger
 from neural_gpu_bus.stores.postgres.replication.append_only import change_counts
+from neural_gpu_bus.stores.postgres.replication.catalog_tokens import CatalogTokens
 from neural_gpu_bus.stores.postgres.replication.moment_changes import look_again
 from neural_gpu_bus.stores.postgres.replication.preflight import TableWanted, preflight
 from neural_gpu_bus.stores.postgres.replication.publications import (
     PublicationNames,
     add_table,
+    drop_harmful,
     drop_publications,
     drop_table,
     ensure_publications,
@@ -35,6 +37,7 @@ from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
     snapshot_moment,
 )
 from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
+from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
 from neural_gpu_bus.stores.postgres.replication.told import Waits
 from neural_gpu_bus.stores.postgres.replication.visible_transactions import VisibleTransactions
 from neural_gpu_bus.stores.postgres.wire.messages import Field
@@ -78,6 +81,7 @@ class Source:
         self._store = store
         self._connect_timeout_s = connect_timeout_s
         self._types = TypeCatalog(self.address)
+        self._tokens = CatalogTokens(self.publications)
         self._catalog = _Questions(self.address, self._connected)
         #: By itself: a look at many tables must not keep the stream waiting.
         self._clock = _Questions(self.address, self._connected)
@@ -131,6 +135,8 @@ class Source:
         )
 
         def admitted(connection: psycopg.Connection) -> TableShape:
+            # It may be published and have lost its key: its UPDATE fails until it is taken out.
+            drop_harmful(connection, self.publications, read_shape(connection, definition.table))
             found = preflight(connection, (wanted,), self.publications)
             found.check()
             shape = found.shapes[0]
@@ -170,6 +176,19 @@ class Source:
 
         found: tuple[TableShape | None, str] = self._catalog.asked(looked)
         return found
+
+    def due(self, shapes: Mapping[str, TableShape]) -> tuple[str, ...]:
+        """Tables, by name, of which the catalog shows that they may have been altered since this
+        was asked the last time.
+        """
+        found: tuple[str, ...] = self._catalog.asked(
+            lambda connection: self._tokens.changed(connection, shapes)
+        )
+        return found
+
+    def forget_looks(self) -> None:
+        """A look failed: all tables are due again."""
+        self._tokens.forget()
 
     def change_counts(self, shape: TableShape) -> ChangeCounts:
         """Rows updated and deleted so far: nobody tells of them where only inserts come."""
