@@ -41,6 +41,8 @@ _WAYS_OUT = (
     ("permission denied", "give the role the right to replicate: ALTER ROLE ... REPLICATION"),
 )
 
+_NOT_IN_PREREQUISITE_STATE = "55000"
+
 #: Refusals of a statement, of an object's state and of limits: here they are a stream's.
 _OF_THE_STREAM = ("42", "55", "53400", "58P01", "0A", "22023", "XX")
 
@@ -60,6 +62,13 @@ def stream_failure(refusal: Refusal, address: str, *, slot: str = "") -> NeuralG
         sqlstate=sqlstate,
         slot=slot,
     )
+
+
+def leaves_out(sqlstate: str) -> bool:
+    """Whether a notice within a stream says that changes are left out of it: from version 18 on the
+    server goes on without a publication that is gone, and warns.
+    """
+    return sqlstate == _NOT_IN_PREREQUISITE_STATE
 
 
 def _way_out(text: str) -> str:

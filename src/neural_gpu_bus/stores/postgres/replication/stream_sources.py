@@ -19,6 +19,7 @@ from psycopg.pq import ExecStatus
 from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.replication.stream_failures import (
+    leaves_out,
     stream_ended,
     stream_failure,
     stream_translated,
@@ -121,6 +122,10 @@ class SocketSource:
             raise self._refused(wire.read_refusal(body))
         if tag in {COPY_DONE, wire.COMMAND_COMPLETE, wire.READY}:
             raise stream_ended(self._address, "the server ended the stream")
+        if tag == wire.NOTICE:
+            notice = wire.read_refusal(body)
+            if leaves_out(notice.sqlstate):
+                raise stream_failure(notice, self._address, slot=self._slot)
         self.buffer.cut_out(position, len(body) + 5)
         return True
 
@@ -181,6 +186,13 @@ class LibpqSource:
         self._address, self._slot = address, slot
         self._lock = threading.Lock()
         self._rest = memoryview(b"")
+        self._left_out: wire.Refusal | None = None
+        connection.add_notice_handler(self._note)
+
+    def _note(self, notice: psycopg.errors.Diagnostic) -> None:
+        if leaves_out(notice.sqlstate or ""):
+            text, detail = notice.message_primary or "", notice.message_detail or ""
+            self._left_out = wire.Refusal(notice.sqlstate or "", text, detail, "", "")
 
     def start(self, command: str, wait: Callable[[], None]) -> None:
         """See ``StreamSource``."""
@@ -206,6 +218,8 @@ class LibpqSource:
             before = self.buffer.stop
             while self._append():
                 size, message = self._pgconn.get_copy_data(1)
+                if self._left_out is not None:  # it came before this message
+                    raise stream_failure(self._left_out, self._address, slot=self._slot)
                 if size == 0:
                     break
                 if size < 0:
