@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import psycopg
 import pytest
 from psycopg import sql
@@ -199,34 +197,6 @@ def test_ddl_that_runs_while_it_is_removed_does_not_fail(told: psycopg.Connectio
 
     ddl_trigger.remove(told)
     assert told.execute("SELECT FROM pg_proc WHERE proname = 'tell_ddl'").rowcount == 0
-
-
-@pytest.mark.slow
-def test_ddl_goes_on_while_homes_come_and_go(told: psycopg.Connection) -> None:
-    drop_publications(told, NAMES)
-    stop, failed = threading.Event(), list[str]()
-
-    def alter(table: bytes) -> None:
-        with psycopg.connect(dsn_of(told), autocommit=True) as producer:
-            try:
-                while not stop.is_set():
-                    producer.execute(b"CREATE TABLE %s (id int)" % table)
-                    producer.execute(b"ALTER TABLE %s ADD more int DEFAULT random()" % table)
-                    producer.execute(b"DROP TABLE %s" % table)
-            except psycopg.Error as error:
-                failed.append(str(error))
-
-    threads = [threading.Thread(target=alter, args=(name,)) for name in (b"one", b"two")]
-    for thread in threads:
-        thread.start()
-    for _ in range(30):
-        ddl_trigger.install(told)
-        ddl_trigger.remove(told)
-    stop.set()
-    for thread in threads:
-        thread.join()
-
-    assert failed == []
 
 
 def test_what_others_put_into_the_schema_stays(told: psycopg.Connection) -> None:
