@@ -188,12 +188,19 @@ class LiveDefinitions:
 
     def _write(self, tables: Sequence[LiveDefinition]) -> None:
         raw = msgspec.json.format(msgspec.json.encode(_File(FORMAT, tuple(tables))), indent=1)
-        write_private(self._file, raw + b"\n")
-        folder = os.open(self._folder, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the name, too, is there after a power cut
-        finally:
-            os.close(folder)
+            write_private(self._file, raw + b"\n")
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # the name, too, is there after a power cut
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise HostError(
+                f"{str(self._file)!r} cannot be written: {error.strerror}",
+                hint="nothing was changed; make room there, or set NGB_HOME to another folder",
+                file=str(self._file),
+            ) from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -76,6 +76,13 @@ class LiveTable:
         state = self._view.table(self.name)
         return f"<LiveTable {self.name!r}, {'dropped' if state is None else state.state}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise BadParameterError(
+            f"live table {self.name!r} cannot be pickled",
+            hint="open it in the other process, or pickle frames of it",
+            parameter="table",
+        )
+
     # ---- facts
 
     @property
@@ -269,8 +276,11 @@ class LiveTable:
 
     def _resolved(self) -> _Current:
         current, view = self._current, self._view
-        if current is not None and current.words[EPOCH] == current.epoch:
-            return current
+        if current is not None and current.words is view.words:
+            if current.words[EPOCH] == current.epoch:
+                return current
+        else:
+            current = None
         view.look_again()
         for _ in range(_LOOKS_MAX):
             epoch, words = view.epoch, view.words

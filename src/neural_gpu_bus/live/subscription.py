@@ -87,7 +87,7 @@ class Subscription:
             self._closed.set()
             return None
         self._mark = found.mark
-        return found
+        return found if found.partitions or found.whole else None
 
     def run(self, callback: Callable[[Change], object]) -> None:
         """Call it with each change, in this thread, until it is closed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,20 @@ def test_no_addition_of_many_threads_is_lost(tmp_path: Path) -> None:
     assert set(LiveDefinitions(tmp_path).all()) == {f"t{number}" for number in range(40)}
     left = {path.name for path in (tmp_path / "live").iterdir()}
     assert left == {"definitions.json", "lock"}
+
+
+def test_a_full_disk_is_told_and_changes_nothing(
+    definitions: LiveDefinitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definitions.add(live_definition("bars"))
+
+    def full(path: Path, text: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("neural_gpu_bus.live.definitions.write_private", full)
+    with pytest.raises(HostError, match=r"written: No space left on device\nhint: nothing was"):
+        definitions.add(live_definition("trades"))
+    assert list(definitions.all()) == ["bars"]
 
 
 def test_what_an_earlier_version_left_out_has_its_default(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,6 +222,33 @@ def test_what_is_told_besides_opens_nothing_anew(bars: LiveTable, followed: Foll
     assert prices(bars.last(1, id=1)) == [2.5]
     assert bars._resolved().series is before.series
     assert bars._resolved().epoch == before.epoch + 1
+
+
+def test_a_memory_made_anew_under_a_reader_is_seen(
+    bars: LiveTable, followed: Followed, memory_folder: Path
+) -> None:
+    """Its state may have the same epoch as the one that was removed."""
+    assert prices(bars.last(1, id=1)) == [2.5]
+    followed.close()
+    shutil.rmtree(memory_folder / "live")
+    shutil.rmtree(memory_folder / "series")
+    anew = Followed(memory_folder)
+    anew.now_ns = followed.now_ns = NOW_NS + 10**9
+    anew.make("bars/9")
+    anew.step("bars/9", (1, 10, 99.0))
+    anew.live("bars", "bars/9")
+    bars._open_series = anew.group.series
+
+    assert prices(bars.last(1, max_lag_s=0.5, id=1)) == [99.0]
+    assert prices(bars.last(1, id=1)) == [99.0]
+    anew.close()
+
+
+def test_a_table_cannot_be_pickled_and_its_frames_can(bars: LiveTable) -> None:
+    with pytest.raises(BadParameterError, match="live table 'bars' cannot be pickled"):
+        pickle.dumps(bars)
+
+    assert prices(pickle.loads(pickle.dumps(bars.last(2, id=1)))) == [1.5, 2.5]
 
 
 # ---- how old it may be
@@ -445,6 +474,18 @@ def test_a_subscription_goes_on_from_a_mark(bars: LiveTable, followed: Followed)
         assert next(changes).partitions == [{"id": 1}]
     with bars.subscribe(since=Mark(0, 0)) as changes:
         assert next(changes).whole
+
+
+def test_rows_that_only_the_word_knows_of_are_no_change(
+    bars: LiveTable, followed: Followed
+) -> None:
+    """A writer died after it told of a step that another one then published without them."""
+    with bars.subscribe() as changes:
+        followed.writer._states["bars/1"].directory.tell_changed(followed.writer.generation + 1)
+        followed.step("bars/1")
+        assert changes.next(0) is None
+        followed.step("bars/1", (1, 30, 3.5))
+        assert next(changes).partitions == [{"id": 1}]
 
 
 def test_a_subscription_ends_with_its_table(bars: LiveTable, followed: Followed) -> None:

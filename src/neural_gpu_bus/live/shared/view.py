@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,28 +17,45 @@ from neural_gpu_bus.live.shared.freshness import LiveAsOf, Progress, as_of
 from neural_gpu_bus.live.shared.manifest import TableState, by_name, read_manifest
 from neural_gpu_bus.memory.series.clock import view
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class _File(NamedTuple):
+    """The state file as it was mapped last."""
+
+    array: npt.NDArray[np.uint8]
+    words: memoryview
+    inode: int
+
 
 class LiveView:
     """The reader's side, for any number of processes and threads; none waits for the writer.
 
-    ``words`` are the 64-bit words of the file, ``words[EPOCH]`` moves on with every change of what
-    is told of any table.
+    ``words[EPOCH]`` moves on with every change of what is told of any table.
     """
 
     def __init__(self, memory: Path, *, clock_ns: Callable[[], int] = host_clock_ns) -> None:
         """Also where nobody has ever followed anything. Raises SharedMemoryFullError."""
         self.clock_ns = clock_ns
         self._path = layout.make_state_file(memory)
-        self._reading = threading.Lock()
         #: Which clock ``clock_ns`` is, as the writer tells its own in ``words[CLOCK]``.
         self.clock = layout.clock_number()
         self._open()
 
     def _open(self) -> None:
-        self._array = layout.map_state(self._path)
-        self.words = view(self._array).cast("q")
-        self._inode = os.stat(self._path).st_ino  # noqa: PTH116
-        self._known: tuple[int, str, dict[str, TableState]] = (-1, "", {})
+        array = layout.map_state(self._path)
+        inode = os.stat(self._path).st_ino  # noqa: PTH116
+        #: In one step, because other threads look meanwhile; no lock, because a child made by fork
+        #: would find one that another thread had taken.
+        self._file = _File(array, view(array).cast("q"), inode)
+        self._known: tuple[memoryview, int, str, dict[str, TableState]] | None = None
+
+    @property
+    def words(self) -> memoryview:
+        """The 64-bit words of the file, see ``words``; another object where the file is another."""
+        return self._file.words
 
     @property
     def epoch(self) -> int:
@@ -48,15 +65,15 @@ class LiveView:
     @property
     def source(self) -> str:
         """Where tables come from."""
-        return self._told()[1]
+        return self._told()[0]
 
     def tables(self) -> dict[str, TableState]:
         """All of them as told now, with their counters."""
-        return {name: self._counted(table) for name, table in self._told()[2].items()}
+        return {name: self._counted(table) for name, table in self._told()[1].items()}
 
     def table(self, name: str) -> TableState | None:
         """One of them, without its counters; None where it is not live."""
-        return self._told()[2].get(name)
+        return self._told()[1].get(name)
 
     def counted(self, name: str) -> TableState | None:
         """The same with its counters."""
@@ -84,28 +101,30 @@ class LiveView:
 
     def look_again(self) -> bool:
         """Whether another file stands in this one's place, which is then looked at."""
+        file = self._file
         with suppress(FileNotFoundError):
-            if self.words[layout.GONE] or os.stat(self._path).st_ino != self._inode:  # noqa: PTH116
-                with self._reading:
-                    self._open()
+            there = os.stat(self._path).st_ino  # noqa: PTH116  (asked while somebody waits)
+            if file.words[layout.GONE] or there != file.inode:
+                self._open()
                 return True
         return False
 
-    def _told(self) -> tuple[int, str, dict[str, TableState]]:
+    def _told(self) -> tuple[str, dict[str, TableState]]:
+        array, words, _ = self._file
         known = self._known
-        if known[0] == self.words[layout.EPOCH]:
-            return known
-        with self._reading:
-            epoch = self.words[layout.EPOCH]  # first: what is read then is of this one or a later
-            found = read_manifest(self._array, self.words)
-            if found is None:
-                raise ProtocolError(
-                    f"{str(self._path)!r} tells of live tables in a way this version cannot read",
-                    hint="all processes of a home need the same version; `ngb down`, then `ngb up`",
-                    position=0,
-                )
-            known = self._known = (epoch, found.source, by_name(found.tables))
-        return known
+        if known is not None and known[0] is words and known[1] == words[layout.EPOCH]:
+            return known[2:]
+        epoch = words[layout.EPOCH]  # first: what is read then is of this one or a later
+        found = read_manifest(array, words)
+        if found is None:
+            raise ProtocolError(
+                f"{str(self._path)!r} tells of live tables in a way this version cannot read",
+                hint="all processes of a home need the same version; `ngb down`, then `ngb up`",
+                position=0,
+            )
+        told = found.source, by_name(found.tables)
+        self._known = (words, epoch, *told)
+        return told
 
     def _counted(self, table: TableState) -> TableState:
         words, place = self.words, table.place

@@ -386,6 +386,23 @@ def test_a_file_that_is_too_short_is_told(memory_with_live: Path) -> None:
         LiveView(memory_with_live)
 
 
+def test_nothing_that_is_told_needs_more_room(
+    state: LiveState, memory_with_live: Path, readers: LiveView
+) -> None:
+    """A full memory must not keep anybody from telling that a table is stale."""
+    path = layout.state_path(memory_with_live)
+    before = path.stat()
+    assert before.st_blocks * 512 >= layout.STATE_BYTES == before.st_size
+
+    state.set_tables(TableState(f"t{n}", state="waiting", detail="d" * 400) for n in range(200))
+    state.set_tables(TableState(f"t{n}", f"t{n}/1", "live") for n in range(200))
+    state.begin_anew("the stream is lost")
+
+    after = path.stat()
+    assert (after.st_ino, after.st_blocks) == (before.st_ino, before.st_blocks)
+    assert {table.state for table in readers.tables().values()} == {"stale"}
+
+
 def test_a_state_told_is_a_plain_record(state: LiveState, readers: LiveView) -> None:
     told = state.set_table(TableState("bars", "bars/1", "live"))
 
