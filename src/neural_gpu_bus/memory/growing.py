@@ -39,13 +39,14 @@ class GrowingColumns:
         key: Sequence[str],
         order_by: str | None,
         group: str | None,
+        **sizes: int,
     ) -> Series:
-        """See ``Datasets.series``."""
+        """See ``Datasets.series``; ``sizes``: of chunks, see ``SeriesGroup.series``."""
         check_given_name(name)
         if schema is not None:
             Shape(schema, key, order_by)  # refused before an empty group is made for it
         opened = self._group(name if group is None else group, make=schema is not None)
-        return opened.series(name, schema, key, order_by)
+        return opened.series(name, schema, key, order_by, **sizes)
 
     def writer(self, group: str, *, make: bool = False) -> SeriesWriter:
         """The one writer of a group, which is made where it is not there and ``make`` says so.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import numpy as np
 
-from neural_gpu_bus.errors import BadValueError
+from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
 from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.net_effect import NetEffect, net_effect
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
 
     Numbers = npt.NDArray[np.int64]
+
+#: An update writes a chunk anew: 2**18 rows of 56 bytes in 20 ms instead of 95 for 2**20. Its head
+#: repeats 2**14, so that the last 10,000 rows are one slice still.
+SIZES_WITH_UPDATES = {"chunk_rows_max": 1 << 18, "overlap_rows": 1 << 14}
 
 __all__ = ["AppliedTable", "ApplyCounts", "NeedsCopyError"]
 
@@ -96,7 +100,16 @@ class AppliedTable:
         from neural_gpu_bus.live.applying.wire_tuples import WireTuples
 
         schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
-        growing.series(series, schema, list(definition.key), definition.order_by, group)
+        sizes = {} if definition.append_only else SIZES_WITH_UPDATES
+        key, order_by = list(definition.key), definition.order_by
+        try:
+            growing.series(series, schema, key, order_by, group, **sizes)
+        except UnsupportedTypeError as error:
+            raise UnsupportedTypeError(
+                f"table {definition.table!r} cannot be live as declared: {error.what}",
+                hint=f"{error.hint}; or leave the column out: columns=[...]",
+                **error.facts,
+            ) from None
         return cls(writer, series, table, definition, WireTuples(columns))
 
     @property
@@ -184,7 +197,10 @@ class AppliedTable:
 
     def _insert(self, batch: Batch) -> int:
         """Nothing but rows that come."""
-        table, _ = batch.rows("new", np.arange(len(batch.kinds)), self._names)
+        table, unchanged = batch.rows("new", np.arange(len(batch.kinds)), self._names)
+        if unchanged.any():  # an update that a row filter lets in comes as an insert
+            name = self._names[int(unchanged.any(axis=0).argmax())]
+            raise self._copy_needed(f"a row came without its value of {name!r}, stored out of line")
         self._check_not_null(table)
         columns, partitions = self._editor.numbered(table, self._names)
         self._editor.add(columns, partitions)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.memory.series.exchanging import FoundRows
     from neural_gpu_bus.memory.series.row_editor import RowEditor
 
+    Hashes = npt.NDArray[np.uint64]
     Numbers = npt.NDArray[np.int64]
 
 
@@ -78,8 +79,10 @@ class RowPlaces:
         self._index = None
 
     def _built(self) -> PlaceIndex:
-        held = self._editor.held_hashes(self._identity.names)
-        index = PlaceIndex(sum(len(hashes) for _, hashes, _ in held))
-        for partition, hashes, values in held:
+        index = PlaceIndex(self._editor.rows)
+
+        def put(partition: int, hashes: Hashes, values: Numbers) -> None:
             index.put(hashes, np.full(len(hashes), partition), values)
+
+        self._editor.each_held(self._identity.names, put)
         return index

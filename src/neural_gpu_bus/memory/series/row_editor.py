@@ -88,10 +88,13 @@ class RowEditor:
         """Of rows at hand by the bytes of some columns, which are ``fitted``."""
         return hashing.row_hashes(self._state.shape, columns, names, seed)
 
-    def held_hashes(self, names: Sequence[str]) -> list[tuple[int, Hashes, Numbers]]:
-        """Of all rows held, chunk by chunk: partition, hashes, order values."""
+    def each_held(self, names: Sequence[str], take: Callable[[int, Hashes, Numbers], None]) -> None:
+        """Give hashes of all rows held by some columns, chunk by chunk: partition, hashes, order
+        values. ``take`` has the writer's turn.
+        """
         with self._turn():
-            return list(hashing.held_hashes(self._state, names))
+            for partition, hashes, values in hashing.held_hashes(self._state, names):
+                take(partition, hashes, values)
 
     def find(self, partitions: Numbers, values: Numbers, columns: Arrays) -> FoundRows:
         """Rows of these partitions (-1: of none) and order values that are equal in ``columns``,

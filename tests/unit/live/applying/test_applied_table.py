@@ -13,16 +13,25 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from neural_gpu_bus.errors import BadParameterError, BadValueError, ColumnNotFoundError
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    BadValueError,
+    ColumnNotFoundError,
+    UnsupportedTypeError,
+)
 from neural_gpu_bus.live.applying.applied_table import AppliedTable, ApplyCounts, NeedsCopyError
 from neural_gpu_bus.live.applying.set_up import remarks
+from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.memory.series import SeriesGroup
 from neural_gpu_bus.memory.series.series import Series
 from neural_gpu_bus.memory.series.writer import SeriesWriter
+from neural_gpu_bus.stores.postgres.decoding.column_types import source_column
 from neural_gpu_bus.stores.postgres.replication.pgoutput import Truncated
+from neural_gpu_bus.stores.postgres.replication.table_shapes import ColumnShape
 from plain_live_changes import (
     OID,
     SCHEMA,
+    UNCHANGED,
     PlainChanges,
     PlainRelation,
     PlainTable,
@@ -108,6 +117,18 @@ def test_a_text_that_was_not_sent_follows_its_row_through_changes_of_the_key(
     assert LONG in followed.series.arrow()["note"].to_pylist()
 
 
+def test_a_row_that_a_filter_lets_in_without_all_its_values_needs_a_copy(
+    group: SeriesGroup, writer: SeriesWriter
+) -> None:
+    """The server sends such an update as an insert, and leaves out what is stored out of line."""
+    followed = follow(group, writer)
+    changes = of_partition(PlainTable("d", ("id",), random.Random(0), [row(1)]), OID, row(1))
+    changes[0].buffer[0][SCHEMA.names.index("note")] = UNCHANGED
+
+    with pytest.raises(NeedsCopyError, match="without its value of 'note', stored out of line"):
+        followed.applied.apply(changes)
+
+
 def test_truncate_between_rows_of_one_transaction(group: SeriesGroup, writer: SeriesWriter) -> None:
     followed = follow(group, writer)
     followed.table.insert(row(1))
@@ -164,8 +185,10 @@ def test_a_row_that_moves_between_partitions_of_a_table_and_back(
     assert counted(followed.series.arrow().to_pylist()) == counted([back])
 
 
-def of_partition(table: PlainTable, oid: int) -> list[PlainChanges]:
+def of_partition(table: PlainTable, oid: int, *more: Row) -> list[PlainChanges]:
     """Changes of a table as if it were a partition; they stay to be taken again."""
+    for one in more:
+        table.insert(one | {"id": one["id"] + 100})
     table.close_step()
     joined = PlainTuples().joined(table.steps)
     relation = PlainRelation(oid, table.names)
@@ -265,6 +288,33 @@ def test_a_table_whose_rows_never_change(group: SeriesGroup, writer: SeriesWrite
     table.delete(0)
     with pytest.raises(NeedsCopyError, match="its changes name no row"):
         applied.apply(table.take_steps())
+
+
+@pytest.mark.parametrize(
+    ("key", "order_by", "what"),
+    [
+        (("more",), "ts", "'more'"),
+        (("price",), "ts", r"'price' \(double\) cannot be part of a key"),
+        (("id",), "price", r"rows cannot be ordered by 'price'"),
+    ],
+)
+def test_types_that_a_series_does_not_take_are_named_with_the_way_out(
+    memory: UnifiedMemory, key: tuple[str, ...], order_by: str, what: str
+) -> None:
+    oids = {"id": 20, "ts": 1184, "price": 701, "more": 1009}  # text[]
+    columns = [source_column(name, oid) for name, oid in oids.items()]
+    if "more" not in key:
+        columns = columns[:3]
+    table = PlainTable("d", ("id",), random.Random(0)).shape()
+    shapes = tuple(ColumnShape(1, name, oid, -1, "", True) for name, oid in oids.items())
+    table = msgspec.structs.replace(table, columns=shapes)
+    definition = plain_definition(key, order_by)
+    with (
+        memory.growing.writer("live", make=True) as writer,
+        pytest.raises(UnsupportedTypeError, match=what) as refused,
+    ):
+        AppliedTable.create(memory.growing, writer, "live", "t@1", table, definition, columns)
+    assert "leave the column out: columns=[...]" in refused.value.hint
 
 
 def test_what_cannot_be_live_as_declared() -> None:
