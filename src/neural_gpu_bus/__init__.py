@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         SeriesFacts,
         StoreReceipt,
     )
+    from neural_gpu_bus.live.live_table import LiveTable
+    from neural_gpu_bus.live.shared import LiveAsOf, TableState
     from neural_gpu_bus.memory import BlockReservation, Frame
     from neural_gpu_bus.memory.series import Series, SeriesSnapshot
     from neural_gpu_bus.memory.series.writer import SeriesWriter
@@ -60,6 +62,8 @@ __all__ = [
     "FrameStream",
     "Job",
     "JobRecord",
+    "LiveAsOf",
+    "LiveTable",
     "LoadReport",
     "MemoryStatistics",
     "PoolStatistics",
@@ -74,6 +78,7 @@ __all__ = [
     "Settings",
     "Snapshot",
     "StoreReceipt",
+    "TableState",
     "WriteBehind",
     "WriteBehindStatistics",
     "__version__",
@@ -94,6 +99,8 @@ _HOMES = {
     "FrameStream": "neural_gpu_bus.stores.postgres",
     "Job": "neural_gpu_bus.bus",
     "JobRecord": "neural_gpu_bus.descriptors",
+    "LiveAsOf": "neural_gpu_bus.live.shared",
+    "LiveTable": "neural_gpu_bus.live.live_table",
     "LoadReport": "neural_gpu_bus.stores.postgres",
     "MemoryStatistics": "neural_gpu_bus.descriptors",
     "PoolStatistics": "neural_gpu_bus.descriptors",
@@ -108,6 +115,7 @@ _HOMES = {
     "Settings": "neural_gpu_bus.settings",
     "Snapshot": "neural_gpu_bus.stores.postgres",
     "StoreReceipt": "neural_gpu_bus.descriptors",
+    "TableState": "neural_gpu_bus.live.shared",
     "WriteBehind": "neural_gpu_bus.stores.postgres",
     "WriteBehindStatistics": "neural_gpu_bus.stores.postgres",
 }

@@ -83,7 +83,10 @@ def live_watch(before: LiveNow, now: LiveNow, *, name: str = "") -> RenderableTy
         return NOTHING
     seconds = max(1e-9, (now.at_ns - before.at_ns) / 1e9)
     earlier = {table.name: table for table in before.tables}
-    table = _table("table", "state", "rows/s", "commits/s", "stream/s", "lag", "rows")
+    # Not every process that follows counts more than rows.
+    counted = any(one.state is not None and one.state.transactions for one in now.tables)
+    more = ("commits/s", "stream/s") if counted else ()
+    table = _table("table", "state", "rows/s", *more, "lag", "rows")
     chosen = [one for one in now.tables if name in {"", one.name}]
     for one in sorted(chosen, key=_attention)[:TABLES_SHOWN_MAX]:
         rows, commits, stream = _rates(earlier.get(one.name), one, seconds)
@@ -91,8 +94,7 @@ def live_watch(before: LiveNow, now: LiveNow, *, name: str = "") -> RenderableTy
             Name(one.name),
             _state(one),
             count(round(rows)),
-            count(round(commits)),
-            size(stream),
+            *([count(round(commits)), size(stream)] if counted else []),
             _lag(one),
             _rows(one),
         )
@@ -252,6 +254,7 @@ def _told(one: LiveTableNow, wall_ns: int) -> Iterator[tuple[str, str]]:
     if as_of.committed_ns:
         yield "newest commit", f"{span(wall_ns - as_of.committed_ns)} ago"
     yield "lag", "not known" if math.isinf(as_of.lag_s) else f"at most {_seconds(as_of.lag_s)}"
-    yield "applied", f"{plural(state.changes, 'row change')} in {state.transactions:,} transactions"
+    commits = f" in {plural(state.transactions, 'transaction')}" if state.transactions else ""
+    yield "applied", plural(state.changes, "row change") + commits
     if state.stream_bytes:
         yield "received", size(state.stream_bytes)

@@ -133,7 +133,7 @@ def test_one_table_is_told_whole() -> None:
     assert told["as of"] == "0/1A2B3C8"
     assert told["newest commit"] == "2.0 ms ago"
     assert told["lag"] == "at most 4.2 ms"
-    assert told["applied"] == "5 row changes in 1 transactions"
+    assert told["applied"] == "5 row changes in 1 transaction"
     with pytest.raises(KeyError, match="trades"):
         live_show(live(table("bars")), "trades", wall_ns=WALL_NS)
 
