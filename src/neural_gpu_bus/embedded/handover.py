@@ -16,6 +16,8 @@ from neural_gpu_bus.embedded.records import SERVER_NAMES, ServerName
 from neural_gpu_bus.settings import Settings
 
 ENVIRONMENT_PREFIX = "NGB_"
+#: Of variables that are no settings: what tests alone set reaches the processes they start.
+TESTS_PREFIX = "NGB_TEST_"
 
 
 def address_setting(name: ServerName) -> str:
@@ -55,11 +57,13 @@ def from_json(text: bytes) -> Settings:
 
 
 def to_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """That environment with exactly these settings in place of its own ``NGB_`` ones."""
+    """That environment with exactly these settings in place of its own ``NGB_`` ones; those that
+    only tests have stay.
+    """
     kept = {
         name: value
         for name, value in environment.items()
-        if not name.upper().startswith(ENVIRONMENT_PREFIX)
+        if name.startswith(TESTS_PREFIX) or not name.upper().startswith(ENVIRONMENT_PREFIX)
     }
     named = {
         f"{ENVIRONMENT_PREFIX}{name.upper()}": str(value)
