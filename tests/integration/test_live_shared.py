@@ -18,7 +18,7 @@ from neural_gpu_bus.errors import StaleError
 TESTS = Path(__file__).parent.parent
 LOOKS = 100
 KILLS = 8
-SOAK_KILLS = 1000
+SOAK_KILLS = int(os.environ.get("NGB_TEST_KILLS", "1000"))
 
 Start = Callable[..., tuple[Any, Any]]
 

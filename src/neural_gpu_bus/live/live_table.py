@@ -99,10 +99,8 @@ class LiveTable:
     @property
     def as_of(self) -> LiveAsOf:
         """Which moment of PostgreSQL it shows now, and why that may be stale."""
-        found = self._view.as_of(self._known())
-        if found.stale and self._view.look_again():
-            found = self._view.as_of(self._known())
-        return found
+        found = self._moment()
+        return self._moment() if found.stale and self._view.look_again() else found
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -325,9 +323,9 @@ class LiveTable:
         return is_live and 0 <= lag_ns <= max_lag_s * 1e9
 
     def _check_lag(self, max_lag_s: float) -> None:
-        found = self._view.as_of(self._known())
+        found = self._moment()
         if found.lag_s > max_lag_s and self._view.look_again():
-            found = self._view.as_of(self._known())
+            found = self._moment()
         if found.lag_s > max_lag_s:
             raise too_old(found, max_lag_s)
 
@@ -336,13 +334,25 @@ class LiveTable:
         if state.state == "failed" and state.lsn < wanted:
             raise nothing_to_see(self.state, self._view.as_of(state))
         shown = words[APPLIED_LSN] if state.state == "live" else state.lsn
-        return bool(shown >= wanted) and self._view.table(self.name) is state
+        return bool(shown >= wanted) and self._is_still(state)
 
     def _wait(self, look: Callable[[], bool], timeout_s: float, wanted: int) -> LiveAsOf:
         check_seconds("timeout_s", timeout_s)
         if not wait_until(look, timeout_s, self._view.look_again):
             raise not_reached(self.state, self.as_of, wanted, timeout_s)
-        return self._view.as_of(self._known())
+        return self._moment()
+
+    def _moment(self) -> LiveAsOf:
+        """What it shows: the stream's words count while its state is one and the same."""
+        while True:
+            state = self._known()
+            found = self._view.as_of(state)
+            if self._is_still(state):
+                return found
+
+    def _is_still(self, state: TableState) -> bool:
+        now = self._view.table(self.name)
+        return now is not None and _same_version(state, now)
 
     def _changed(self, before: Mark) -> bool:
         current = self._resolved()

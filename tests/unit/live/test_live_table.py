@@ -316,6 +316,22 @@ def test_a_dead_writers_table_stays_readable_and_grows_old(
     assert bars.as_of.stale == ""
 
 
+def test_a_moment_is_of_one_state_of_the_table(bars: LiveTable, followed: Followed) -> None:
+    """It ceases to be live between finding its state and looking at how far the stream is."""
+    progress = followed.view.progress
+
+    def overtaken() -> Any:
+        followed.view.progress = progress  # type: ignore[method-assign]
+        followed.state.set_table(TableState("bars", "bars/2", "copying anew", detail="altered"))
+        followed.state.applied(0x900)
+        return progress()
+
+    followed.view.progress = overtaken  # type: ignore[method-assign]
+
+    found = bars.as_of
+    assert (found.lsn, found.state) == (0x10, "copying anew")
+
+
 def test_before_anything_is_confirmed_the_age_is_not_known(followed: Followed) -> None:
     followed.make("bars/1")
     followed.live("bars", "bars/1")
