@@ -22,7 +22,11 @@ from neural_gpu_bus.errors import (
     ServerUnreachableError,
 )
 from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
-from neural_gpu_bus.stores.postgres.replication.transactions import RowChanges, StreamBatch
+from neural_gpu_bus.stores.postgres.replication.transactions import (
+    RowChanges,
+    StreamBatch,
+    Transaction,
+)
 from own_server import OwnServer, own_server
 from stream_actors import batches, log_end, published, streaming, transactions
 
@@ -252,16 +256,51 @@ def test_a_server_that_goes(server: OwnServer, how: signal.Signals, direct: bool
 
 
 def streaming_with_rows(server: OwnServer, *, direct: bool) -> StreamSession:
-    server.run("DROP SCHEMA IF EXISTS stream_test CASCADE")
-    server.run("DROP PUBLICATION IF EXISTS stream_test")
-    server.run("CREATE SCHEMA stream_test")
-    server.run(f"CREATE TABLE stream_test.{TABLE}")
-    server.run("CREATE PUBLICATION stream_test FOR TABLES IN SCHEMA stream_test")
+    set_up(server)
     session = StreamSession.connect(server.dsn(), timeout_s=10, direct=direct)
     session.start("slot", session.create_slot("slot", temporary=True), ["stream_test"])
     server.run("INSERT INTO stream_test.t VALUES (1)")
     assert session.receive(10) is not None
     return session
+
+
+def set_up(server: OwnServer) -> None:
+    """The table and its publication, which stay."""
+    server.run("DROP SCHEMA IF EXISTS stream_test CASCADE")
+    server.run("DROP PUBLICATION IF EXISTS stream_test")
+    server.run("CREATE SCHEMA stream_test")
+    server.run(f"CREATE TABLE stream_test.{TABLE}")
+    server.run("CREATE PUBLICATION stream_test FOR TABLES IN SCHEMA stream_test")
+
+
+def test_a_server_that_crashed_goes_on_where_we_are(server: OwnServer) -> None:
+    """A slot's position is on disk at checkpoints alone, and goes back; ours does not."""
+    set_up(server)
+    with StreamSession.connect(server.dsn(), timeout_s=10) as session:
+        session.start("kept", session.create_slot("kept", temporary=False), ["stream_test"])
+        server.run("CHECKPOINT")
+        for number in range(5):
+            server.run("INSERT INTO stream_test.t VALUES (%s)", number)
+        seen = until_now(server, session)
+        position = seen[2].end_lsn
+        session.acknowledge(position)
+    server.run("INSERT INTO stream_test.t VALUES (9)")
+    server.stop(signal.SIGQUIT)
+    server.start()
+    with StreamSession.connect(server.dsn(), timeout_s=10) as session:
+        session.start("kept", position, ["stream_test"])
+        again = until_now(server, session)
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        wait_until(lambda: not is_active(connection), "the session's end")
+        connection.execute("SELECT pg_drop_replication_slot('kept')")
+
+    assert [found.end_lsn for found in again[:2]] == [found.end_lsn for found in seen[3:]]
+    assert len(again) == 3
+
+
+def until_now(server: OwnServer, session: StreamSession) -> list[Transaction]:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        return transactions(session, log_end(connection))
 
 
 def test_a_session_that_was_ended_by_hand(server: OwnServer) -> None:

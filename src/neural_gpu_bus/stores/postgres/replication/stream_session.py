@@ -86,6 +86,7 @@ class StreamSession:
         self._poll.register(connection.fileno(), select.POLLIN)
         #: What ends the stream, raised when all before it has been handed out.
         self._failure: NeuralGpuBusError | None = None
+        self._heard_s = time.monotonic()
 
     @classmethod
     def connect(cls, dsn: str, *, timeout_s: float, **options: object) -> StreamSession:
@@ -180,7 +181,7 @@ class StreamSession:
         except BaseException:
             source.close()
             raise
-        self._source = source
+        self._source, self._heard_s = source, time.monotonic()
         self._sender = StatusSender(source.send, interval_s)
         self._sender.start(lsn)
 
@@ -233,7 +234,10 @@ class StreamSession:
 
     def _filled(self, source: StreamSource) -> int:
         try:
-            return source.fill()
+            count = source.fill()
+            if count:
+                self._heard_s = time.monotonic()
+            return count
         except NeuralGpuBusError as error:
             self._failure = error
             return RECEIVE_BYTES
@@ -268,9 +272,22 @@ class StreamSession:
         return self._reader.received_lsn
 
     @property
+    def silent_s(self) -> float:
+        """Seconds since the server sent anything. It is asked for an answer by the timer, so a long
+        silence while ``receive`` is called is a server that hangs, or one that decodes a large
+        transaction of other tables.
+        """
+        return time.monotonic() - self._heard_s
+
+    @property
     def acknowledged_lsn(self) -> int:
         """What was acknowledged, or where the stream started."""
         return NO_LSN if self._sender is None else self._sender.acknowledged_lsn
+
+    @property
+    def process_id(self) -> int:
+        """Of the server's process: ``pg_stat_replication.pid``."""
+        return self._connection.info.backend_pid
 
     def fileno(self) -> int:
         """The socket's, to wait for several things at once."""
