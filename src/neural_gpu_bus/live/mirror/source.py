@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
+from psycopg.conninfo import make_conninfo
 
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.errors import ProtocolError
@@ -31,7 +32,12 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     ensure_publications,
     publication_names,
 )
-from neural_gpu_bus.stores.postgres.replication.slots import SlotWait, temporary_slot
+from neural_gpu_bus.stores.postgres.replication.slots import (
+    SlotWait,
+    end_zombies,
+    session_name,
+    temporary_slot,
+)
 from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
     SnapshotMoment,
     snapshot_moment,
@@ -95,7 +101,8 @@ class Source:
 
     def open_stream(self) -> StreamSession:
         """A session that can make a slot and stream. Raises ServerError."""
-        return StreamSession.connect(self._dsn, timeout_s=self._connect_timeout_s)
+        dsn = make_conninfo(self._dsn, application_name=session_name(self._home))
+        return StreamSession.connect(dsn, timeout_s=self._connect_timeout_s)
 
     def prepare(self) -> None:
         """What the stream needs of the server besides tables. Raises ReplicationRefusedError."""
@@ -115,6 +122,9 @@ class Source:
         waits = Waits(told=told, limit_s=SLOT_WAIT_S_MAX)
 
         def made(connection: psycopg.Connection) -> int:
+            # We are this home's one writer: whoever else has a slot of it is dead, and the server
+            # does not know yet.
+            end_zombies(connection, self._home, own_pids=(session.backend_pid,), waits=waits)
             wait = SlotWait(connection, session.backend_pid, waits)
             return session.create_slot(name, temporary=True, told=wait)
 
