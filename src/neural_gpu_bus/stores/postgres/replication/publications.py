@@ -319,7 +319,7 @@ def refused_identity(
     ways_out = " or ".join(ways)
     return ReplicationRefusedError(
         f"table {shape} cannot be live with its updates: {what}",
-        hint=f"run {ways_out} Or give append_only=True if its rows are never updated or deleted",
+        hint=f"run {ways_out} Or, if rows are never updated or deleted, give append_only=True",
         missing=((what, ways[0]),) if ways else (),
     )
 
