@@ -80,7 +80,7 @@ def _kill_at_random(folder: Path, start: Start, kills: int, seed: int) -> None:
     actors.prepare(folder)
     debit, credit = (actors.table(folder, name) for name in actors.NAMES)
     reached = 0
-    _, reader = start(actors.read, folder, kills * 20)
+    _, reader = start(actors.read, folder, kills * 8)
     for turn in range(kills):
         process, told = start(actors.follow, folder, turn, chance.choice([0, 3, 20]))
         if chance.random() < 0.8:  # the others die while they begin
@@ -101,7 +101,7 @@ def _kill_at_random(folder: Path, start: Start, kills: int, seed: int) -> None:
         assert actors.check_last(debit, 4) == position
     assert reached > kills
 
-    process, told = start(actors.follow, folder, 1, 0)
+    process, told = start(actors.follow, folder, 1, 50)
     told.recv()
     assert debit.wait_live(30).lsn > reached
     assert actors.check_snapshot([debit, credit]) > reached
