@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neural_gpu_bus.errors import SharedMemoryFullError
+from neural_gpu_bus.live.applying import tuples
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
 from neural_gpu_bus.memory.series import SeriesGroup, appending, row_editor
 from neural_gpu_bus.memory.series.series import Series
@@ -47,6 +48,7 @@ def _in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What large tables do, with few rows: several turns of the writer, two threads."""
     monkeypatch.setattr(row_editor, "ROWS_A_TURN", 7)
     monkeypatch.setattr(appending, "ROWS_OF_TWO_THREADS_MIN", 5)
+    monkeypatch.setattr(tuples, "JOINED_BYTES_MAX", 20)
 
 
 class Changer:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Which = Literal["new", "old"]
 
+#: Bytes of kept transactions that are copied into one buffer; a stream's own buffer is larger.
+JOINED_BYTES_MAX = 64 << 20
+
 
 class Changes(Protocol):
     """Changes of one relation whose tuples lie in one buffer; see ``replication.transactions``."""
@@ -120,12 +123,20 @@ def _together(changes: Sequence[Any]) -> list[list[Any]]:
     of several partitions of a table have nothing to do with each other.
     """
     found: dict[int, list[list[Any]]] = {}
+    joined_bytes = 0
     for each in changes:
-        of_relation = found.setdefault(each.relation.oid, [])
-        if of_relation and _alike(of_relation[-1][-1].relation, each.relation):
-            of_relation[-1].append(each)
+        parts = found.setdefault(each.relation.oid, [])
+        last = parts[-1][-1] if parts else None
+        if last is None or not _alike(last.relation, each.relation):
+            parts.append([each])
+        elif last.buffer is each.buffer:
+            parts[-1].append(each)
+        elif joined_bytes + len(last.buffer) + len(each.buffer) > JOINED_BYTES_MAX:
+            parts.append([each])
+            joined_bytes = 0
         else:
-            of_relation.append([each])
+            parts[-1].append(each)
+            joined_bytes += len(each.buffer)
     return [part for parts in found.values() for part in parts]
 
 

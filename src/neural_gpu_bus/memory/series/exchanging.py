@@ -143,7 +143,7 @@ def exchange(
     comes, loose = _pairs(found, values, partitions, takes)
     late = loose & _late(state, values, partitions)
     touched = np.unique(np.concatenate([found.partitions, partitions[late]]))
-    with state.all_or_nothing(np.union1d(touched, partitions)):
+    with state.all_or_nothing(np.unique(np.concatenate([touched, np.unique(partitions)]))):
         if len(touched):
             rows = np.flatnonzero(late)
             _rewrite(state, _at(state, found, touched), comes, rows, columns, values, partitions)
