@@ -1,0 +1,75 @@
+"""A process that looks at live tables all the time: what must hold in each transaction, holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pyarrow.compute as pc
+
+import neural_gpu_bus as ngb
+from neural_gpu_bus.errors import NeuralGpuBusError, StaleError
+from neural_gpu_bus.live.live_table import LiveTable, live_snapshot
+
+#: Name in PostgreSQL, key, order.
+Declared = tuple[str, tuple[str, ...], str | None]
+
+
+def look_all_the_time(
+    settings: dict[str, Any], declared: Sequence[Declared], answer: Connection
+) -> None:
+    """Until something comes by ``answer``: then tell how often all was whole, and what was wrong.
+
+    Money of all tables together is zero; within a partition the order never falls.
+    """
+    looks = stale = 0
+    wrong: list[str] = []
+    with ngb.open(**settings) as plane:
+        tables = [_live(plane, *one) for one in declared]
+        answer.send("looking")
+        while not answer.poll() and len(wrong) < 5:
+            try:
+                snapshots = live_snapshot(tables)
+                wrong += _wrong_sum(snapshots)
+                wrong += _falling(tables[looks % len(tables)])
+                looks += 1
+            except StaleError:
+                stale += 1
+                answer.poll(0.02)
+            except (NeuralGpuBusError, RuntimeError) as error:
+                wrong.append(f"{type(error).__name__}: {error}")
+    answer.send((looks, stale, wrong))
+
+
+def _live(
+    plane: ngb.DataPlane, table: str, key: tuple[str, ...], order_by: str | None
+) -> LiveTable:
+    return plane.live(table, key=key, order_by=order_by, timeout_s=60)
+
+
+def _wrong_sum(snapshots: dict[str, Any]) -> list[str]:
+    sums = {name: _money(one.arrow()) for name, one in snapshots.items()}
+    generations = {one.as_of.generation for one in snapshots.values()}
+    total = sum(sums.values())
+    told = [] if not total else [f"money is {total}, and not 0: {sums} at {generations}"]
+    return told if len(generations) == 1 else [*told, f"several generations: {generations}"]
+
+
+def _money(table: Any) -> int:
+    found = pc.sum(table["money"]).as_py()
+    return found or 0
+
+
+def _falling(table: LiveTable) -> list[str]:
+    order = table.order_by
+    if order is None:
+        return []
+    snapshot = table.snapshot()
+    wrong = []
+    for key in snapshot.partitions():
+        values = snapshot.arrow(**key)[order].combine_chunks()
+        rises = pc.all(pc.less_equal(values[:-1], values[1:])).as_py() if len(values) > 1 else True
+        if rises is False:
+            wrong.append(f"{table.name} {key}: {order} falls")
+    return wrong

@@ -1,0 +1,234 @@
+"""Random tables for live tables, and what a SELECT of them says, value by value."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+#: Values that are longer than a page's quarter are stored apart: an update leaves them out.
+WIDE_CHARACTERS = 9_000
+#: Rows of one table are few, so that transactions meet.
+IDS = 60
+SCHEMA = "Oracle"
+
+_TEXTS = ("", "a", "b", "zé", "a longer text, with 'quotes' and \\", "\t\n", "NULL", "ü" * 40)
+_WORDS = ("a", "b", "Ca d", "")
+
+
+@dataclass(frozen=True)
+class RandomColumn:
+    """Beside ``id`` and ``money``, which each table has."""
+
+    name: str
+    type: str
+    nullable: bool = True
+
+    def value(self, chance: random.Random) -> Any:
+        """For a statement; of jsonb as text."""
+        if self.nullable and chance.random() < 0.2:
+            return None
+        if self.name == "wide":
+            return chance.choice(("short", chance.randbytes(WIDE_CHARACTERS // 2).hex()))
+        if self.name.startswith("Key"):
+            return _KEYS[self.type](chance)
+        return _made(self.type, chance)
+
+
+@dataclass
+class RandomTable:
+    """One table, and how it is declared live."""
+
+    name: str
+    columns: list[RandomColumn]
+    key: tuple[str, ...] = ()
+    order_by: str | None = None
+    #: "default", "full" or "index".
+    identity: str = "default"
+    partitioned: bool = False
+    #: For names that are given later.
+    given: int = 0
+
+    @property
+    def live_name(self) -> str:
+        """In PostgreSQL, as ``plane.live`` takes it."""
+        return f"{SCHEMA}.{self.name}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Quoted."""
+        return sql.Identifier(SCHEMA, self.name)
+
+    def free_columns(self) -> list[RandomColumn]:
+        """Those that may be altered."""
+        return [one for one in self.columns if one.name not in {*self.key, self.order_by}]
+
+    def create(self, connection: psycopg.Connection[Any]) -> None:
+        """Make it, with its replica identity."""
+        columns = [sql.SQL("id int8 NOT NULL"), sql.SQL("money int8 NOT NULL DEFAULT 0")]
+        for one in self.columns:
+            null = "" if one.nullable else " NOT NULL"
+            columns.append(_sql("{} " + one.type + null).format(sql.Identifier(one.name)))
+        if self.identity != "full":
+            columns.append(
+                sql.SQL("UNIQUE (id)" if self.identity == "index" else "PRIMARY KEY (id)")
+            )
+        statement = sql.SQL("CREATE TABLE {} ({})").format(
+            self.identifier, sql.SQL(", ").join(columns)
+        )
+        if self.partitioned:
+            statement += sql.SQL(" PARTITION BY RANGE (id)")
+        connection.execute(statement)
+        for number in range(3 if self.partitioned else 0):
+            self.add_partition(connection, number)
+        for relation in (self.identifier, *self.partitions()):
+            self._set_identity(connection, relation)
+        for one in self.columns:
+            if one.name == "wide":
+                connection.execute(
+                    sql.SQL("ALTER TABLE {} ALTER wide SET STORAGE EXTERNAL").format(
+                        self.identifier
+                    )
+                )
+
+    def partitions(self) -> list[sql.Identifier]:
+        """Those it begins with."""
+        count = 3 if self.partitioned else 0
+        return [sql.Identifier(SCHEMA, f"{self.name}_{number}") for number in range(count)]
+
+    def add_partition(self, connection: psycopg.Connection[Any], number: int) -> None:
+        """Of a third of the ids; the last one takes all above."""
+        third = IDS // 3
+        first = "MINVALUE" if number == 0 else str(number * third)
+        last = "MAXVALUE" if number == 2 else str((number + 1) * third)
+        connection.execute(
+            _sql(
+                f"CREATE TABLE {{}} PARTITION OF {{}} FOR VALUES FROM ({first}) TO ({last})"
+            ).format(sql.Identifier(SCHEMA, f"{self.name}_{number}"), self.identifier)
+        )
+
+    def _set_identity(self, connection: psycopg.Connection[Any], relation: sql.Identifier) -> None:
+        if self.identity == "full":
+            connection.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(relation))
+        elif self.identity == "index":
+            found = connection.execute(
+                "SELECT relname FROM pg_index JOIN pg_class ON oid = indexrelid "
+                "WHERE indrelid = %s::regclass AND indisunique",
+                [relation.as_string(connection)],
+            ).fetchone()
+            assert found is not None
+            connection.execute(
+                sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(
+                    relation, sql.Identifier(found[0])
+                )
+            )
+
+    def select(self, connection: psycopg.Connection[Any]) -> tuple[list[str], Counter[Any]]:
+        """Names of its columns, and its rows as they are now."""
+        types = connection.execute(
+            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            [self.identifier.as_string(connection)],
+        ).fetchall()
+        parts = [
+            _sql("{}::text" if type_name in {"jsonb", "json"} else "{}").format(
+                sql.Identifier(name)
+            )
+            for name, type_name in types
+        ]
+        rows = connection.execute(
+            sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(parts), self.identifier)
+        ).fetchall()
+        return [name for name, _ in types], multiset(rows)
+
+
+def multiset(rows: Sequence[Sequence[Any]]) -> Counter[Any]:
+    """Rows with how often each is there; values that are equal are equal in kind as well."""
+    return Counter(tuple(_plain(value) for value in row) for row in rows)
+
+
+def _plain(value: Any) -> Any:
+    for kind, plain in _PLAIN:
+        if isinstance(value, kind):
+            return plain(value)
+    return value
+
+
+_PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (uuid.UUID, lambda value: value.bytes),
+    (float, repr),
+    (Decimal, Decimal.normalize),
+    (memoryview | bytearray, bytes),
+    (dt.datetime, lambda value: value.astimezone(dt.UTC)),
+)
+
+
+def _made(type_name: str, chance: random.Random) -> Any:
+    return _VALUES[type_name](chance)
+
+
+_BEGIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_VALUES: dict[str, Callable[[random.Random], Any]] = {
+    "text": lambda chance: chance.choice(_TEXTS),
+    "varchar(8)": lambda chance: chance.choice(_WORDS),
+    "int4": lambda chance: chance.choice((0, 1, -1, chance.randrange(-(1 << 31), 1 << 31))),
+    "int8": lambda chance: chance.choice((0, 1, -1, chance.randrange(-(1 << 63), 1 << 63))),
+    "numeric(12,3)": lambda chance: Decimal(chance.randrange(-(10**9), 10**9)).scaleb(-3),
+    "float8": lambda chance: chance.choice((0.0, -0.0, 1.5, float("inf"), chance.random())),
+    "bool": lambda chance: chance.random() < 0.5,
+    "bytea": lambda chance: chance.randbytes(chance.choice((0, 1, 9))),
+    "timestamptz": lambda chance: _BEGIN + dt.timedelta(microseconds=chance.randrange(10**13)),
+    "jsonb": lambda chance: f'{{"a": [1, null, "x"], "b": {chance.randrange(9)}}}',
+    "uuid": lambda chance: uuid.UUID(int=chance.getrandbits(128)),
+}
+
+#: What columns are of, whose values ``RandomColumn.value`` makes.
+TYPES = tuple(_VALUES)
+_KEYS: dict[str, Callable[[random.Random], Any]] = {
+    "text": lambda chance: chance.choice(_WORDS),
+    "int4": lambda chance: chance.randrange(3),
+    "bool": lambda chance: chance.random() < 0.5,
+}
+_NAMES = ("plain", "Mixed Case", 'quo"ted', "sch'ön", "UPPER", "select", "tail")
+
+
+def random_tables(chance: random.Random, count: int) -> list[RandomTable]:
+    """The first without key and order, the second partitioned, the third with a wide column."""
+    made = []
+    for number in range(count):
+        columns = [
+            RandomColumn(f"c{place}" if place else "Two words", chance.choice(TYPES))
+            for place in range(chance.randrange(1, 5))
+        ]
+        key: list[str] = []
+        for place in range(0 if number == 0 else chance.randrange(3)):
+            columns.append(RandomColumn(f"Key {place}", chance.choice(list(_KEYS)), nullable=False))
+            key.append(f"Key {place}")
+        order_by = None
+        if number and chance.random() < 0.7:
+            order_by = "at"
+            columns.append(
+                RandomColumn("at", chance.choice(("int8", "timestamptz")), nullable=False)
+            )
+        if number == 2 or chance.random() < 0.3:
+            columns.append(RandomColumn("wide", "text"))
+        # New partitions inherit a primary key, and no REPLICA IDENTITY: any other is refused.
+        others = () if number == 1 else ("full", "index")
+        identity = chance.choice(("default", "default", *others))
+        name = f"{_NAMES[number % len(_NAMES)]}{number}"
+        made.append(
+            RandomTable(name, columns, tuple(key), order_by, identity, partitioned=number == 1)
+        )
+    return made
+
+
+def _sql(text: str) -> sql.SQL:
+    return sql.SQL(text)  # type: ignore[arg-type]  made of our own constants

@@ -1,0 +1,350 @@
+"""Random transactions over random tables. All money together is zero after each of them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+
+from live_oracle_tables import IDS, TYPES, RandomColumn, RandomTable
+
+#: What happens among writers that meet: the transaction is rolled back, and another one comes.
+EXPECTED = (
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.UniqueViolation,
+    errors.UndefinedColumn,
+    errors.DatatypeMismatch,
+    errors.InvalidTextRepresentation,
+    errors.StringDataRightTruncation,
+    errors.NotNullViolation,
+    errors.FeatureNotSupported,
+    errors.LockNotAvailable,
+    errors.NumericValueOutOfRange,
+    errors.InFailedSqlTransaction,
+    errors.QueryCanceled,
+    errors.UndefinedTable,
+    errors.ObjectNotInPrerequisiteState,
+    errors.CheckViolation,
+    errors.IndeterminateDatatype,
+    errors.AmbiguousFunction,
+    errors.CannotCoerce,
+    errors.InvalidDatetimeFormat,
+)
+_DELETE = "DELETE FROM {} WHERE id BETWEEN %s AND %s"
+_DELETE_OTHERS = "DELETE FROM {} WHERE id NOT BETWEEN %s AND %s"
+#: Ids of rows that come by COPY, by many.
+_numbers = itertools.count(1_000)
+
+
+class Writer:
+    """One connection, for as long as it stays."""
+
+    def __init__(self, dsn: str, tables: Sequence[RandomTable], seed: int) -> None:
+        self._dsn = dsn
+        self._tables = tables
+        self._chance = random.Random(seed)
+        self._connection: psycopg.Connection[Any] | None = None
+        #: What it did, newest last, and whether that was committed.
+        self.log: list[str] = []
+        self.committed = self.rolled_back = 0
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def transaction(self) -> None:
+        """One, of random steps; rolled back where it fails or chance says so."""
+        try:
+            connection = self._connected()
+            with connection.transaction(force_rollback=self._chance.random() < 0.15) as made:
+                connection.execute("SET LOCAL lock_timeout = '2s'")
+                for _ in range(self._chance.choice((1, 1, 2, 3, 6))):
+                    self._step(connection)
+            self.rolled_back += made.force_rollback
+            self.committed += not made.force_rollback
+            self.log.append("ROLLBACK" if made.force_rollback else "COMMIT")
+        except EXPECTED as error:
+            self.rolled_back += 1
+            self.log.append(f"ROLLBACK: {type(error).__name__} {error}")
+        except psycopg.OperationalError as error:
+            self.log.append(f"LOST: {error}")
+            self._connection = None
+            time.sleep(0.05)
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=5)
+        return self._connection
+
+    def _step(self, connection: psycopg.Connection[Any]) -> None:
+        if self._chance.random() < 0.2:
+            undone = self._chance.random() < 0.5
+            self.log.append("SAVEPOINT")
+            with connection.transaction(force_rollback=undone):
+                self._step(connection)
+            self.log.append("ROLLBACK TO" if undone else "RELEASE")
+            return
+        table, other = self._chance.choice(self._tables), self._chance.choice(self._tables)
+        name, weight = zip(*_WEIGHTS.items(), strict=True)
+        chosen = self._chance.choices(name, weight)[0]
+        self.log.append(f"{chosen} {table.name} {other.name}")
+        getattr(self, f"_{chosen}")(connection, table, other)
+
+    # ---- steps
+
+    def _rows(self, table: RandomTable, ids: Sequence[int], money: int = 0) -> list[list[Any]]:
+        columns = list(table.columns)
+        return [[number, money, *(one.value(self._chance) for one in columns)] for number in ids]
+
+    def _id(self) -> int:
+        return self._chance.randrange(IDS)
+
+    def _put(
+        self,
+        connection: psycopg.Connection[Any],
+        table: RandomTable,
+        ids: Sequence[int],
+        money: int = 0,
+        update: bool = False,
+    ) -> None:
+        """Rows that come, or change the one that is there."""
+        columns = list(table.columns)
+        names = [sql.Identifier(name) for name in ("id", "money", *(c.name for c in columns))]
+        rows = [[n, money, *(c.value(self._chance) for c in columns)] for n in ids]
+        row = sql.SQL("({})").format(sql.SQL(", ").join([sql.Placeholder()] * len(names)))
+        statement = sql.SQL("INSERT INTO {} AS old ({}) VALUES {}").format(
+            table.identifier, sql.SQL(", ").join(names), sql.SQL(", ").join([row] * len(rows))
+        )
+        if table.identity != "full":
+            changes = [sql.SQL("money = old.money + excluded.money")]
+            if update:
+                changes += [sql.SQL("{0} = excluded.{0}").format(name) for name in names[2:]]
+            statement += sql.SQL(" ON CONFLICT (id) DO UPDATE SET {}").format(
+                sql.SQL(", ").join(changes)
+            )
+        connection.execute(statement, [value for row in rows for value in row])
+
+    def _insert(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        self._put(connection, table, [self._id()])
+
+    def _insert_several(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        ids = {self._id() for _ in range(self._chance.choice((3, 10, 30)))}
+        self._put(connection, table, sorted(ids), update=self._chance.random() < 0.5)
+
+    def _upsert(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        self._put(connection, table, [self._id()], update=True)
+
+    def _transfer(self, connection: Any, table: RandomTable, other: RandomTable) -> None:
+        money = self._chance.randrange(1, 1_000)
+        self._put(connection, table, [self._id()], money)
+        self._put(connection, other, [self._id()], -money)
+
+    def _change(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        columns = list(table.columns)
+        chosen = self._chance.sample(columns, self._chance.randrange(len(columns)) + 1)
+        first = self._id()
+        self._update(
+            connection,
+            table,
+            {one.name: one.value(self._chance) for one in chosen},
+            (first, first + self._chance.choice((0, 0, 3, IDS))),
+        )
+
+    def _change_plain(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        """What a wide value that stays is left out of."""
+        chosen = [one for one in table.columns if one.name != "wide"]
+        one, first = self._chance.choice(chosen), self._id()
+        self._update(connection, table, {one.name: one.value(self._chance)}, (first, first + 5))
+
+    def _update(
+        self, connection: Any, table: RandomTable, values: dict[str, Any], ids: tuple[int, int]
+    ) -> None:
+        changes = [sql.SQL("{} = %s").format(sql.Identifier(name)) for name in values]
+        connection.execute(
+            sql.SQL("UPDATE {} SET {} WHERE id BETWEEN %s AND %s").format(
+                table.identifier, sql.SQL(", ").join(changes)
+            ),
+            [*values.values(), *ids],
+        )
+
+    def _swap(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        one, other = self._chance.sample(range(IDS), 2)
+        hidden = -1 - next(_numbers)
+        for before, after in ((one, hidden), (other, one), (hidden, other)):
+            self._update(connection, table, {"id": after}, (before, before))
+
+    def _shift(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        """Keys that are free, also of another partition."""
+        self._update(connection, table, {"id": next(_numbers)}, (before := self._id(), before))
+
+    def _delete(self, connection: Any, table: RandomTable, other: RandomTable) -> None:
+        first = self._id()
+        last = first + self._chance.choice((0, 2, 9))
+        self._gone(connection, table, other, _DELETE, first, last)
+
+    def _delete_far(self, connection: Any, table: RandomTable, other: RandomTable) -> None:
+        """What came by COPY and the like, so that tables stay small."""
+        self._gone(connection, table, other, _DELETE_OTHERS, 0, IDS)
+
+    def _gone(
+        self, connection: Any, table: RandomTable, other: RandomTable, statement: str, *ids: int
+    ) -> None:
+        text = sql.SQL(statement + " RETURNING money")  # type: ignore[arg-type]
+        gone = connection.execute(text.format(table.identifier), ids).fetchall()
+        money = sum(row[0] for row in gone)
+        if money:
+            self._put(connection, other, [self._id()], money)
+
+    def _delete_insert(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        one = self._id()
+        self._gone(connection, table, table, _DELETE, one, one)
+        self._put(connection, table, [one])
+
+    def _truncate(self, connection: Any, table: RandomTable, other: RandomTable) -> None:
+        connection.execute(
+            sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table.identifier)
+        )
+        total = sql.SQL("SELECT coalesce(sum(money), 0)::int8 FROM {}").format(table.identifier)
+        money = connection.execute(total).fetchone()[0]
+        connection.execute(sql.SQL("TRUNCATE {}").format(table.identifier))
+        self._put(connection, other, [self._id()], money)
+
+    def _copy(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
+        columns = list(table.columns)
+        names = [sql.Identifier(name) for name in ("id", "money", *(c.name for c in columns))]
+        text = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            table.identifier, sql.SQL(", ").join(names)
+        )
+        count = self._chance.choice((1, 20, 200))
+        with connection.cursor() as cursor, cursor.copy(text) as copy:
+            for _ in range(count):
+                copy.write_row([next(_numbers), 0, *(c.value(self._chance) for c in columns)])
+
+
+_WEIGHTS = {
+    "insert": 6,
+    "insert_several": 4,
+    "upsert": 6,
+    "transfer": 10,
+    "change": 10,
+    "change_plain": 6,
+    "swap": 3,
+    "shift": 2,
+    "delete": 4,
+    "delete_far": 2,
+    "delete_insert": 2,
+    "truncate": 0.5,
+    "copy": 2,
+}
+
+
+class Writers:
+    """Several of them, at the same time, for one batch after the other."""
+
+    def __init__(self, dsn: str, tables: Sequence[RandomTable], count: int, seed: int) -> None:
+        self._writers = [Writer(dsn, tables, seed + number) for number in range(count)]
+
+    def batch(self, transactions: int, meanwhile: Callable[[], object]) -> None:
+        """So many of each; ``meanwhile`` is done beside them."""
+        failed: list[BaseException] = []
+
+        def run(writer: Writer) -> None:
+            try:
+                for _ in range(transactions):
+                    writer.transaction()
+            except BaseException as error:  # noqa: BLE001  a defect of the test: told below
+                failed.append(error)
+
+        threads = [threading.Thread(target=run, args=(one,)) for one in self._writers]
+        for thread in threads:
+            thread.start()
+        try:
+            meanwhile()
+        finally:
+            for thread in threads:
+                thread.join()
+        if failed:
+            raise failed[0]
+
+    def told_definition(self, text: str) -> None:
+        """Told with the steps."""
+        self._writers[0].log.append(text or "NO DEFINITION")
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+    def counts(self) -> tuple[int, int]:
+        """Transactions that were committed, and rolled back."""
+        return (
+            sum(writer.committed for writer in self._writers),
+            sum(writer.rolled_back for writer in self._writers),
+        )
+
+    def told(self, table: str) -> str:
+        """The newest steps that name a table."""
+        lines = [line for writer in self._writers for line in writer.log[-60:]]
+        return "\n".join(line for line in lines if table in line or line.isupper())
+
+
+def change_definition(dsn: str, table: RandomTable, chance: random.Random) -> str:
+    """One random DDL statement, committed; which, or empty where it lost against others."""
+    columns = list(table.columns)
+    text, after = _definition(table, columns, chance)
+    try:
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            connection.execute("SET LOCAL lock_timeout = '3s'")
+            connection.execute(text)
+    except (*EXPECTED, psycopg.OperationalError):
+        return ""
+    table.columns = after
+    return text.as_string(None)
+
+
+def _definition(
+    table: RandomTable, columns: list[RandomColumn], chance: random.Random
+) -> tuple[sql.Composed, list[RandomColumn]]:
+    free = [one for one in table.free_columns() if one.name != "wide"]
+    head = sql.SQL("ALTER TABLE {} ").format(table.identifier)
+    chosen = chance.choice(("add", "add", "drop", "again", "rename", "type", "rewrite"))
+    if chosen in {"drop", "again", "rename", "type"} and not free:
+        chosen = "add"
+    if chosen == "add":
+        table.given += 1
+        made = RandomColumn(f"added {table.given}", chance.choice(TYPES))
+        default = sql.SQL(" DEFAULT {}").format(sql.Literal(made.value(chance)))
+        added = head + sql.SQL("ADD COLUMN {} {}").format(_name(made), _type(made)) + default
+        return added, [*columns, made]
+    if chosen == "rewrite":
+        return head + sql.SQL("ALTER money TYPE int8, ALTER money SET STATISTICS 10"), columns
+    one = chance.choice(free)
+    rest = [other for other in columns if other is not one]
+    if chosen == "drop" and len(rest) > 1:
+        return head + sql.SQL("DROP COLUMN {}").format(_name(one)), rest
+    if chosen == "again":
+        again = RandomColumn(one.name, chance.choice((one.type, chance.choice(TYPES))))
+        default = sql.SQL(" DEFAULT {}").format(sql.Literal(again.value(chance)))
+        text = sql.SQL("DROP COLUMN {0}, ADD COLUMN {0} {1}").format(_name(one), _type(again))
+        return head + text + default, [*rest, again]
+    if chosen == "type":
+        text = sql.SQL("ALTER COLUMN {0} TYPE text USING {0}::text").format(_name(one))
+        return head + text, [*rest, RandomColumn(one.name, "text", one.nullable)]
+    table.given += 1
+    renamed = RandomColumn(f"Renamed {table.given}", one.type, one.nullable)
+    text = sql.SQL("RENAME COLUMN {} TO {}").format(_name(one), _name(renamed))
+    return head + text, [*rest, renamed]
+
+
+def _name(column: RandomColumn) -> sql.Identifier:
+    return sql.Identifier(column.name)
+
+
+def _type(column: RandomColumn) -> sql.SQL:
+    return sql.SQL(column.type)  # type: ignore[arg-type]
