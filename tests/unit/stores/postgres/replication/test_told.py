@@ -19,13 +19,13 @@ class FakeTime:
         self.now_s = 0.0
         self.pauses: list[float] = []
 
-    def sleep(self, pause_s: float) -> None:
+    def pass_by(self, pause_s: float) -> None:
         self.pauses.append(pause_s)
         self.now_s += pause_s
 
 
 def waits(time: FakeTime, told: Callable[[str], None], **other: object) -> Waits:
-    return Waits(told, clock=lambda: time.now_s, sleep=time.sleep, **other)  # type: ignore[arg-type]
+    return Waits(told, clock=lambda: time.now_s, sleep=time.pass_by, **other)  # type: ignore[arg-type]
 
 
 def test_who_is_waited_for_reads_as_a_sentence() -> None:
