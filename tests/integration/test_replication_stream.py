@@ -48,6 +48,7 @@ def canonical(rows: Iterable[Mapping[str, object]]) -> list[str]:
     return sorted(str(sorted(row.items())) for row in texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direct", [True, False], ids=["socket", "libpq"])
 def test_tables_follow_random_transactions(postgres_dsn: str, direct: bool) -> None:
     print(f"NGB_TEST_SEED={SEED}")

@@ -174,6 +174,7 @@ def test_a_publication_that_is_dropped_meanwhile(server: OwnServer, direct: bool
         assert rows in ([b"I"], [b"I", b"I"])  # the last one before or after it was noticed
 
 
+@pytest.mark.slow
 def test_a_log_that_was_removed(server: OwnServer) -> None:
     with published(server.dsn(), TABLE) as connection:
         with StreamSession.connect(server.dsn(), timeout_s=10) as session:
@@ -202,6 +203,7 @@ def is_lost(connection: psycopg.Connection) -> bool:
     return connection.execute(query.encode()).fetchone() == ("lost",)
 
 
+@pytest.mark.slow
 def test_a_server_without_logical_decoding(server: OwnServer) -> None:
     server.stop()
     server.start(wal_level="replica")
@@ -222,6 +224,7 @@ def test_a_role_that_may_not_replicate(server: OwnServer) -> None:
         StreamSession.connect(server.dsn(user="plain"), timeout_s=10)
 
 
+@pytest.mark.slow
 def test_a_slot_waits_no_longer_than_asked_for_transactions_that_run(server: OwnServer) -> None:
     told: list[None] = []
 
@@ -273,6 +276,7 @@ def set_up(server: OwnServer) -> None:
     server.run("CREATE PUBLICATION stream_test FOR TABLES IN SCHEMA stream_test")
 
 
+@pytest.mark.slow
 def test_a_server_that_crashed_goes_on_where_we_are(server: OwnServer) -> None:
     """A slot's position is on disk at checkpoints alone, and goes back; ours does not."""
     set_up(server)
@@ -310,6 +314,7 @@ def test_a_session_that_was_ended_by_hand(server: OwnServer) -> None:
         assert "administrator command" in str(failure(session))
 
 
+@pytest.mark.slow
 def test_what_came_whole_is_handed_out_before_the_end(server: OwnServer) -> None:
     with streaming_with_rows(server, direct=True) as session:
         server.run("INSERT INTO stream_test.t VALUES (2)")
@@ -372,6 +377,7 @@ def test_a_byte_that_was_bent_on_the_way(server: OwnServer) -> None:
 # ---- a server that hangs up on who is silent
 
 
+@pytest.mark.slow
 def test_a_slow_applier_keeps_its_stream(server: OwnServer) -> None:
     """Nothing is received for longer than the server waits for a sign of life."""
     with (
@@ -385,6 +391,7 @@ def test_a_slow_applier_keeps_its_stream(server: OwnServer) -> None:
         assert changes_in(session, log_end(connection)) == 40_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direct", [True, False], ids=["socket", "libpq"])
 def test_a_server_that_asks_is_answered_at_once(server: OwnServer, direct: bool) -> None:
     """Also where the timer does not come to it."""
@@ -402,6 +409,7 @@ def test_a_server_that_asks_is_answered_at_once(server: OwnServer, direct: bool)
         assert changes_in(session, log_end(connection)) == 10
 
 
+@pytest.mark.slow
 def test_a_transaction_that_takes_longer_than_the_servers_patience(server: OwnServer) -> None:
     """Its parts come slowly, because they are taken slowly."""
     dsn = server.dsn() + SHORT_TIMEOUT
