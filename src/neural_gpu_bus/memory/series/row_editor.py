@@ -101,7 +101,7 @@ class RowEditor:
         bit by bit; columns of the key do not matter.
 
         Of rows that are wanted alike each is another one. Holds until the next change of the
-        series.
+        series, or publication of its group: that may move extents.
         """
         with self._turn():
             shape = self._state.shape
