@@ -118,3 +118,22 @@ def postgres(
     from neural_gpu_bus.benchmarks.postgres import QUESTIONS, run_questions
 
     _ask(partial(run_questions, chosen(only or [], QUESTIONS, "question")), json, quick=quick)
+
+
+@app.command()
+def live(
+    only: Annotated[list[str] | None, typer.Option(help="Question to ask; may be repeated.")] = (
+        None
+    ),
+    json: Json = None,
+    quick: Annotated[bool, typer.Option(help="Few rows, a moment: a check, no figures.")] = (False),
+) -> None:
+    """Live tables beside polling, NOTIFY and rows of a stream, and beside the server alone."""
+    if quick:
+        _mute()
+    if json is not None:
+        require_writable("--json FILE", json)
+    from neural_gpu_bus.benchmarks.choosing import chosen
+    from neural_gpu_bus.benchmarks.live import QUESTIONS, run_questions
+
+    _ask(partial(run_questions, chosen(only or [], QUESTIONS, "question")), json, quick=quick)
