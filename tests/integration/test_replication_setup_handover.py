@@ -92,13 +92,13 @@ def applied(copied: set[int], moment: SnapshotMoment, stream: list[Seen]) -> set
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_or_comes_twice(each_database: psycopg.Connection) -> None:
+def test_nothing_is_lost_or_comes_twice(database: psycopg.Connection) -> None:
     """The stream's slot is older than the table in the publication, as it is for all tables but
     the first.
     """
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    connection, dsn = each_database, dsn_of(each_database)
+    connection, dsn = database, dsn_of(database)
     connection.execute("CREATE TABLE bars (id int PRIMARY KEY)")
     ensure_publications(connection, NAMES)
     shape = read_shape(connection, "bars")

@@ -226,18 +226,21 @@ def test_a_prepared_transaction_is_waited_for_by_name(older_database: psycopg.Co
         connection.execute("ROLLBACK PREPARED 'half done'")
 
 
-def test_a_lock_on_the_table_is_waited_for_and_told(published: psycopg.Connection) -> None:
+def test_a_lock_on_the_table_is_waited_for_and_told(database: psycopg.Connection) -> None:
     told: list[str] = []
-    with snapshot_moment(dsn_of(published), "bars", NAMES) as moment:
+    database.execute("CREATE TABLE bars (id int PRIMARY KEY)")
+    ensure_publications(database, NAMES)
+    add_table(database, NAMES, read_shape(database, "bars"))
+    with snapshot_moment(dsn_of(database), "bars", NAMES) as moment:
         assert moment.membership is not None
         settled = moment.membership.token
-    with psycopg.connect(dsn_of(published)) as holder:
+    with psycopg.connect(dsn_of(database)) as holder:
         holder.execute("LOCK TABLE bars")
         pid, waits = holder.info.backend_pid, ended_after(1, told)
 
         with (
             pytest.raises(ClosedError, match=rf"pid {pid} .* for a lock on bars"),
-            snapshot_moment(dsn_of(published), "bars", NAMES, waits, settled=settled),
+            snapshot_moment(dsn_of(database), "bars", NAMES, waits, settled=settled),
         ):
             pass
 
