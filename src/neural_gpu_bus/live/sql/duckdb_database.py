@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_gpu_bus.errors import (
     BadParameterError,
@@ -25,6 +26,8 @@ Params = Mapping[str, Any] | Sequence[Any] | None
 
 #: Rows that are taken at a time: between two, the result's bytes are counted.
 BATCH_ROWS = 100_000
+#: A statement that is given up is told again: one that had not begun does not hear it.
+INTERRUPT_EVERY_S = 0.02
 #: What may stand behind FROM besides tables. Others read files, or memory at any address.
 TABLE_FUNCTIONS = frozenset({"generate_series", "range", "repeat", "unnest", "json_each"})
 #: No files, no network, nothing loaded, no variables of the calling program; and where DuckDB lets
@@ -50,28 +53,6 @@ class TableNamed(NamedTuple):
 
     def __str__(self) -> str:
         return ".".join(part for part in self if part)
-
-
-class _Limit:
-    """Interrupts a session after a while."""
-
-    def __init__(self, session: duckdb.DuckDBPyConnection, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        self.passed = False
-        self._session = session
-        self._timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), self._end)
-        self._timer.daemon = True
-
-    def _end(self) -> None:
-        self.passed = True
-        self._session.interrupt()
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
 
 
 class DuckDbDatabase:
@@ -121,17 +102,19 @@ class DuckDbDatabase:
         import duckdb
         import pyarrow as pa
 
+        def answered() -> pa.Table:
+            _show(session, tables)
+            return self._answer(session, statement, params)
+
         with ExitStack() as closing:
             database = self._database
             if any(name.schema for name in tables):  # schemas are seen by all of a database
                 database = closing.enter_context(_opened(self._bytes_max))
             session = closing.enter_context(database.cursor())
-            limit = closing.enter_context(_Limit(session, timeout_s))
             try:
-                _show(session, tables)
-                return self._answer(session, statement, params)
+                return _within(timeout_s, session, answered)
             except (duckdb.Error, pa.ArrowException, OSError, RuntimeError) as error:
-                raise self._told(error, limit) from None
+                raise self._told(error) from None
 
     def _answer(
         self, session: duckdb.DuckDBPyConnection, statement: str, params: Params
@@ -151,16 +134,12 @@ class DuckDbDatabase:
                 raise self._no_room(f"the result has over {nbytes:,} bytes")
         return pa.Table.from_batches(batches, reader.schema)
 
-    def _told(self, error: Exception, limit: _Limit) -> BaseException:
+    def _told(self, error: Exception) -> Exception:
         """What DuckDB raised; by way of Arrow's batches it comes as another class."""
+        if isinstance(error, QueryTimeoutError | HostError):
+            return error
         said = str(error)
-        if limit.passed:
-            return _too_long(limit.timeout_s)
-        if "Out of Memory" in said:
-            return self._no_room(said)
-        if "nterrupt" in said.partition("\n")[0]:
-            return KeyboardInterrupt()
-        return _refused(said)
+        return self._no_room(said) if "Out of Memory" in said else _refused(said)
 
     def _no_room(self, why: str) -> HostError:
         return HostError(
@@ -185,6 +164,35 @@ def _opened(bytes_max: int) -> duckdb.DuckDBPyConnection:
     database.execute("SET GLOBAL TimeZone = 'UTC'")
     database.execute("SET lock_configuration = true")
     return database
+
+
+def _within(
+    timeout_s: float, session: duckdb.DuckDBPyConnection, work: Callable[[], pa.Table]
+) -> pa.Table:
+    """What ``work`` answers, done by a thread of its own: DuckDB itself looks for Ctrl-C seldom.
+
+    Raises QueryTimeoutError.
+    """
+    answer: Future[pa.Table] = Future()
+
+    def do() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001  whoever waits raises it
+            answer.set_exception(error)
+
+    thread = threading.Thread(target=do, name="ngb-sql", daemon=True)
+    thread.start()
+    try:
+        wait([answer], min(timeout_s, threading.TIMEOUT_MAX))
+        if answer.done():
+            return answer.result()
+        raise _too_long(timeout_s)
+    finally:
+        while thread.is_alive():
+            if not answer.done():
+                session.interrupt()
+            thread.join(INTERRUPT_EVERY_S)
 
 
 def _check_select(session: duckdb.DuckDBPyConnection, statement: str) -> None:

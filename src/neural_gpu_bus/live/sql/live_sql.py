@@ -62,6 +62,7 @@ class LiveSql:
         named = self._database.tables_of(statement)
         known = list(self._names())
         found = {name: live for name in named if (live := _live_name(name, known)) is not None}
+        _check_told_apart(found)
         moment = self._moment(sorted(set(found.values())), max_lag_s)
         tables = {name: moment[live].arrow() for name, live in found.items()}
         for table in tables.values():
@@ -107,6 +108,17 @@ def _live_name(named: TableNamed, known: list[str]) -> str | None:
     if len(alike) > 1:
         raise _bad(f"{said!r} may be {' or '.join(map(repr, alike))}", "write it as it is named")
     return alike[0] if alike else None
+
+
+def _check_told_apart(found: dict[TableNamed, str]) -> None:
+    meant: dict[str, str] = {}
+    for named, live in found.items():
+        other = meant.setdefault(str(named).lower(), live)
+        if other != live:
+            raise _bad(
+                f"DuckDB tells no capitals apart, and it names {other!r} and {live!r}",
+                "give one of them another name: plane.live(table, name=...)",
+            )
 
 
 def _several_positions(tables: list[LiveTable], error: StaleError) -> StaleError:
