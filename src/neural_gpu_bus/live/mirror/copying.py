@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import structlog
+
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
+from neural_gpu_bus.live.applying.set_up import remarks
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
 from neural_gpu_bus.stores.postgres.replication.told import Waits
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.live.mirror.means import MirrorMeans
     from neural_gpu_bus.live.shared.manifest import LiveTableState
+
+_log = structlog.get_logger(__name__)
 
 #: State and detail.
 Told = Callable[["LiveTableState", str], None]
@@ -32,6 +37,8 @@ def copy_table(
     waits = Waits(told=lambda words: told("waiting", words), ended=lambda: copy.is_stopped)
     shape = source.admit(definition, waits)
     AppliedTable.check(shape, definition)
+    for remark in remarks(shape, definition):
+        _log.info(remark, table=definition.name)
     counts = source.change_counts(shape) if definition.append_only else None
     copy.announce(shape)
     told("waiting", "")

@@ -127,6 +127,7 @@ class FollowedTable:
 
     def take_copy(self, copied: Copied) -> None:
         """A copy is there: bring it up to what was received meanwhile."""
+        copied.applied.check_rows()
         pending, self.pending, self.copy = self.pending, None, None
         self.coming = self.copied = copied
         self.shape, self.made = copied.moment.shape, set()

@@ -149,6 +149,8 @@ class Source:
             drop_harmful(connection, self.publications, read_shape(connection, definition.table))
             found = preflight(connection, (wanted,), self.publications)
             found.check()
+            for notice in found.notices:
+                _log.info(notice, table=definition.name)
             shape = found.shapes[0]
             add_table(
                 connection,
