@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from neural_gpu_bus.arguments import check_seconds
 from neural_gpu_bus.errors import (
@@ -16,8 +16,14 @@ from neural_gpu_bus.live.definitions import not_live
 from neural_gpu_bus.live.refusals import not_reached, nothing_to_see, passed, too_old
 from neural_gpu_bus.live.shared.words import APPLIED_LSN, CLOCK, CONFIRMED_NS, EPOCH
 from neural_gpu_bus.live.subscription import Subscription
+from neural_gpu_bus.live.versions import (
+    Mark,
+    ShownVersion,
+    same_version,
+    shown_version,
+    snapshot_of,
+)
 from neural_gpu_bus.live.waiting import position_of, wait_until
-from neural_gpu_bus.memory.series.records import Stamp
 from neural_gpu_bus.memory.series.series import Series, SeriesSnapshot, snapshots
 
 if TYPE_CHECKING:
@@ -35,27 +41,6 @@ _LOOKS_MAX = 1000
 TIMEOUT_S = 10.0
 
 
-class Mark(NamedTuple):
-    """What a table was at a moment, for ``wait_for_change``: later ones are greater."""
-
-    #: Epoch of its version: a table that was copied anew has another.
-    version: int
-    #: Steps of publication of all live tables.
-    generation: int
-
-
-class _Current(NamedTuple):
-    """The version that readers see, as of one epoch."""
-
-    epoch: int
-    words: memoryview
-    state: TableState
-    series: Series
-    #: The series, or of a table that is not live the rows as of where it stopped.
-    looked_at: Series | SeriesSnapshot
-    last_of: Callable[[int, dict[str, Any]], Frame]
-
-
 class LiveTable:
     """One live table, read as of now: each call sees the transactions published then, whole.
 
@@ -70,7 +55,7 @@ class LiveTable:
         self.name = name
         self._view = view
         self._open_series = open_series
-        self._current: _Current | None = None
+        self._current: ShownVersion | None = None
 
     def __repr__(self) -> str:
         state = self._view.table(self.name)
@@ -165,7 +150,7 @@ class LiveTable:
 
     def snapshot(self, max_lag_s: float | None = None) -> SeriesSnapshot:
         """All partitions as of one position, for as long as it is held."""
-        return self._told(_snapshot, max_lag_s)
+        return self._told(snapshot_of, max_lag_s)
 
     def at(self, lsn: Any, timeout_s: float = TIMEOUT_S) -> SeriesSnapshot:
         """All partitions as of exactly that WAL position, waited for where it is yet to come.
@@ -177,7 +162,7 @@ class LiveTable:
         self.wait_for(wanted, timeout_s)
         # It was reached before this is taken: so all up to there is in it, and where the newest
         # transaction in it does not lie behind, nothing else is.
-        found, state = self._look(lambda current: (_snapshot(current.looked_at), current.state))
+        found, state = self._look(lambda current: (snapshot_of(current.looked_at), current.state))
         shown = found._stamp.lsn  # noqa: SLF001  as a number
         if shown > wanted or (state.state != "live" and state.lsn != wanted):
             raise passed(self.name, wanted, shown)
@@ -253,7 +238,7 @@ class LiveTable:
             self._check_lag(max_lag_s)
         return self._look(lambda current: ask(current.looked_at))
 
-    def _look(self, ask: Callable[[_Current], Found]) -> Found:
+    def _look(self, ask: Callable[[ShownVersion], Found]) -> Found:
         """What is found in the version that readers saw before and after."""
         for _ in range(_LOOKS_MAX):
             current = self._resolved()
@@ -272,7 +257,7 @@ class LiveTable:
             why="it is copied anew all the time",
         )
 
-    def _resolved(self) -> _Current:
+    def _resolved(self) -> ShownVersion:
         current, view = self._current, self._view
         if current is not None and current.words is view.words:
             if current.words[EPOCH] == current.epoch:
@@ -287,10 +272,11 @@ class LiveTable:
                 raise nothing_to_see(self.state, view.as_of(state))
             before = None if current is None else current.state
             try:
-                if before is not None and _same_version(before, state):
+                if before is not None and same_version(before, state):
                     made = current._replace(epoch=epoch, words=words, state=state)  # type: ignore[union-attr]
                 else:
-                    made = self._opened(epoch, words, state)
+                    series = self._open_series(state.series)
+                    made = shown_version(series, epoch, words, state)
             except (DatasetEvictedError, DatasetNotFoundError):
                 if words[EPOCH] == epoch:
                     raise
@@ -300,19 +286,7 @@ class LiveTable:
                 return made
         raise nothing_to_see(self.state, self.as_of)
 
-    def _opened(self, epoch: int, words: memoryview, state: TableState) -> _Current:
-        series = self._open_series(state.series)
-        looked_at: Series | SeriesSnapshot = series
-        if state.state != "live":
-            # Nobody writes to it any more, and the group goes on: its rows are as of where it was.
-            snapshot = series.snapshot()
-            stamp = snapshot._stamp  # noqa: SLF001
-            looked_at = snapshot.of_stamp(
-                Stamp(stamp.generation, state.lsn, state.committed_ns, stamp.published_ns)
-            )
-        return _Current(epoch, words, state, series, looked_at, looked_at.last_of)
-
-    def _is_within(self, current: _Current, max_lag_s: float) -> bool:
+    def _is_within(self, current: ShownVersion, max_lag_s: float) -> bool:
         """Whether its lag is surely within a bound; where not, ``_check_lag`` says why."""
         words, view = current.words, self._view
         if type(max_lag_s) not in {int, float} or words[CLOCK] != view.clock:
@@ -352,7 +326,7 @@ class LiveTable:
 
     def _is_still(self, state: TableState) -> bool:
         now = self._view.table(self.name)
-        return now is not None and _same_version(state, now)
+        return now is not None and same_version(state, now)
 
     def _changed(self, before: Mark) -> bool:
         current = self._resolved()
@@ -395,12 +369,3 @@ def live_snapshot(tables: Sequence[LiveTable]) -> dict[str, SeriesSnapshot]:
         if all(current.words[EPOCH] == current.epoch for current in several):
             return {table.name: one for table, one in zip(tables, found, strict=True)}
     raise nothing_to_see(tables[0].state, tables[0].as_of)
-
-
-def _snapshot(look: Series | SeriesSnapshot) -> SeriesSnapshot:
-    return look.snapshot() if isinstance(look, Series) else look
-
-
-def _same_version(before: TableState, now: TableState) -> bool:
-    """Only what is told of it besides is another: what was opened stays."""
-    return before.version == now.version and before.series == now.series

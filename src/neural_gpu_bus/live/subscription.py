@@ -11,8 +11,9 @@ import msgspec
 from neural_gpu_bus.errors import ClosedError, DatasetNotFoundError
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.live.live_table import LiveTable, Mark
+    from neural_gpu_bus.live.live_table import LiveTable
     from neural_gpu_bus.live.shared import TableState
+    from neural_gpu_bus.live.versions import Mark
     from neural_gpu_bus.memory.series.series import Series
 
 #: How long a subscription that is being closed may go on waiting.

@@ -20,8 +20,9 @@ from neural_gpu_bus.errors import (
     DatasetNotFoundError,
     StaleError,
 )
-from neural_gpu_bus.live.live_table import LiveTable, Mark, live_snapshot
+from neural_gpu_bus.live.live_table import LiveTable, live_snapshot
 from neural_gpu_bus.live.shared import LiveState, LiveView, TableState
+from neural_gpu_bus.live.versions import Mark
 from neural_gpu_bus.memory.series import SeriesGroup
 
 SCHEMA = pa.schema([("id", pa.int64()), ("ts", pa.int64()), ("price", pa.float64())])
