@@ -202,11 +202,17 @@ def _looks() -> Iterator[Callable[[], LiveNow]]:
         return
     with closing(open_memory(settings, folder)) as memory:
         view, growing = LiveView(folder), memory.growing
-        yield lambda: look_at_live(
-            view,
-            definitions.all(),
-            lambda series: growing.series(series, None, (), None, GROUP),
-        )
+
+        def look() -> LiveNow:
+            found = look_at_live(
+                view,
+                definitions.all(),
+                lambda series: growing.series(series, None, (), None, GROUP),
+            )
+            taken = sum(one.nbytes for one in growing.facts() if one.group == GROUP)
+            return msgspec.structs.replace(found, nbytes=taken)
+
+        yield look
 
 
 def _pairs(

@@ -31,7 +31,8 @@ def live_lines(before: LiveNow, now: LiveNow, *, wall_ns: int) -> Iterator[str]:
         yield " ".join(told)
     if now.tables:
         received = max(0, now.received_lsn - before.received_lsn)
-        yield f"{at} {size(received / seconds)}/s of WAL, process {now.pid or 'none'}"
+        taken = f", {size(now.nbytes)} of shared memory" if now.nbytes else ""
+        yield f"{at} {size(received / seconds)}/s of WAL, process {now.pid or 'none'}{taken}"
     else:
         yield f"{at} no table is live"
 

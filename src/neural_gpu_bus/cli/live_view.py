@@ -113,7 +113,8 @@ def _headline(now: LiveNow) -> str:
     heard = "" if math.isinf(now.heartbeat_s) else f", heard of {_seconds(now.heartbeat_s)} ago"
     at = f" at {spelled(now.applied_lsn)}" if now.applied_lsn else ""
     held = f", {size(behind)} received and not yet published" if behind else ""
-    return f"process {now.pid} follows {source}{at}{heard}{held}"
+    taken = f", {size(now.nbytes)} of shared memory" if now.nbytes else ""
+    return f"process {now.pid} follows {source}{at}{heard}{held}{taken}"
 
 
 def _table(*columns: str) -> Table:

@@ -43,6 +43,8 @@ class LiveNow(msgspec.Struct, frozen=True):
     heartbeat_s: float
     received_lsn: int
     applied_lsn: int
+    #: Shared memory of all tables, their older versions included; 0 where nobody asked.
+    nbytes: int = 0
 
 
 def look_at_live(

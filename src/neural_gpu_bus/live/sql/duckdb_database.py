@@ -257,7 +257,7 @@ def _no_function(name: str) -> BadParameterError:
 def _refused(said: str) -> QueryError:
     """DuckDB's own words: the first line says what it is, the others where, or what else."""
     first, _, place = said.strip().partition("\n")
-    hint = f"DuckDB says where:\n{place.strip(chr(10))}" if "LINE " in place else place.strip()
+    hint = f"DuckDB says:\n{place.strip(chr(10))}" if "LINE " in place else place.strip()
     return QueryError(f"DuckDB refused the statement: {first}", hint=hint, sqlstate="")
 
 
