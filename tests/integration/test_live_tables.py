@@ -10,6 +10,7 @@ import pytest
 
 import neural_gpu_bus as ngb
 from neural_gpu_bus import embedded
+from neural_gpu_bus.errors import BadParameterError
 
 pytestmark = pytest.mark.slow
 
@@ -113,3 +114,15 @@ def assert_equal(live: Any, connection: psycopg.Connection, table: str) -> None:
     cursor = connection.execute(f"SELECT * FROM {table}".encode())
     names = [column.name for column in cursor.description or ()]
     assert found == sorted(str(dict(zip(names, row, strict=True))) for row in cursor)
+
+
+def test_one_table_is_published_in_one_way(plane: ngb.DataPlane, run: Run) -> None:
+    run("CREATE TABLE once (id int PRIMARY KEY)")
+    plane.live("once", timeout_s=30)
+    try:
+        with pytest.raises(BadParameterError, match="is live as 'once' with another where"):
+            plane.live("once", name="grown", append_only=True, timeout_s=30)
+        assert "grown" not in plane.live_definitions.all()
+    finally:
+        plane.drop_live("once")
+        run("DROP TABLE once")

@@ -9,6 +9,7 @@ import structlog
 
 from neural_gpu_bus.error_records import to_record
 from neural_gpu_bus.errors import (
+    BadParameterError,
     BadValueError,
     NeuralGpuBusError,
     ServerError,
@@ -122,6 +123,10 @@ class FollowedTables:
     def _start(self, table: FollowedTable) -> None:
         means, name = self._means, table.definition.name
         self._tell(table, "starting")
+        other = self._other_of_the_same(table)
+        if other is not None:
+            self._fail(table, _published_otherwise(table, other))
+            return
         table.version += 1
         series = table.series
 
@@ -131,6 +136,22 @@ class FollowedTables:
         table.copy = TableCopy(
             name, lambda copy: copy_table(means, table.definition, series, copy, told)
         )
+
+    def _other_of_the_same(self, table: FollowedTable) -> FollowedTable | None:
+        """One that is published and has another filter or other kinds of changes: a table stands in
+        a home's publications once.
+        """
+        mine = table.definition
+        for other in self._tables.values():
+            its = other.definition
+            same = (its.table, its.where, its.append_only) == (
+                mine.table,
+                mine.where,
+                mine.append_only,
+            )
+            if its.table == mine.table and not same and other.shape is not None:
+                return other
+        return None
 
     def collect(self, position: int) -> bool:
         """Take copies that are over; whether a version was shown to readers.
@@ -291,3 +312,12 @@ class FollowedTables:
             state = "copying anew"
         told = TableState(table.definition.name, series, state, detail, error=error)
         self._means.state.set_table(told)
+
+
+def _published_otherwise(table: FollowedTable, other: FollowedTable) -> BadParameterError:
+    return BadParameterError(
+        f"table {table.definition.table!r} is live as {other.definition.name!r} with another where "
+        "or append_only, and can be published in one way only",
+        hint=f"drop that one first (`ngb live drop {other.definition.name}`), or give the same",
+        parameter="where",
+    )
