@@ -162,6 +162,9 @@ def assert_whole_again(tables: list[LiveTable]) -> None:
 @pytest.fixture(scope="module")
 def home(server: OwnServer) -> Iterator[LiveHome]:
     with live_home(server) as made:
+        # Where nothing is live the process ends, and a new one takes seconds to come.
+        server.run("CREATE TABLE stays (id int8 PRIMARY KEY)")
+        made.plane.live("stays", timeout_s=WAIT_S)
         yield made
 
 
