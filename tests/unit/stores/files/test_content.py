@@ -37,7 +37,7 @@ def write_csv(path: Path) -> None:
 
 
 def write_gzipped_csv(path: Path) -> None:
-    path.write_bytes(gzip.compress(CSV))
+    path.write_bytes(gzip.compress(CSV, mtime=0))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_every_format_is_known_by_its_content_and_read(
         (b"<html>", "looks like XML or HTML"),
         (b"a,b\n1,\x002\n", "looks like binary data of an unknown kind"),
         ("a,b\n1,2\n".encode("utf-16"), "looks like UTF-16 text"),
-        (gzip.compress(b"\x89PNG\r\n\x1a\n0000"), "looks like gzip of a PNG image"),
+        (gzip.compress(b"\x89PNG\r\n\x1a\n0000", mtime=0), "looks like gzip of a PNG image"),
         (b"\x1f\x8bnonsense", "looks like gzip and cannot be unpacked"),
         (b"PAR1 and no more", "is a broken or cut Parquet file"),
         (b"ARROW1\x00\x00 and no more", "is a broken or cut Arrow file"),
