@@ -17,7 +17,7 @@ from live_oracle_home import live_home, live_server
 
 pytestmark = pytest.mark.slow
 
-SHORT_S, LONG_S = 25.0, 3600.0
+SHORT_S, LONG_S = 20.0, 3600.0
 #: Kills are rare: each lets the next process wait longer.
 EVENTS = {"define": 0.25, "kill": 0.04, "crash": 0.04, "cut": 0.06}
 #: Tables are chosen anew after so long.

@@ -16,7 +16,7 @@ from neural_gpu_bus.errors import ClosedError, SeriesBusyError
 from neural_gpu_bus.memory.series import SeriesGroup, series_bytes
 
 TESTS = Path(__file__).parent.parent
-KILLS = 30
+KILLS = 6
 #: Whole generations that each reader checks.
 LOOKS = 10
 SOAK_KILLS = 500
