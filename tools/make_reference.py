@@ -67,7 +67,9 @@ def _error_tree(kind: type[errors.NeuralGpuBusError], depth: int) -> Iterator[st
     builtins = [base.__name__ for base in kind.__bases__ if base.__module__ == "builtins"]
     also = f", also a `{builtins[0]}`" if builtins and builtins != ["Exception"] else ""
     yield f"{'  ' * depth}- `{kind.__name__}` ({kind.exit_code}{also}): {sentence}"
-    for child in kind.__subclasses__():
+    # Parts have errors of their own, for themselves: they are there once somebody imported them.
+    public = (child for child in kind.__subclasses__() if child.__module__ == kind.__module__)
+    for child in public:
         yield from _error_tree(child, depth + 1)
 
 

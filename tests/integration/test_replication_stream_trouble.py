@@ -323,7 +323,8 @@ def test_what_came_whole_is_handed_out_before_the_end(server: OwnServer) -> None
         time.sleep(0.3)
 
         seen = [found for found in [session.receive(1)] if found is not None]
-        assert sum(len(batch.transactions) for batch in seen) == 1
+        # The one before as well, where it had not been taken yet.
+        assert sum(len(batch.transactions) for batch in seen) in (1, 2)
         assert isinstance(failure(session), ServerUnreachableError)
 
 
