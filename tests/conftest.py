@@ -7,6 +7,7 @@ import signal
 import pytest
 
 pytest_plugins = [
+    "fix_actors",
     "fix_memory",
     "fix_reader",
     "fix_servers",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import live_actors as actors
+from fix_actors import Start
 from neural_gpu_bus.errors import StaleError
 
 TESTS = Path(__file__).parent.parent
@@ -20,39 +18,9 @@ LOOKS = 100
 KILLS = 8
 SOAK_KILLS = int(os.environ.get("NGB_TEST_KILLS", "1000"))
 
-Start = Callable[..., tuple[Any, Any]]
 
-
-@pytest.fixture(scope="module")
-def forking() -> Iterator[Any]:
-    """Processes forked from a server with the libraries loaded."""
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "live_actors"])
-    yield context
-    os.environ["PYTHONPATH"] = before
-
-
-@pytest.fixture
-def start(forking: Any) -> Iterator[Start]:
-    """Start an actor; gives the process and this end of its pipe. All are killed at the end."""
-    running = []
-
-    def begin(actor: Callable[..., None], *arguments: Any) -> tuple[Any, Any]:
-        ours, theirs = forking.Pipe()
-        process = forking.Process(target=actor, args=(*arguments, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        running.append((process, ours))
-        return process, ours
-
-    yield begin
-    for process, pipe in running:
-        process.kill()
-        process.join()
-        process.close()
-        pipe.close()
+#: Loaded by who forks the actors.
+ACTORS = ("live_actors",)
 
 
 @pytest.mark.slow

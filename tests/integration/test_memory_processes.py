@@ -8,7 +8,6 @@ import pickle
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 
 import memory_actors as actors
+from fix_actors import Start
 from neural_gpu_bus.errors import DatasetEvictedError
 from neural_gpu_bus.memory import UnifiedMemory
 
@@ -25,37 +25,8 @@ LINUX = sys.platform == "linux"
 KILLS = 100
 
 
-@pytest.fixture(scope="module")
-def forking() -> Iterator[Any]:
-    """Processes forked from a server with the libraries loaded."""
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before])
-    yield actors.forking()
-    os.environ["PYTHONPATH"] = before
-
-
-Start = Callable[..., tuple[Any, Any]]
-
-
-@pytest.fixture
-def start(forking: Any) -> Iterator[Start]:
-    """Start an actor; gives the process and this end of its pipe. All are killed at the end."""
-    running = []
-
-    def begin(actor: Callable[..., None], *arguments: Any) -> tuple[Any, Any]:
-        ours, theirs = forking.Pipe()
-        process = forking.Process(target=actor, args=(*arguments, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        running.append((process, ours))
-        return process, ours
-
-    yield begin
-    for process, pipe in running:
-        process.kill()
-        process.join()
-        process.close()
-        pipe.close()
+#: Loaded by who forks the actors.
+ACTORS = ("memory_actors", "pandas")
 
 
 @pytest.mark.skipif(not LINUX, reason="/proc tells which pages a process sees")

@@ -4,8 +4,7 @@ the rivals and beside the server alone, in one run.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,8 +14,8 @@ from neural_gpu_bus.benchmarks.live.copying import copy_first
 from neural_gpu_bus.benchmarks.live.ground import FULL, QUICK, LiveGround, live_ground
 from neural_gpu_bus.benchmarks.live.latency import see_soon
 from neural_gpu_bus.benchmarks.live.looking import look_often
-from neural_gpu_bus.benchmarks.machine import this_machine, versions
 from neural_gpu_bus.benchmarks.memory.answers import Answer, QuestionResults
+from neural_gpu_bus.benchmarks.server_questions import answered
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.case import CaseWatcher
@@ -44,16 +43,6 @@ def run_questions(
 ) -> QuestionResults:
     """One after the other; ResultsDifferError before any figure where a table is not equal."""
 
-    def answers(ground: LiveGround) -> Iterator[Answer]:
-        for name, ask in questions.items():
-            watcher.say(name)
-            with ExitStack() as closing:
-                yield ask(ground, closing)
-
     sizes = QUICK if quick else FULL
     with live_ground(plane, sizes, clock_ns, watcher) as ground:
-        found = list(answers(ground))
-        server = ground.connection.info.server_version
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    known = {"PostgreSQL": f"{server // 10_000}.{server % 10_000}"} | versions(DISTRIBUTIONS)
-    return QuestionResults(now, this_machine(), known, quick, found)
+        return answered(questions, ground, quick=quick, distributions=DISTRIBUTIONS)

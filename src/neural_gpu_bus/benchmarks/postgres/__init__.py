@@ -4,19 +4,18 @@ alone, in one run.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from neural_gpu_bus.benchmarks.machine import this_machine, versions
 from neural_gpu_bus.benchmarks.memory.answers import Answer, QuestionResults
 from neural_gpu_bus.benchmarks.postgres.ground import FULL, QUICK, PostgresGround, postgres_ground
 from neural_gpu_bus.benchmarks.postgres.grouping import group_by
 from neural_gpu_bus.benchmarks.postgres.reading import read_fixed, read_mixed, read_newest
 from neural_gpu_bus.benchmarks.postgres.scaling import scale
 from neural_gpu_bus.benchmarks.postgres.storing import store_few, store_many, upsert_many
+from neural_gpu_bus.benchmarks.server_questions import answered
 
 if TYPE_CHECKING:
     from neural_gpu_bus.benchmarks.case import CaseWatcher
@@ -57,16 +56,6 @@ def run_questions(
 ) -> QuestionResults:
     """One after the other; ResultsDifferError before any time where a way is not equal."""
 
-    def answers(ground: PostgresGround) -> Iterator[Answer]:
-        for name, ask in questions.items():
-            watcher.say(name)
-            with ExitStack() as closing:
-                yield ask(ground, closing)
-
     sizes = QUICK if quick else FULL
     with postgres_ground(plane, sizes, clock_ns, watcher) as ground:
-        found = list(answers(ground))
-        server = ground.connection.info.server_version
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    known = {"PostgreSQL": f"{server // 10_000}.{server % 10_000}"} | versions(DISTRIBUTIONS)
-    return QuestionResults(now, this_machine(), known, quick, found)
+        return answered(questions, ground, quick=quick, distributions=DISTRIBUTIONS)
