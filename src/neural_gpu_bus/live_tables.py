@@ -12,7 +12,7 @@ from neural_gpu_bus.errors import StaleError
 
 if TYPE_CHECKING:
     from neural_gpu_bus import embedded
-    from neural_gpu_bus.live.definitions import LiveDefinitions
+    from neural_gpu_bus.live.definitions import LiveDefinition, LiveDefinitions
     from neural_gpu_bus.live.live_table import LiveTable
     from neural_gpu_bus.live.shared import LiveView, TableState
     from neural_gpu_bus.live.sql import LiveSql
@@ -84,10 +84,10 @@ class LiveTables:
             where=where,
             append_only=append_only,
         )
-        is_new = self.live_definitions.add(definition)
+        definition, is_new = self.live_definitions.add(definition)
         self.attachment.follow()
         try:
-            _wait_live(self.live_view, definition.name, timeout_s, progress)
+            _wait_live(self.live_view, definition, timeout_s, progress)
         except BaseException:
             if is_new:
                 self.live_definitions.drop(definition.name)
@@ -140,15 +140,21 @@ def live_table(plane: Plane, name: str) -> LiveTable:
 
 def _wait_live(
     view: LiveView,
-    name: str,
+    definition: LiveDefinition,
     timeout_s: float,
     progress: Callable[[TableState], object] | None,
 ) -> None:
-    """Return once it is live. Raises what it failed with, where it never was whole."""
+    """Return once it is live. Raises what it failed with, where it never was whole.
+
+    What is told of one that had the name before, and is about to go, does not count.
+    """
+    name = definition.name
     end_s, asked_ns = time.monotonic() + timeout_s, time.time_ns()
     while True:
         view.look_again()
         state = view.counted(name)
+        if state is not None and state.added_ns != definition.added_ns:
+            state = None
         if state is not None:
             if state.state == "live":
                 return

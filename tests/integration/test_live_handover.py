@@ -106,6 +106,17 @@ def test_tables_become_live_while_they_are_written(home: LiveHome, ledger: OwnSe
         home.plane.drop_live("ledger")
 
 
+def test_one_that_is_dropped_and_asked_for_at_once_is_copied_again(
+    home: LiveHome, ledger: OwnServer
+) -> None:
+    """What is still told of the one before is not taken for the new one."""
+    with _followed(home):
+        for step in range(5):
+            home.plane.drop_live("ledger")
+            ledger.run(f"UPDATE ledger SET step = {step} WHERE id < 50")
+            assert_same(home, home.plane.live("ledger", timeout_s=WAIT_S))
+
+
 def test_a_table_that_comes_later_joins_while_another_is_followed(
     home: LiveHome, ledger: OwnServer
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from neural_gpu_bus.arguments import check_encodable, check_text
 from neural_gpu_bus.did_you_mean import did_you_mean
@@ -56,6 +57,12 @@ class LiveDefinition(msgspec.Struct, frozen=True):
     append_only: bool = False
     how: How = "stream"
     slot: Slot = "temporary"
+    #: When it was added: tells it from one of its name that was dropped before.
+    added_ns: int = 0
+
+    def follows_as(self, other: LiveDefinition) -> bool:
+        """Whether both say the same, whenever they were added."""
+        return replace(self, added_ns=0) == replace(other, added_ns=0)
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -140,22 +147,23 @@ class LiveDefinitions:
             return 0, 0, 0
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def add(self, definition: LiveDefinition) -> bool:
-        """Whether it is new; nothing is done where an equal one is there.
+    def add(self, definition: LiveDefinition) -> tuple[LiveDefinition, bool]:
+        """The one that is kept, and whether it is new: nothing is done where an equal one is there.
 
         Raises BadParameterError where another one has the name.
         """
         with self._locked():
             found = self.all()
             before = found.get(definition.name)
-            if before == definition:
-                return False
+            if before is not None and before.follows_as(definition):
+                return before, False
             if before is not None:
                 raise _other(before, definition)
             if len(found) >= TABLES_MAX:
                 raise _bad("name", f"{len(found)} tables are live", "drop some: `ngb live drop`")
-            self._write([*found.values(), definition])
-        return True
+            added = replace(definition, added_ns=time.time_ns())
+            self._write([*found.values(), added])
+        return added, True
 
     def drop(self, name: str) -> LiveDefinition:
         """Take one away; what it was. Raises DatasetNotFoundError."""
@@ -235,7 +243,7 @@ def _other(before: LiveDefinition, wanted: LiveDefinition) -> BadParameterError:
     differ = [
         f"{field} {getattr(before, field)!r} and not {getattr(wanted, field)!r}"
         for field in LiveDefinition.__struct_fields__
-        if getattr(before, field) != getattr(wanted, field)
+        if field != "added_ns" and getattr(before, field) != getattr(wanted, field)
     ]
     return _bad(
         "name",

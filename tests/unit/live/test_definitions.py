@@ -63,20 +63,31 @@ def test_what_is_added_is_found_by_others_in_order(
     bars, trades = live_definition("bars", key=["id"]), live_definition("a.trades")
 
     assert definitions.all() == {}
-    assert definitions.add(bars)
-    assert definitions.add(trades)
+    (first, is_new), (second, _) = definitions.add(bars), definitions.add(trades)
 
-    assert list(LiveDefinitions(tmp_path).all().items()) == [("bars", bars), ("a.trades", trades)]
+    assert is_new
+    assert first.follows_as(bars)
+    assert list(LiveDefinitions(tmp_path).all().values()) == [first, second]
 
 
 def test_an_equal_one_is_there_already_and_another_is_refused(definitions: LiveDefinitions) -> None:
-    definitions.add(live_definition("bars", key=["id"]))
+    first, _ = definitions.add(live_definition("bars", key=["id"]))
     before = definitions.token()
 
-    assert not definitions.add(live_definition("bars", key=["id"]))
+    assert definitions.add(live_definition("bars", key=["id"])) == (first, False)
     assert definitions.token() == before
     with pytest.raises(BadParameterError, match=r"'bars' is live with key \('id',\) and not \(\)"):
         definitions.add(live_definition("bars"))
+
+
+def test_one_that_was_dropped_and_added_again_is_another(definitions: LiveDefinitions) -> None:
+    first, _ = definitions.add(live_definition("bars"))
+    definitions.drop("bars")
+
+    second, is_new = definitions.add(live_definition("bars"))
+    assert is_new
+    assert second != first
+    assert second.follows_as(first)
 
 
 def test_each_change_has_another_token(definitions: LiveDefinitions) -> None:

@@ -310,7 +310,10 @@ class FollowedTables:
         if table.reason and state in ("starting", "waiting", "copying", "catching up"):
             detail = f"{table.reason}; {detail or state}"
             state = "copying anew"
-        told = TableState(table.definition.name, series, state, detail, error=error)
+        definition = table.definition
+        told = TableState(
+            definition.name, series, state, detail, error=error, added_ns=definition.added_ns
+        )
         self._means.state.set_table(told)
 
 

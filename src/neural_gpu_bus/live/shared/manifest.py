@@ -72,6 +72,8 @@ class TableState(msgspec.Struct, frozen=True):
     version: int = 0
     #: Number of its counters.
     place: int = -1
+    #: Which definition it follows: ``LiveDefinition.added_ns``.
+    added_ns: int = 0
     #: Since its place was given: row changes applied, transactions with any, bytes of the stream.
     changes: int = 0
     transactions: int = 0
