@@ -57,6 +57,8 @@ class LiveDefinition(msgspec.Struct, frozen=True):
     append_only: bool = False
     how: How = "stream"
     slot: Slot = "temporary"
+    #: No rows are kept: it is only told that there were changes, for ``freshness="live"``.
+    changes_only: bool = False
     #: When it was added: tells it from one of its name that was dropped before.
     added_ns: int = 0
 
@@ -237,6 +239,15 @@ def not_live(name: str, known: Sequence[str]) -> DatasetNotFoundError:
         ),
         name=name,
     )
+
+
+def changes_definition(schema: str, table: str) -> LiveDefinition:
+    """Of a table that only its changes are wanted of. Raises BadParameterError for a name that
+    cannot be written as ``schema.name``.
+    """
+    name = f"{schema}.{table}"
+    parse_table_name(name)
+    return LiveDefinition(table=name, name=f"changes of {name}", changes_only=True)
 
 
 def _other(before: LiveDefinition, wanted: LiveDefinition) -> BadParameterError:

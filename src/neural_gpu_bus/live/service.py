@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neural_gpu_bus.live.changes.told_changes import ToldChanges
 from neural_gpu_bus.live.definitions import LiveDefinitions
 from neural_gpu_bus.live.mirror.means import MirrorMeans
 from neural_gpu_bus.live.mirror.mirror import Mirror
@@ -55,4 +56,5 @@ def follow_tables(
         published = (stamp.lsn, stamp.committed_ns)
         state = closing.enter_context(LiveState(memory.folder, published=published))
         state.set_source(source.address)
-        Mirror(MirrorMeans(source, room, state, LiveDefinitions(home))).run(stop)
+        changes = ToldChanges(memory.folder)
+        Mirror(MirrorMeans(source, room, state, LiveDefinitions(home), changes)).run(stop)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
+from neural_gpu_bus.live.applying.no_rows import NoRows
 from neural_gpu_bus.live.applying.set_up import remarks
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
@@ -36,13 +37,16 @@ def copy_table(
     source = means.source
     waits = Waits(told=lambda words: told("waiting", words), ended=lambda: copy.is_stopped)
     shape = source.admit(definition, waits)
-    AppliedTable.check(shape, definition)
+    if not definition.changes_only:
+        AppliedTable.check(shape, definition)
     for remark in remarks(shape, definition):
         _log.info(remark, table=definition.name)
     counts = source.change_counts(shape) if definition.append_only else None
     copy.announce(shape)
     told("waiting", "")
     with source.moment(definition, waits) as moment:
+        if definition.changes_only:
+            return Copied(NoRows(), moment)
         told("copying", "")
         columns = source.columns(definition, moment.shape)
         applied = means.room.made(series, moment.shape, definition, columns)

@@ -19,6 +19,7 @@ from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
 
 if TYPE_CHECKING:
     from neural_gpu_bus.live.applying.applied_table import AppliedTable, ApplyCounts
+    from neural_gpu_bus.live.applying.no_rows import NoRows
     from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
@@ -42,7 +43,7 @@ class FollowedTable:
     #: Partitions that the stream told of as they were made.
     made: set[MadeLeaf] = field(default_factory=set)
     #: What follows the stream and readers look at.
-    current: AppliedTable | None = None
+    current: AppliedTable | NoRows | None = None
     copy: TableCopy | None = None
     #: A copy that is there, and waits for the stream to pass its snapshot.
     coming: Copied | None = None
@@ -140,7 +141,7 @@ class FollowedTable:
         """Whether the stream has passed all that the coming version's snapshot holds."""
         return self.coming is not None and position >= self.coming.moment.bound_lsn
 
-    def switch(self) -> AppliedTable | None:
+    def switch(self) -> AppliedTable | NoRows | None:
         """The coming version becomes the one that readers look at; what they looked at before."""
         assert self.coming is not None  # noqa: S101  asked before: is_due
         before, self.current = self.current, self.coming.applied

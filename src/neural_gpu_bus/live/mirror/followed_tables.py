@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +12,7 @@ from neural_gpu_bus.error_records import to_record
 from neural_gpu_bus.errors import (
     BadParameterError,
     BadValueError,
+    DatasetNotFoundError,
     NeuralGpuBusError,
     ServerError,
     SharedMemoryFullError,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 #: After an attempt that failed; doubles.
 RETRY_S, RETRY_S_MAX = 1.0, 30.0
+#: A table that is followed for its changes alone is forgotten when nobody asked for so long.
+UNUSED_S_MAX = 3600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -99,6 +103,7 @@ class FollowedTables:
     def _drop(self, table: FollowedTable) -> None:
         table.lose()
         self._means.state.drop_table(table.definition.name)
+        self._means.changes.drop(table.definition.name)
         self._means.room.forget(table.definition.name, keep="")
         others = [other for other in self._tables.values() if other is not table]
         shape = table.shape
@@ -264,12 +269,15 @@ class FollowedTables:
 
     def _hand_out(self, transaction: Transaction) -> None:
         mine: dict[str, list[RowStep]] = {}
+        touched: set[str] = set()
         for step in transaction.steps:
             for table in self._whose.tables_of(step):
+                touched.add(table.definition.name)
                 if isinstance(step, RowStep):
                     mine.setdefault(table.definition.name, []).append(step)
                 else:
                     self._looks.check(table, transaction.xid)
+        self._means.changes.tell(transaction, touched)
         for name, steps in mine.items():
             self._tables[name].take(transaction, steps)
 
@@ -278,6 +286,11 @@ class FollowedTables:
     def look(self) -> None:
         """Now and then, whatever the stream says."""
         self._looks.look()
+        for name, table in self._tables.items():
+            unused_s = self._means.changes.unused_s(name) if table.definition.changes_only else 0.0
+            if unused_s > UNUSED_S_MAX:
+                with suppress(DatasetNotFoundError):
+                    self._means.definitions.drop(name)
 
     def _copy_anew(self, table: FollowedTable, reason: str) -> None:
         _log.info("a table is copied anew", table=table.definition.name, reason=reason)
@@ -293,6 +306,7 @@ class FollowedTables:
         for table in self._tables.values():
             table.lose()
         self._whole = True
+        self._means.changes.begin_anew()
         self._means.state.begin_anew(f"the stream is lost: {reason}")
         if not isinstance(error, ServerError):
             for table in self._tables.values():
@@ -306,7 +320,7 @@ class FollowedTables:
         detail: str = "",
         error: ErrorRecord | None = None,
     ) -> None:
-        series = table.series if state == "live" else ""
+        series = table.series if state == "live" and not table.definition.changes_only else ""
         if table.reason and state in ("starting", "waiting", "copying", "catching up"):
             detail = f"{table.reason}; {detail or state}"
             state = "copying anew"
@@ -314,7 +328,15 @@ class FollowedTables:
         told = TableState(
             definition.name, series, state, detail, error=error, added_ns=definition.added_ns
         )
+        self._means.changes.cover(definition.name, *_covered(table, state))
         self._means.state.set_table(told)
+
+
+def _covered(table: FollowedTable, state: LiveTableState) -> tuple[int, bool]:
+    """Its OID, and whether all its changes come: not where it is filtered, or only grows."""
+    definition = table.definition
+    whole = not definition.where and not definition.append_only and definition.how == "stream"
+    return table.shape.oid if table.shape else 0, whole and state == "live" and bool(table.shape)
 
 
 def _published_otherwise(table: FollowedTable, other: FollowedTable) -> BadParameterError:

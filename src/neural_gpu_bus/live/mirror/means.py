@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from neural_gpu_bus.live.changes.told_changes import ToldChanges
     from neural_gpu_bus.live.definitions import LiveDefinitions
     from neural_gpu_bus.live.mirror.series_room import SeriesRoom
     from neural_gpu_bus.live.mirror.source import Source
@@ -23,4 +24,5 @@ class MirrorMeans:
     room: SeriesRoom
     state: LiveState
     definitions: LiveDefinitions
+    changes: ToldChanges
     pending_bytes_max: int = PENDING_BYTES_MAX

@@ -137,6 +137,8 @@ class Mirror:
         if now_s >= self._next_ask_s:
             self._next_ask_s = now_s + ASK_S
             self._asked.asked(*self._means.source.position())
+            if self._means.changes.waits:
+                self._means.changes.seen(self._means.source.visible())
         confirmed_ns = self._asked.confirmed_by(self._position)
         if confirmed_ns:
             self._means.state.confirmed(confirmed_ns)

@@ -136,6 +136,11 @@ class Source:
         row = self._clock.asked(lambda connection: connection.execute(_POSITION).fetchone())
         return at_ns, int(row[0])
 
+    def visible(self) -> VisibleTransactions:
+        """Which transactions PostgreSQL shows now."""
+        row = self._clock.asked(lambda connection: connection.execute(_SNAPSHOT).fetchone())
+        return VisibleTransactions.parse(row[0])
+
     # ---- tables
 
     def admit(self, definition: LiveDefinition, waits: Waits) -> TableShape:

@@ -12,6 +12,7 @@ from neural_gpu_bus.live.mirror.failpoints import failpoint
 
 if TYPE_CHECKING:
     from neural_gpu_bus.live.applying.applied_table import AppliedTable
+    from neural_gpu_bus.live.applying.no_rows import NoRows
     from neural_gpu_bus.stores.postgres.replication.append_only import ChangeCounts
     from neural_gpu_bus.stores.postgres.replication.snapshot_moment import SnapshotMoment
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
@@ -24,7 +25,7 @@ REGISTERED_S = 0.1
 class Copied:
     """A table as of one snapshot, in a series that nobody reads yet."""
 
-    applied: AppliedTable
+    applied: AppliedTable | NoRows
     moment: SnapshotMoment
     #: Of rows that were updated and deleted before it, of a table of which only inserts come.
     counts: ChangeCounts | None = None

@@ -69,7 +69,7 @@ class LiveState:
         try:
             self._array = _opened(memory)
             self._words = view(self._array).cast("q")
-            self._store = _ordered_store(self._array, self._words)
+            self._store = ordered_store(self._array, self._words)
             found = read_manifest(self._array, self._words)
             self._manifest = found or Manifest(self._words[layout.EPOCH])
             self._tables = by_name(self._manifest.tables)
@@ -289,7 +289,7 @@ def _opened(memory: Path) -> Bytes:
         return layout.map_state(path, writable=True)
 
 
-def _ordered_store(array: Bytes, words: memoryview) -> Callable[[int, int], None]:
+def ordered_store(array: Bytes, words: memoryview) -> Callable[[int, int], None]:
     """One aligned store, after all before it. x86 keeps stores in order by itself."""
     if KEEPS_ORDER:
         return words.__setitem__

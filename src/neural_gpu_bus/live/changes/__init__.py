@@ -1,0 +1,1 @@
+"""Which tables were changed, told before anybody can see it: what ``freshness="live"`` asks."""
