@@ -259,6 +259,7 @@ class DataPlane(Queries, LiveTables, Storing, Analysis, Datasets, ManyDatasets):
 
     def _make_query_cache(self) -> QueryCache:
         from neural_gpu_bus.query_cache import QueryCache
+        from neural_gpu_bus.query_cache.live_answers import LiveAnswers
 
         memory = self.memory
         cache = QueryCache(
@@ -268,6 +269,9 @@ class DataPlane(Queries, LiveTables, Storing, Analysis, Datasets, ManyDatasets):
             # Of a larger one the old and the new version would not both fit.
             bytes_max=memory.budget("shared") // 2,
             wait_timeout_s=self.settings.query_timeout_s,
+            live=lambda: LiveAnswers(
+                memory.folder, self.live_view, self.live_definitions, lambda: self.attachment
+            ),
         )
         # Found again without the lock, for the microsecond in which a kept result is answered.
         self.__dict__["_query_cache"] = cache

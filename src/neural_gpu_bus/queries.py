@@ -50,6 +50,7 @@ class Queries:
         numeric: str | Mapping[str, str] = "exact",
         texts: Texts = "auto",
         freshness: float | timedelta | str | None = None,
+        max_lag_s: float | None = None,
         snapshot: Snapshot | str | None = None,
         progress: Progress | None = None,
     ) -> Frame:
@@ -69,15 +70,20 @@ class Queries:
 
         ``freshness``: how old the answer may be. None reads now. A number of seconds takes what
         this host read at most that long ago, counted from before the statement was sent;
-        ``"manual"`` what it read since ``forget_query``. Else it reads, once for all who ask for
-        the same, and keeps the result; ``explain_cache`` says why one is not kept.
+        ``"manual"`` what it read since ``forget_query``; ``"live"`` what is equal to reading now,
+        as far as this host's live tables show, while commits are heard of within ``max_lag_s``, by
+        default 1 s. Else it reads, once for all who ask for the same, and keeps the result;
+        ``explain_cache`` says why one is not kept.
 
         Raises QueryError, UnsupportedTypeError, BadValueError, QueryTimeoutError,
-        SharedMemoryFullError, and ServerError's kinds.
+        SharedMemoryFullError, ServerError's kinds, BadParameterError where it cannot be ``"live"``.
         """
+        if max_lag_s is not None:
+            _check_lag(max_lag_s, freshness)
         if freshness is not None and type(sql) is str:  # first, because it takes a microsecond
-            find = self.query_cache.find
-            found = find(sql, params, freshness=freshness, numeric=numeric, texts=texts)
+            found = self.query_cache.find(
+                sql, params, freshness=freshness, max_lag_s=max_lag_s, numeric=numeric, texts=texts
+            )
             if found is not None and name is None and snapshot is None:
                 return found
         _check_query(sql, timeout_s, name)
@@ -88,16 +94,10 @@ class Queries:
         if freshness is None:
             return _framed(read(timeout_s=timeout_s, name=name, snapshot=snapshot))
         _check_can_be_kept(name, snapshot)
-        return self.query_cache.load(
-            partial(_read_for_cache, read),
-            sql,
-            params,
-            freshness=freshness,
-            timeout_s=timeout_s,
-            wait_s=self.database.read_limit_s(query_class, timeout_s),
-            numeric=numeric,
-            texts=texts,
-        )
+        wait_s = self.database.read_limit_s(query_class, timeout_s)
+        load = partial(self.query_cache.load, partial(_read_for_cache, read), sql, params)
+        load = partial(load, freshness=freshness, max_lag_s=max_lag_s, numeric=numeric, texts=texts)
+        return load(timeout_s=timeout_s, wait_s=wait_s)
 
     def table(
         self: Plane,
@@ -237,6 +237,16 @@ def _check_query(sql: str, timeout_s: float | None, name: str | None) -> None:
         check_seconds("timeout_s", timeout_s)
     if name is not None:
         check_given_name(name)
+
+
+def _check_lag(max_lag_s: float, freshness: object) -> None:
+    check_seconds("max_lag_s", max_lag_s)
+    if not isinstance(freshness, str) or freshness != "live":
+        raise BadParameterError(
+            f"max_lag_s is given and freshness is {freshness!r}",
+            hint='give freshness="live" with it, or leave it out',
+            parameter="max_lag_s",
+        )
 
 
 def _check_can_be_kept(name: str | None, snapshot: object) -> None:

@@ -293,7 +293,7 @@ def test_the_planes_own_face(
         assert plane.query(sql, params, freshness="manual")["close"][0] == 3.5
         assert plane.query_cache.statistics().loads == 2
         with pytest.raises(BadParameterError, match="freshness is 'live'"):
-            plane.query(sql, params, freshness="live")
+            plane.query("SELECT now() AS x", freshness="live")
         as_text = plane.query("SELECT 1.5::numeric AS x", numeric="text", freshness=60)
         as_float = plane.query("SELECT 1.5::numeric AS x", numeric="float64", freshness=60)
         assert (as_text["x"][0], as_float["x"][0]) == ("1.5", 1.5)

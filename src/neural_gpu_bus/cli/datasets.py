@@ -32,7 +32,8 @@ Name = Annotated[str | None, typer.Option(help="Keep the result in shared memory
 Freshness = Annotated[
     str | None,
     typer.Option(
-        help="Take what this host read at most so many seconds ago, or 'manual'; keep what is read."
+        help="Take what this host read at most so many seconds ago, what is as of now ('live'), or "
+        "what nobody forgot ('manual'); keep what is read."
     ),
 ]
 Explain = Annotated[

@@ -35,6 +35,8 @@ class QueryExplanation:
     hits: int = 0
     #: What reading it took.
     load_s: float = 0.0
+    #: How ``freshness="live"`` would be answered now; empty where it cannot be.
+    live: str = ""
 
     @property
     def kept(self) -> bool:
@@ -66,7 +68,7 @@ class QueryExplanation:
             return [f"no: {why}" for why in self.not_live]
         if self.not_kept:
             return ["no: it is never kept"]
-        return ["possible, once tables are followed: their commits tell all"]
+        return [self.live or "possible where a home follows its tables: their commits tell all"]
 
     def _memory(self) -> str:
         if self.age_s is None:

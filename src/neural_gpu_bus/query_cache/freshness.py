@@ -11,10 +11,12 @@ from neural_gpu_bus.errors import BadParameterError
 
 #: A year: who means longer means "manual".
 AGE_S_MAX: Final = 366 * 86_400
+#: How late the stream of changes may be for ``"live"``: PostgreSQL is asked ten times a second.
+LAG_S_MAX: Final = 1.0
 
 _HINT = (
-    "give a number of seconds (data read at most that long ago), 'manual' (until "
-    "plane.forget_query), or nothing (read now)"
+    "give a number of seconds (data read at most that long ago), 'live' (as of now), 'manual' "
+    "(until plane.forget_query), or nothing (read now)"
 )
 
 
@@ -34,7 +36,7 @@ def oldest_ns(freshness: Any, now_ns: int) -> int:
         return -1 << 62
     elif freshness == "live":
         raise BadParameterError(
-            "freshness is 'live', and no table is followed yet, so no commit can be heard of",
+            "freshness is 'live', and no home follows tables here, so no commit can be heard of",
             hint=_HINT,
             parameter="freshness",
         )

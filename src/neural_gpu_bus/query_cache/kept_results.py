@@ -21,12 +21,24 @@ if TYPE_CHECKING:
     from neural_gpu_bus.ports import Reserve
     from neural_gpu_bus.query_cache.forgotten import Forgotten
     from neural_gpu_bus.query_cache.key import QueryKey
+    from neural_gpu_bus.query_cache.live_answers import Defined
 
 #: Key of a result's schema metadata.
 QUERY_KEY = b"ngb.query"
 
 #: Before every moment: data that nobody may be given.
 NEVER_NS = -1 << 63
+
+
+class LiveMark(msgspec.Struct, frozen=True):
+    """What was counted of changes before a result was read."""
+
+    #: Which file the counts are of.
+    file_id: int
+    #: Of what it depends on.
+    fingerprint: str
+    #: Word and count, one for each of its tables.
+    counts: tuple[tuple[int, int], ...]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -36,20 +48,24 @@ class Record(msgspec.Struct, frozen=True):
     key: str
     #: Host clock just before the statement was sent.
     taken_ns: int
+    #: None where not all its tables were followed.
+    live: LiveMark | None = None
 
 
 class KnownQuery:
     """A query that this process asked before."""
 
-    __slots__ = ("hits", "key", "name", "place", "seen", "too_large_ns")
+    __slots__ = ("defined", "hits", "key", "name", "place", "seen", "too_large_ns")
 
     def __init__(self, key: QueryKey, place: int) -> None:
         self.key = key
         self.name = key.name
         #: Its word in ``Forgotten``.
         self.place = place
-        #: The block that was last found under its name, and when that was read.
-        self.seen = ("", NEVER_NS)
+        #: The block that was last found under its name, when that was read, and its mark.
+        self.seen: tuple[str, int, LiveMark | None] = ("", NEVER_NS, None)
+        #: What it depends on, where that was asked for ``live``.
+        self.defined: Defined | None = None
         #: Times that its result was found here.
         self.hits = 0
         #: When its result was last too large to be kept.
@@ -67,14 +83,25 @@ class KeptResults:
 
     def find(self, known: KnownQuery, oldest_ns: int) -> Frame | None:
         """The result, if it was read at that moment or later and nobody forgot it since."""
+        frame = self._found(known)
+        return None if frame is None else self._if_fresh(known, frame, oldest_ns)
+
+    def find_marked(self, known: KnownQuery) -> tuple[Frame, LiveMark | None] | None:
+        """The result, whenever it was read, with what was counted before."""
+        frame = self._found(known)
+        if frame is None:
+            return None
+        _, taken_ns, mark = self._seen(known, frame)
+        return (frame, mark) if taken_ns > self._moments_ns[known.place] else None
+
+    def _found(self, known: KnownQuery) -> Frame | None:
         if not known.seen[0] and not self._memory.blocks(known.name):
             return None  # looked for first: an unknown name's error looks for one like it
         try:
-            frame = self._get(known.name)
+            return self._get(known.name)
         except (DatasetNotFoundError, DatasetEvictedError):
-            known.seen = ("", NEVER_NS)
+            known.seen = ("", NEVER_NS, None)
             return None
-        return self._if_fresh(known, frame, oldest_ns)
 
     def look(self, known: KnownQuery, oldest_ns: int) -> Frame | None:
         """The same, and nobody counts it as a find."""
@@ -85,29 +112,40 @@ class KeptResults:
         return None
 
     def _if_fresh(self, known: KnownQuery, frame: Frame, oldest_ns: int) -> Frame | None:
-        uuid, taken_ns = known.seen
-        if frame.source.descriptor.uuid != uuid:  # type: ignore[attr-defined]  # a block's source
-            taken_ns = self._learn(known, frame)
+        taken_ns = self._seen(known, frame)[1]
         if taken_ns < oldest_ns or taken_ns <= self._moments_ns[known.place]:
             return None
         return frame
 
-    def _learn(self, known: KnownQuery, frame: Frame) -> int:
+    def _seen(self, known: KnownQuery, frame: Frame) -> tuple[str, int, LiveMark | None]:
+        seen = known.seen
+        if frame.source.descriptor.uuid != seen[0]:  # type: ignore[attr-defined]  # a block's source
+            seen = self._learn(known, frame)
+        return seen
+
+    def _learn(self, known: KnownQuery, frame: Frame) -> tuple[str, int, LiveMark | None]:
         """When this block was read; never, where it answers another query."""
         raw = (frame.arrow().schema.metadata or {}).get(QUERY_KEY)
-        taken_ns = NEVER_NS
+        taken_ns, mark = NEVER_NS, None
         if raw is not None:
             with suppress(msgspec.DecodeError, msgspec.ValidationError):
                 record = msgspec.json.decode(raw, type=Record)
-                taken_ns = record.taken_ns if record.key == known.key.text else NEVER_NS
-        known.seen = (frame.descriptor.uuid, taken_ns)
-        return taken_ns
+                if record.key == known.key.text:
+                    taken_ns, mark = record.taken_ns, record.live
+        seen = known.seen = (frame.descriptor.uuid, taken_ns, mark)
+        return seen
 
-    def reserve(self, known: KnownQuery, taken_ns: int, too_large: Callable[[], object]) -> Reserve:
+    def reserve(
+        self,
+        known: KnownQuery,
+        taken_ns: int,
+        too_large: Callable[[], object],
+        mark: LiveMark | None = None,
+    ) -> Reserve:
         """Memory to read the result into; sealed, it is found by all. ``too_large`` is told of one
         that is not kept.
         """
-        record = msgspec.json.encode(Record(known.key.text, taken_ns))
+        record = msgspec.json.encode(Record(known.key.text, taken_ns, mark))
 
         def reserve(schema: pa.Schema, rows: int, **sizes: Any) -> BlockReservation:
             metadata = {**(schema.metadata or {}), QUERY_KEY: record}

@@ -18,11 +18,12 @@ from neural_gpu_bus.errors import QueryTimeoutError
 from neural_gpu_bus.host_clock import clock_identity, host_clock_ns
 from neural_gpu_bus.query_cache.explanation import QueryExplanation
 from neural_gpu_bus.query_cache.forgotten import Forgotten
-from neural_gpu_bus.query_cache.freshness import oldest_ns
+from neural_gpu_bus.query_cache.freshness import LAG_S_MAX, oldest_ns
 from neural_gpu_bus.query_cache.kept_results import (
     NEVER_NS,
     KeptResults,
     KnownQuery,
+    LiveMark,
 )
 from neural_gpu_bus.query_cache.key import options_text, query_key, quick_key
 from neural_gpu_bus.query_cache.known_dependencies import Asks, KnownDependencies
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from neural_gpu_bus.memory import Frame, UnifiedMemory
     from neural_gpu_bus.ports import Reserve
+    from neural_gpu_bus.query_cache.live_answers import LiveAnswers
     from neural_gpu_bus.stores.postgres.dependencies.dependency_records import Dependencies
     from neural_gpu_bus.stores.postgres.dependencies.identity import Identity
 
@@ -54,6 +56,9 @@ class Database(Asks, Protocol):
 
     def identity(self) -> Identity:
         """Whose answers its answers are."""
+
+    def asked(self, question: bytes, values: Any = None) -> list[tuple[Any, ...]]:
+        """Rows of a small question to the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class QueryCache:
         *,
         bytes_max: int,
         wait_timeout_s: float,
+        live: Callable[[], LiveAnswers] | None = None,
         clock_ns: Callable[[], int] = host_clock_ns,
     ) -> None:
         self._database = database
@@ -97,6 +103,9 @@ class QueryCache:
         self._known: dict[tuple[Any, ...], KnownQuery] = {}
         self._by_text: dict[str, KnownQuery] = {}
         self._dependencies = KnownDependencies(clock_ns)
+        #: Where tables are followed; made when first asked for.
+        self._make_live = live
+        self._live: LiveAnswers | None = None
         self._identity: Identity | None = None
         self._identity_ns = NEVER_NS
         self._reading = threading.local()
@@ -111,20 +120,23 @@ class QueryCache:
         params: Any = None,
         *,
         freshness: float | timedelta | str,
+        max_lag_s: float | None = None,
         numeric: str | Mapping[str, str] = "exact",
         texts: str = "auto",
     ) -> Frame | None:
         """The result, if one is in memory that is fresh enough; nothing is asked of the server for
-        a query that this process asked before. Raises BadParameterError for a bad freshness.
+        a query that this process asked before. ``max_lag_s``: of ``"live"``, see ``plane.query``.
+        Raises BadParameterError for a bad freshness.
         """
-        oldest = oldest_ns(freshness, self._clock_ns())
+        is_live = type(freshness) is str and self._is_live(freshness)
+        oldest = NEVER_NS if is_live else oldest_ns(freshness, self._clock_ns())
         try:
             known = self._known.get(quick_key(sql, params, numeric, texts))
             if known is None:
                 known = self._learn(sql, params, numeric, texts)
         except (Uncacheable, TypeError):
             return None  # TypeError: an option that cannot be a key, which reading refuses
-        frame = self._kept.find(known, oldest)
+        frame = self._current(known, max_lag_s) if is_live else self._kept.find(known, oldest)
         if frame is not None:
             known.hits += 1
         return frame
@@ -136,6 +148,7 @@ class QueryCache:
         params: Any = None,
         *,
         freshness: float | timedelta | str,
+        max_lag_s: float | None = None,
         timeout_s: float | None = None,
         wait_s: float | None = None,
         numeric: str | Mapping[str, str] = "exact",
@@ -148,26 +161,38 @@ class QueryCache:
         Raises QueryTimeoutError where that takes too long, and what ``read`` raises: an error is
         kept for nobody.
         """
-        oldest = oldest_ns(freshness, self._clock_ns())
+        is_live = self._is_live(freshness)
+        oldest = NEVER_NS if is_live else oldest_ns(freshness, self._clock_ns())
         started_s = time.monotonic()
         self._look_after_identity()
+        limit_s = timeout_s if timeout_s is not None else wait_s
+        limit_s = self._wait_timeout_s if limit_s is None else limit_s
+        if is_live:  # a reader of live tables may have seen what a statement does not show yet
+            self.live.wait_shown(self._database(), limit_s)
         try:
             known = self._learn(sql, params, numeric, texts)
         except Uncacheable:
             return self._read_for_itself(read, timeout_s)
         if known.key.digest in self._own_turns() or self._is_known_as_not_kept(known, params):
             return self._read_for_itself(read, timeout_s)
-        limit_s = timeout_s if timeout_s is not None else wait_s
-        limit_s = self._wait_timeout_s if limit_s is None else limit_s
-        with self._turns.taken(
-            known.key.digest, limit_s, lambda: self._kept.find(known, oldest)
-        ) as found:
+
+        def look() -> Frame | None:
+            return self._current(known, max_lag_s) if is_live else self._kept.find(known, oldest)
+
+        with self._turns.taken(known.key.digest, limit_s, look) as found:
             if found is not None:
                 self._waits += 1
                 return found
-            if self._may_keep(known, sql, params, _left_s(limit_s, started_s)):
+            left_s = _left_s(limit_s, started_s)
+            mark = None
+            if is_live:
+                mark = self.live.prepared(self._database(), known, sql, params, left_s or limit_s)
+                if (found := look()) is not None:  # its definitions are as they were
+                    known.hits += 1
+                    return found
+            if mark or (not is_live and self._may_keep(known, sql, params, left_s)):
                 with self._own_turn(known.key.digest):
-                    return self._read_for_all(read, known, _left_s(timeout_s, started_s))
+                    return self._read_for_all(read, known, _left_s(timeout_s, started_s), mark)
         return self._read_for_itself(read, _left_s(timeout_s, started_s))
 
     def forget(self, sql: str, params: Any = None) -> int:
@@ -211,6 +236,7 @@ class QueryCache:
             not_resident="" if frame is not None else self._why_not_resident(known, found),
             rows=0 if frame is None else frame.rows,
             nbytes=0 if frame is None else frame.nbytes,
+            live=self._how_live(known, found),
             hits=facts.hits if facts is not None else 0,
             load_s=facts.reload_ns / 1e9 if facts is not None else 0.0,
         )
@@ -223,6 +249,26 @@ class QueryCache:
     def close(self) -> None:
         """Nothing is open; what is known goes."""
         self._forget_known()
+
+    # ---- as of now
+
+    @property
+    def live(self) -> LiveAnswers:
+        """What is told of changes."""
+        if self._live is None:
+            assert self._make_live is not None  # noqa: S101  asked before: _is_live
+            self._live = self._make_live()
+        return self._live
+
+    def _is_live(self, freshness: Any) -> bool:
+        return type(freshness) is str and freshness == "live" and self._make_live is not None
+
+    def _current(self, known: KnownQuery, max_lag_s: float | None) -> Frame | None:
+        found = self._kept.find_marked(known)
+        if found is None:
+            return None
+        limit_s = LAG_S_MAX if max_lag_s is None else max_lag_s
+        return None if self.live.why_not(known.defined, found[1], limit_s) else found[0]
 
     # ---- reading
 
@@ -243,14 +289,16 @@ class QueryCache:
         finally:
             self._own_turns().discard(digest)
 
-    def _read_for_all(self, read: Read, known: KnownQuery, left_s: float | None) -> Frame:
+    def _read_for_all(
+        self, read: Read, known: KnownQuery, left_s: float | None, mark: LiveMark | None = None
+    ) -> Frame:
         taken_ns = self._clock_ns()  # before the statement is sent
         known.too_large_ns = NEVER_NS
 
         def too_large() -> None:
             known.too_large_ns = taken_ns
 
-        frame = read(self._kept.reserve(known, taken_ns, too_large), left_s)
+        frame = read(self._kept.reserve(known, taken_ns, too_large, mark), left_s)
         if known.too_large_ns == NEVER_NS:
             self._loads += 1
         else:
@@ -275,6 +323,12 @@ class QueryCache:
             return True
         found = self._dependencies.trusted((known.key.statement, signature(params)))
         return found is not None and bool(found.not_kept)
+
+    def _how_live(self, known: KnownQuery, found: Dependencies) -> str:
+        if self._make_live is None or found.not_kept or found.not_live:
+            return ""
+        kept = self._kept.find_marked(known)
+        return self.live.told(found, kept)
 
     def _why_not_resident(self, known: KnownQuery, found: Dependencies) -> str:
         if found.not_kept:

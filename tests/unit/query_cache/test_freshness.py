@@ -46,7 +46,7 @@ def test_manual_takes_any() -> None:
         (True, "freshness is True: neither seconds nor a word"),
         ("10", "freshness is '10': neither seconds nor a word"),
         (None, "freshness is None: neither"),
-        ("live", "no table is followed yet"),
+        ("live", "no home follows tables here"),
     ],
 )
 def test_what_says_no_age_is_refused(freshness: Any, why: str) -> None:

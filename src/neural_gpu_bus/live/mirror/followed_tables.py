@@ -178,9 +178,21 @@ class FollowedTables:
         copy = table.copy
         if copy is not None and copy.announced is not None and not copy.is_registered:
             table.shape = copy.announced
+            self._give_way(table)
             table.pending = PendingChanges(self._means.pending_bytes_max)
             self._whose.index()
             copy.register()
+
+    def _give_way(self, table: FollowedTable) -> None:
+        """A table is published in one way only: what somebody declared goes before one that is
+        followed for its changes because a query asked.
+        """
+        if not table.definition.where and not table.definition.append_only:
+            return
+        for other in self._tables.values():
+            if other.definition.changes_only and other.relations & table.relations:
+                with suppress(DatasetNotFoundError):
+                    self._means.definitions.drop(other.definition.name)
 
     def _take_copy(self, table: FollowedTable, position: int) -> None:
         assert table.copy is not None  # noqa: S101  asked just before

@@ -152,6 +152,11 @@ class PostgresStore(Database):
         """Whether that is as it was; one look at the catalog."""
         return self._dependencies.still_holds(known)
 
+    def asked(self, question: bytes, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Rows of a small question to the catalog."""
+        with translated(self.address), self._pool.lend() as connection:
+            return connection.execute(question, values).fetchall()
+
     def identity(self) -> Identity:
         """Server, database, user and the settings that change what a statement means."""
         return ask_identity(self._pool.lend, self.address, self._session_options)
