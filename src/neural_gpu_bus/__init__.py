@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         WriteBehind,
         WriteBehindStatistics,
     )
+    from neural_gpu_bus.watching import LiveInput, Watch, WatchRun, WatchStatistics
 
 __all__ = [
     "Acknowledgement",
@@ -63,6 +64,7 @@ __all__ = [
     "Job",
     "JobRecord",
     "LiveAsOf",
+    "LiveInput",
     "LiveTable",
     "LoadReport",
     "MemoryStatistics",
@@ -79,6 +81,9 @@ __all__ = [
     "Snapshot",
     "StoreReceipt",
     "TableState",
+    "Watch",
+    "WatchRun",
+    "WatchStatistics",
     "WriteBehind",
     "WriteBehindStatistics",
     "__version__",
@@ -100,6 +105,7 @@ _HOMES = {
     "Job": "neural_gpu_bus.bus",
     "JobRecord": "neural_gpu_bus.descriptors",
     "LiveAsOf": "neural_gpu_bus.live.shared",
+    "LiveInput": "neural_gpu_bus.watching",
     "LiveTable": "neural_gpu_bus.live.live_table",
     "LoadReport": "neural_gpu_bus.stores.postgres",
     "MemoryStatistics": "neural_gpu_bus.descriptors",
@@ -116,6 +122,9 @@ _HOMES = {
     "Snapshot": "neural_gpu_bus.stores.postgres",
     "StoreReceipt": "neural_gpu_bus.descriptors",
     "TableState": "neural_gpu_bus.live.shared",
+    "Watch": "neural_gpu_bus.watching",
+    "WatchRun": "neural_gpu_bus.watching",
+    "WatchStatistics": "neural_gpu_bus.watching",
     "WriteBehind": "neural_gpu_bus.stores.postgres",
     "WriteBehindStatistics": "neural_gpu_bus.stores.postgres",
 }

@@ -36,6 +36,7 @@ from neural_gpu_bus.settings import Settings, load_settings
 from neural_gpu_bus.storing import Storing
 from neural_gpu_bus.submission import describe_job
 from neural_gpu_bus.traditional import EventBus
+from neural_gpu_bus.watching.face import Watching
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +94,7 @@ def let_kernels_be_cached(settings: Settings) -> None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.home / "cache" / "kernels"))
 
 
-class DataPlane(Queries, LiveTables, Storing, Analysis, Datasets, ManyDatasets):
+class DataPlane(Queries, LiveTables, Watching, Storing, Analysis, Datasets, ManyDatasets):
     """All that one process needs: data as columns in shared memory, jobs, and bulk stores.
 
     Each server is connected when it is first needed. Use it as a context manager, or call
