@@ -56,6 +56,11 @@ class TransactionReader:
         return self.walk[kernels.RECEIVED]
 
     @property
+    def taken_bytes(self) -> int:
+        """Of what was taken last, until it is forgotten."""
+        return self._taken_bytes
+
+    @property
     def open_bytes(self) -> int:
         """Bytes so far of a transaction that has not ended."""
         return self.walk.buffer.stop - self.walk[kernels.WHOLE_POSITION]
