@@ -14,9 +14,12 @@ import pytest
 import neural_gpu_bus as ngb
 from fix_servers import wait_until
 from live_oracle_home import LiveHome, live_home, live_server
-from neural_gpu_bus.errors import BadParameterError, QueryError, QueryTimeoutError
+from neural_gpu_bus.errors import BadParameterError, QueryError, QueryTimeoutError, StaleError
 from neural_gpu_bus.host_clock import host_clock_ns
+from neural_gpu_bus.live.changes.changes_view import ChangesView
+from neural_gpu_bus.live.mirror.followed_tables import UNUSED_S_MAX
 from neural_gpu_bus.live.shared.words import CONFIRMED_NS
+from neural_gpu_bus.live_tables import live_table
 from own_server import OwnServer
 
 pytestmark = pytest.mark.slow
@@ -273,6 +276,22 @@ def test_a_stream_that_ended(home: LiveHome) -> None:
     rows = home.plane.query(sql, freshness="live", max_lag_s=1e-6)["n"].tolist()
     assert rows == [wanted[0][0]]
     assert_follows(home, sql, "UPDATE second SET n = n + 1")
+
+
+def test_a_table_that_nobody_asks_about_is_forgotten(home: LiveHome) -> None:
+    home.server.run("CREATE TABLE rare (id int8 PRIMARY KEY)")
+    sql, name = "SELECT count(*) AS n FROM rare", "changes of public.rare"
+    wait_followed(home, sql)
+    with pytest.raises(StaleError, match="it is live for its changes alone: no rows are kept"):
+        live_table(home.plane, name).frame()
+    changes = ChangesView(home.plane.memory.folder)
+    ((oid,),) = home.server.run("SELECT 'rare'::regclass::oid::int8")
+    changes.use(changes.covering()[oid], host_clock_ns() - int(1.1e9 * UNUSED_S_MAX))
+    wait_until(lambda: name not in home.plane.live_states(), "its end", WAIT_S)
+    assert name not in home.plane.live_definitions.all()
+    home.server.run("INSERT INTO rare VALUES (1)")
+    assert live(home, sql) == [(1,)]
+    home.plane.drop_live(name)
 
 
 def test_what_cannot_be_live_says_why(home: LiveHome) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from neural_gpu_bus.errors import DatasetEvictedError, StaleError
+from neural_gpu_bus.errors import BadParameterError, DatasetEvictedError, StaleError
 from neural_gpu_bus.live.shared.freshness import LiveAsOf
 from neural_gpu_bus.live.shared.manifest import TableState
 from neural_gpu_bus.live.waiting import spelled
@@ -27,7 +27,9 @@ def too_old(found: LiveAsOf, max_lag_s: float) -> StaleError:
 
 def nothing_to_see(state: TableState, found: LiveAsOf) -> StaleError:
     """No version of it was ever whole, or it failed, or it is not as of the others' position."""
-    why = found.stale or f"it is {state.state}"
+    why = found.stale or f"it is {state.state} {state.detail}".strip()
+    if found.promise and not found.stale:
+        why += ", so as of no position of the stream"
     if state.error is not None:
         why += f" ({state.error.what})"
     hint = state.error.hint if state.error is not None and state.error.hint else ""
@@ -62,6 +64,15 @@ def passed(table: str, wanted: int, shown: int) -> DatasetEvictedError:
         "hold it for as long as you need it",
         name=table,
         version=0,
+    )
+
+
+def without_positions(table: str) -> BadParameterError:
+    """A position was waited for, of a table that is polled."""
+    return BadParameterError(
+        f"live table {table!r} is followed by polling, which knows no positions",
+        hint="ask for an age (max_lag_s=), wait_for_change(), or follow it by triggers",
+        parameter="lsn",
     )
 
 

@@ -62,7 +62,8 @@ class FollowedTables:
         token = self._means.definitions.token()
         if token != self._token:
             self._token = token
-            wanted = self._means.definitions.all()
+            declared = self._means.definitions.all()
+            wanted = {name: one for name, one in declared.items() if one.how == "stream"}
             for table in self._tables.values():
                 table.next_attempt_s = 0.0  # somebody asks again, and may have mended what failed
             for name in [name for name in self._tables if name not in wanted]:
@@ -255,7 +256,12 @@ class FollowedTables:
                 return None
             if done:
                 failpoint("in mid-apply")
-                self._means.state.count(table.definition.name, changes=done)
+                self._means.state.count(
+                    table.definition.name,
+                    changes=done,
+                    transactions=table.transactions,
+                    stream_bytes=table.stream_bytes,
+                )
                 changes += done
         return changes
 
@@ -319,7 +325,7 @@ class FollowedTables:
             table.lose()
         self._whole = True
         self._means.changes.begin_anew()
-        self._means.state.begin_anew(f"the stream is lost: {reason}")
+        self._means.state.begin_anew(f"the stream is lost: {reason}", self._tables)
         if not isinstance(error, ServerError):
             for table in self._tables.values():
                 self._fail(table, error)
@@ -332,7 +338,9 @@ class FollowedTables:
         detail: str = "",
         error: ErrorRecord | None = None,
     ) -> None:
-        series = table.series if state == "live" and not table.definition.changes_only else ""
+        series = table.series if state == "live" else ""
+        if series and table.definition.changes_only:
+            series, detail = "", "for its changes alone: no rows are kept"
         if table.reason and state in ("starting", "waiting", "copying", "catching up"):
             detail = f"{table.reason}; {detail or state}"
             state = "copying anew"
