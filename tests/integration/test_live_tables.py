@@ -62,6 +62,10 @@ def test_a_table_follows_every_commit(plane: ngb.DataPlane, run: Run) -> None:
         assert bars.last(2, instrument_id="I0")["ts"].tolist() == [2994, 3000]
         assert bars.last(1, instrument_id="I0")["close"].tolist() == [-1.0]
         assert bars.last(1, instrument_id="I1")["ts"].tolist() == [4000]
+        counted = plane.live_view.counted("bars")
+        assert counted is not None
+        assert (counted.changes, counted.transactions) == (4, 4)
+        assert counted.stream_bytes > 4 * 40
     finally:
         plane.drop_live("bars")
         run("DROP TABLE bars")

@@ -56,6 +56,11 @@ class FollowedTable:
     #: Changes of the batch in hand, by version.
     current_steps: list[RowStep] = field(default_factory=list)
     coming_steps: list[RowStep] = field(default_factory=list)
+    #: Of the batch: transactions with any, bytes of the stream that these take. The last of them,
+    #: which may go on in the next batch.
+    transactions: int = 0
+    stream_bytes: int = 0
+    last_xid: int = -1
 
     @property
     def series(self) -> str:
@@ -90,6 +95,9 @@ class FollowedTable:
 
     def take(self, transaction: Transaction, steps: list[RowStep]) -> None:
         """Changes of one transaction, in order."""
+        self.transactions += transaction.xid != self.last_xid
+        self.stream_bytes += transaction.size_bytes
+        self.last_xid = transaction.xid
         if self.current is not None:
             self.current_steps.extend(steps)
         if self.coming is not None:
@@ -125,6 +133,7 @@ class FollowedTable:
     def forget_batch(self) -> None:
         """Its bytes are used for the next one."""
         self.current_steps, self.coming_steps = [], []
+        self.transactions = self.stream_bytes = 0
 
     def take_copy(self, copied: Copied) -> None:
         """A copy is there: bring it up to what was received meanwhile."""
