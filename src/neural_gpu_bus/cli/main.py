@@ -22,6 +22,7 @@ from neural_gpu_bus.cli import (
     memory,
     servers,
     store_later,
+    watch,
     work,
 )
 from neural_gpu_bus.cli.console import err
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "submit": work.submit,
     "worker": work.worker,
     "workloads": work.workloads,
+    "watch": watch.watch,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
