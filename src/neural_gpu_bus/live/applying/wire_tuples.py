@@ -9,6 +9,7 @@ import numpy as np
 
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.tuples import Which
+from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import FewRows
 from neural_gpu_bus.stores.postgres.replication.transactions import Relation, RowChanges
 from neural_gpu_bus.stores.postgres.replication.tuple_rows import key_hashes, rows_of
 
@@ -26,6 +27,8 @@ class WireTuples:
 
     def __init__(self, columns: Sequence[SourceColumn]) -> None:
         self._columns = {column.name: column for column in columns}
+        self._readers: dict[tuple[str, ...], tuple[list[SourceColumn], FewRows | None]] = {}
+        self._known: dict[tuple[str, ...], tuple[Relation, list[int]]] = {}
 
     def joined(self, several: Sequence[RowChanges]) -> RowChanges:
         """Changes of one relation as one; buffers of kept ones are copied into one."""
@@ -48,14 +51,30 @@ class WireTuples:
         self, changes: RowChanges, which: Which, rows: Numbers, names: Sequence[str]
     ) -> tuple[pa.Table, npt.NDArray[np.uint8] | None]:
         """Columns of some tuples."""
-        columns = [self._columns[name] for name in names]
-        return rows_of(changes, which, rows, columns, _places(changes.relation, names))
+        columns, few = self._reader(tuple(names))
+        places = self._places(changes.relation, names)
+        return rows_of(changes, which, rows, columns, places, few=few)
 
     def hashes(
         self, changes: RowChanges, which: Which, rows: Numbers, names: Sequence[str]
     ) -> npt.NDArray[np.uint64]:
         """Of their bytes."""
-        return key_hashes(changes, which, rows, _places(changes.relation, names))
+        return key_hashes(changes, which, rows, self._places(changes.relation, names))
+
+    def _reader(self, names: tuple[str, ...]) -> tuple[list[SourceColumn], FewRows | None]:
+        """Of these columns, made once: a small batch takes less time than making it."""
+        found = self._readers.get(names)
+        if found is None:
+            columns = [self._columns[name] for name in names]
+            found = self._readers[names] = columns, FewRows.of(columns)
+        return found
+
+    def _places(self, relation: Relation, names: Sequence[str]) -> list[int]:
+        """The same as long as the relation is told as it was."""
+        known = self._known.get(tuple(names))
+        if known is None or known[0] is not relation:
+            known = self._known[tuple(names)] = relation, _places(relation, names)
+        return known[1]
 
 
 def _shifted(positions: Numbers, by: int) -> Numbers:

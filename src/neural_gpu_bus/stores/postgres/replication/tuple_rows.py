@@ -17,6 +17,7 @@ from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
 )
 from neural_gpu_bus.stores.postgres.decoding.private_columns import PrivateReservation
 from neural_gpu_bus.stores.postgres.replication import tuple_kernels as kernels
+from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import FEW_ROWS_MAX, FewRows
 from neural_gpu_bus.stores.postgres.replication.key_kernels import hash_keys
 from neural_gpu_bus.stores.postgres.replication.transactions import RowChanges
 
@@ -38,12 +39,15 @@ def rows_of(
     rows: npt.NDArray[np.int64],
     columns: Sequence[SourceColumn],
     wire_places: Sequence[int],
+    *,
+    few: FewRows | None = None,
 ) -> tuple[pa.Table, npt.NDArray[np.uint8] | None]:
     """The new or old tuples of some changes, in the order of ``rows``; of each the columns at
     ``wire_places`` of its relation, decoded as ``columns`` say.
 
     The second: of shape (rows, columns), 1 where a value was not sent because it did not change
-    (TOAST); the table has NULL there. None where all were sent. Raises UnsupportedTypeError naming
+    (TOAST); the table has NULL there. None where all were sent. ``few``: these columns made ready
+    for few rows. Raises UnsupportedTypeError naming
     a column whose type has no binary form, BadValueError, ProtocolError.
     """
     tuples = tuples_of(changes, which)[rows]
@@ -59,11 +63,18 @@ def rows_of(
     if missing:
         unchanged = np.zeros((tuples.size, places.size), np.uint8)
         kernels.write_rows(changes.buffer, tuples, count, places, target, unchanged)
-    scan = CopyScan(columns, framed=True, headless=True)
-    scan.feed(target, size)
-    scan.finish(target, size)
-    table: pa.Table = write_columns([ReceivedPart(target, scan)], _private).seal()  # type: ignore[assignment]
+    table = few.table(target) if few is not None and 0 < tuples.size <= FEW_ROWS_MAX else None
+    if table is None:
+        table = _decoded(target, columns)
     return table, unchanged if missing else None
+
+
+def _decoded(messages: npt.NDArray[np.uint8], columns: Sequence[SourceColumn]) -> pa.Table:
+    scan = CopyScan(columns, framed=True, headless=True)
+    scan.feed(messages, messages.size)
+    scan.finish(messages, messages.size)
+    table: pa.Table = write_columns([ReceivedPart(messages, scan)], _private).seal()  # type: ignore[assignment]
+    return table
 
 
 def key_hashes(
