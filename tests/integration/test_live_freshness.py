@@ -234,6 +234,23 @@ def test_a_view_that_is_another_is_noticed_within_a_second(home: LiveHome) -> No
     assert_follows(home, sql, "UPDATE third SET n = n + 1")
 
 
+def test_a_view_that_became_another_while_it_was_read(home: LiveHome) -> None:
+    plane, server, sql = home.plane, home.server, "SELECT n FROM turning"
+    server.run("CREATE VIEW turning AS SELECT n FROM second WHERE id = 1")
+    wait_followed(home, sql)
+    server.run("UPDATE second SET n = n + 1")
+    wait_told(home)
+
+    def read(reserve: Any, timeout_s: float | None) -> Any:
+        server.run("CREATE OR REPLACE VIEW turning AS SELECT n - 5000000 AS n FROM third")
+        return plane.database.query(sql, reserve=reserve, timeout_s=timeout_s)
+
+    plane.query_cache.load(read, sql, freshness="live", max_lag_s=LAG_S)
+    server.run("UPDATE third SET n = n + 1")
+    wait_told(home)
+    assert live(home, sql) == server.run(sql)
+
+
 def test_a_table_that_gets_a_child_is_live_no_more(home: LiveHome) -> None:
     server, sql = home.server, "SELECT id FROM parent ORDER BY id"
     server.run("CREATE TABLE parent (id int8 PRIMARY KEY)")
@@ -269,6 +286,8 @@ def test_a_publication_that_lost_the_table(home: LiveHome) -> None:
 def test_a_stream_that_ended(home: LiveHome) -> None:
     server, sql = home.server, "SELECT n FROM second"
     wait_followed(home, sql)
+    for name in ("state", "changes-1"):  # as `ngb down` and `ngb up` leave it
+        (home.plane.memory.folder / "live" / name).unlink()
     home.kill()
     server.run("UPDATE second SET n = n + 1")
     wanted = server.run(sql)

@@ -86,13 +86,13 @@ class KeptResults:
         frame = self._found(known)
         return None if frame is None else self._if_fresh(known, frame, oldest_ns)
 
-    def find_marked(self, known: KnownQuery) -> tuple[Frame, LiveMark | None] | None:
-        """The result, whenever it was read, with what was counted before."""
+    def find_marked(self, known: KnownQuery) -> tuple[Frame, LiveMark | None, int] | None:
+        """The result, whenever it was read, with what was counted before, and when that was."""
         frame = self._found(known)
         if frame is None:
             return None
         _, taken_ns, mark = self._seen(known, frame)
-        return (frame, mark) if taken_ns > self._moments_ns[known.place] else None
+        return (frame, mark, taken_ns) if taken_ns > self._moments_ns[known.place] else None
 
     def _found(self, known: KnownQuery) -> Frame | None:
         if not known.seen[0] and not self._memory.blocks(known.name):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from neural_gpu_bus.errors import BadParameterError, QueryTimeoutError
@@ -81,16 +81,20 @@ class LiveAnswers:
         """``memory``: its folder; ``keeper``: of the home, asked for when it is needed."""
         self._changes = changes = ChangesView(memory)
         self._view = view
+        #: The state that belongs to the file of changes.
+        self._state = view.words
         self._clock_ns = view.clock_ns
         self._followed = FollowedForChanges(changes, view, definitions, keeper)
 
     # ---- whether a result is served
 
-    def why_not(self, defined: Defined | None, mark: LiveMark | None, max_lag_s: float) -> str:
+    def why_not(
+        self, defined: Defined | None, mark: LiveMark | None, taken_ns: int, max_lag_s: float
+    ) -> str:
         """Why the result with that mark is not what there is now; empty where it is. ``defined``:
-        what it depends on, as the last look found.
+        what it depends on, as the last look found; ``taken_ns``: when it was read.
         """
-        words, live = self._changes.words, self._view.words
+        (words, file_id), live = self._changes.file, self._view.words
         now_ns = self._clock_ns()
         confirmed_ns = live[CONFIRMED_NS]
         # First: what was committed before that moment is counted below.
@@ -99,13 +103,14 @@ class LiveAnswers:
         self._changes.fence()
         if mark is None:
             return "it was read when not all its tables were followed"
-        if defined is None or now_ns - defined.checked_ns > DEFINED_NS:
-            return "its definitions have not been looked at for a second"
+        if defined is None or not taken_ns <= defined.checked_ns >= now_ns - DEFINED_NS:
+            return "its definitions have not been looked at for a second, or since it was read"
         if (
             words[layout.ARRANGED] != defined.arranged
             or words[layout.DEFINITIONS] != defined.definitions
             or defined.dependencies.fingerprint != mark.fingerprint
-            or mark.file_id != self._changes.file_id
+            or mark.file_id != file_id
+            or live is not self._state
             or live[CLOCK] != self._view.clock
         ):
             return "what it depends on may be defined otherwise now"
@@ -114,7 +119,7 @@ class LiveAnswers:
                 return "its tables were changed since it was read"
         return ""
 
-    def told(self, found: Dependencies, kept: tuple[Frame, LiveMark | None] | None) -> str:
+    def told(self, found: Dependencies, kept: tuple[Frame, LiveMark | None, int] | None) -> str:
         """How ``live`` would be answered now, in words; ``found``: asked just now."""
         progress, now_ns = self._view.progress(), self._clock_ns()
         at = f"the stream is at {spelled(progress.applied_lsn)}"
@@ -128,7 +133,7 @@ class LiveAnswers:
         arranged, definitions = words[layout.ARRANGED], words[layout.DEFINITIONS]
         # What a call would find after one look at the catalog.
         defined = Defined(found, arranged, definitions, now_ns, now_ns)
-        why = self.why_not(defined, kept[1], LAG_S_MAX)
+        why = self.why_not(defined, kept[1], kept[2], LAG_S_MAX)
         return f"read anew: {why}; {at}" if why else f"from memory: nothing it reads changed; {at}"
 
     # ---- reading one
@@ -140,6 +145,10 @@ class LiveAnswers:
         """
         pause_s, end_s = _PAUSE_S, time.monotonic() + timeout_s
         self._view.look_again()
+        state = self._view.words
+        if state is not self._state:  # the folder was made anew, and this file with it
+            self._changes.open()
+            self._state = state
         now = self._changes.look()
         while now.unseen is None or (now.unseen and not self._shows(database, now.unseen)):
             if time.monotonic() > end_s:
@@ -183,7 +192,17 @@ class LiveAnswers:
         for place in places:
             self._changes.use(place, at_ns)
             counts.append((layout.table_word(place, layout.COUNT), now.counts[place]))
-        return LiveMark(self._changes.file_id, found.fingerprint, tuple(counts))
+        return LiveMark(now.file_id, found.fingerprint, tuple(counts))
+
+    def holds(self, database: Database, known: KnownQuery) -> bool:
+        """Whether definitions are still those with which a result was prepared; asked once it was
+        read, because a view may have been another by then.
+        """
+        before, at_ns = known.defined, self._clock_ns()
+        if before is None or not database.still_holds(before.dependencies):
+            return False
+        known.defined = replace(before, checked_ns=at_ns)
+        return True
 
     def _shows(self, database: Database, told: list[int]) -> bool:
         ((text,),) = database.asked(_SNAPSHOT)

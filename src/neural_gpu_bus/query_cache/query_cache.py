@@ -268,7 +268,8 @@ class QueryCache:
         if found is None:
             return None
         limit_s = LAG_S_MAX if max_lag_s is None else max_lag_s
-        return None if self.live.why_not(known.defined, found[1], limit_s) else found[0]
+        frame, mark, taken_ns = found
+        return None if self.live.why_not(known.defined, mark, taken_ns, limit_s) else frame
 
     # ---- reading
 
@@ -299,6 +300,8 @@ class QueryCache:
             known.too_large_ns = taken_ns
 
         frame = read(self._kept.reserve(known, taken_ns, too_large, mark), left_s)
+        if mark is not None and not self.live.holds(self._database(), known):
+            self._forgotten.forget(known.key.family, self._clock_ns())
         if known.too_large_ns == NEVER_NS:
             self._loads += 1
         else:

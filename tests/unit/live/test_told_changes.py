@@ -116,10 +116,10 @@ def test_how_long_nobody_asked(folder: Path) -> None:
 
 
 def test_two_files_are_told_apart(folder: Path) -> None:
-    first = ChangesView(folder).file_id
-    assert ChangesView(folder).file_id == first
+    first = ChangesView(folder).file.file_id
+    assert ChangesView(folder).file.file_id == first
     (folder / "live" / layout.FILE).unlink()
-    assert ChangesView(folder).file_id != first
+    assert ChangesView(folder).file.file_id != first
 
 
 def test_no_more_tables_than_there_are_places(folder: Path) -> None:
