@@ -12,7 +12,7 @@ from neural_gpu_bus.errors import StaleError
 
 if TYPE_CHECKING:
     from neural_gpu_bus import embedded
-    from neural_gpu_bus.live.definitions import LiveDefinition, LiveDefinitions
+    from neural_gpu_bus.live.definitions import LiveDefinition, LiveDefinitions, Slot
     from neural_gpu_bus.live.live_table import LiveTable
     from neural_gpu_bus.live.shared import LiveView, TableState
     from neural_gpu_bus.live.sql import LiveSql
@@ -54,6 +54,7 @@ class LiveTables:
         where: str | None = None,
         name: str | None = None,
         append_only: bool = False,
+        slot: Slot = "temporary",
         timeout_s: float = LIVE_S_MAX,
         progress: Callable[[TableState], object] | None = None,
     ) -> LiveTable:
@@ -64,6 +65,9 @@ class LiveTables:
         ``key``: columns that split it into partitions, ``order_by``: column that orders the rows
         of one. ``where``: a row filter, as SQL (PostgreSQL 15 and later). ``append_only``: follow
         inserts alone, for a table without a primary key.
+
+        ``slot="persistent"``: PostgreSQL keeps what is committed while nobody follows, for this and
+        all other live tables of the home, and tables go on from there instead of being copied anew.
 
         Whoever may open the memory folder can read what the replicating role may read, row-level
         security or not.
@@ -83,6 +87,7 @@ class LiveTables:
             columns=columns,
             where=where,
             append_only=append_only,
+            slot=slot,
         )
         definition, is_new = self.live_definitions.add(definition)
         self.attachment.follow()

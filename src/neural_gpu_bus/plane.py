@@ -177,6 +177,7 @@ class DataPlane(Queries, LiveTables, Watching, Storing, Analysis, Datasets, Many
             connections_max=self.settings.postgres_connections_max,
             connect_timeout_s=self.settings.connect_timeout_s,
             query_bytes_max=self.settings.query_limit_bytes,
+            slot_wal_bytes_max=self.settings.live_slot_wal_bytes_max,
             stop=stop,
         )
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import typer
@@ -25,7 +25,7 @@ from neural_gpu_bus.quantities import plural
 from neural_gpu_bus.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.live.definitions import LiveDefinition, Slot
     from neural_gpu_bus.live.looking import LiveNow
 
 app = typer.Typer(no_args_is_help=True, help="Tables of PostgreSQL as columns that stay right.")
@@ -63,6 +63,9 @@ def add(
         bool, typer.Option("--append-only", help="Follow inserts alone: it may have no key.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="How it is asked for; as the table.")] = None,
+    slot: Annotated[
+        str, typer.Option(help="temporary, or persistent: go on after a restart, without a copy.")
+    ] = "temporary",
     timeout: Annotated[
         float, typer.Option(min=1, max=604_800, help="Seconds that the first copy may take.")
     ] = 86_400.0,
@@ -78,6 +81,7 @@ def add(
         columns=None if columns is None else _names(columns),
         where=where,
         append_only=append_only,
+        slot=cast("Slot", slot),
     )
     with ngb.open() as plane:
         for notice in _notices(plane, wanted):
@@ -92,6 +96,7 @@ def add(
                 where=wanted.where,
                 name=wanted.name,
                 append_only=wanted.append_only,
+                slot=wanted.slot,
                 timeout_s=timeout,
                 progress=shown.tell,
             )

@@ -114,7 +114,9 @@ def _headline(now: LiveNow) -> str:
     at = f" at {spelled(now.applied_lsn)}" if now.applied_lsn else ""
     held = f", {size(behind)} received and not yet published" if behind else ""
     taken = f", {size(now.nbytes)} of shared memory" if now.nbytes else ""
-    return f"process {now.pid} follows {source}{at}{heard}{held}{taken}"
+    slot = f", by {escape(printable(now.slot))}" if now.slot else ""
+    alarm = f"\n[yellow]{escape(printable(now.slot_alarm))}[/]" if now.slot_alarm else ""
+    return f"process {now.pid} follows {source}{at}{heard}{held}{taken}{slot}{alarm}"
 
 
 def _table(*columns: str) -> Table:

@@ -63,8 +63,14 @@ class LiveDefinition(msgspec.Struct, frozen=True):
     added_ns: int = 0
 
     def follows_as(self, other: LiveDefinition) -> bool:
-        """Whether both say the same, whenever they were added."""
-        return replace(self, added_ns=0) == replace(other, added_ns=0)
+        """Whether both say the same, whenever they were added and by whichever slot: all tables of
+        a home have one slot, a persistent one as soon as any asks for it.
+        """
+        return replace(self, added_ns=0, slot=other.slot) == replace(other, added_ns=0)
+
+    def is_same(self, other: LiveDefinition) -> bool:
+        """Whether it is one that was added once, maybe with another slot since."""
+        return self.added_ns == other.added_ns and self.follows_as(other)
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -158,6 +164,9 @@ class LiveDefinitions:
             found = self.all()
             before = found.get(definition.name)
             if before is not None and before.follows_as(definition):
+                if definition.slot == "persistent" != before.slot:
+                    before = replace(before, slot="persistent")
+                    self._write([*(found | {before.name: before}).values()])
                 return before, False
             if before is not None:
                 raise _other(before, definition)

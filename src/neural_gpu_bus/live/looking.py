@@ -45,6 +45,9 @@ class LiveNow(msgspec.Struct, frozen=True):
     applied_lsn: int
     #: Shared memory of all tables, their older versions included; 0 where nobody asked.
     nbytes: int = 0
+    #: A slot that outlives the process; and what is to be worried about of it.
+    slot: str = ""
+    slot_alarm: str = ""
 
 
 def look_at_live(
@@ -66,6 +69,8 @@ def look_at_live(
         heartbeat_s=age_s(progress.heartbeat_ns, progress, now_ns),
         received_lsn=progress.received_lsn,
         applied_lsn=progress.applied_lsn,
+        slot=view.slot[0],
+        slot_alarm=view.slot[1],
     )
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.live.changes.told_changes import ToldChanges
 from neural_gpu_bus.live.definitions import LiveDefinitions
+from neural_gpu_bus.live.mirror.continuing import SLOT_WAL_BYTES_MAX, Continuing
 from neural_gpu_bus.live.mirror.means import MirrorMeans
 from neural_gpu_bus.live.mirror.mirror import Mirror
 from neural_gpu_bus.live.mirror.series_room import SeriesRoom
 from neural_gpu_bus.live.mirror.source import Source
+from neural_gpu_bus.live.mirror.stream_record import RecordFile
 from neural_gpu_bus.live.shared.state import LiveState
+from neural_gpu_bus.live.shared.words import state_path
 from neural_gpu_bus.stores.postgres import PostgresStore
 from neural_gpu_bus.stores.postgres.decoding.private_columns import PrivateReservation
 
@@ -32,6 +35,7 @@ def follow_tables(
     connections_max: int,
     connect_timeout_s: float,
     query_bytes_max: int,
+    slot_wal_bytes_max: int = SLOT_WAL_BYTES_MAX,
     stop: Callable[[], bool],
 ) -> None:
     """Follow what is declared live in ``home`` until nothing is, or ``stop`` says so.
@@ -57,4 +61,12 @@ def follow_tables(
         state = closing.enter_context(LiveState(memory.folder, published=published))
         state.set_source(source.address)
         changes = ToldChanges(memory.folder)
-        Mirror(MirrorMeans(source, room, state, LiveDefinitions(home), changes)).run(stop)
+        continuing = Continuing(
+            source,
+            RecordFile(state_path(memory.folder).parent),
+            state,
+            position=max(stamp.lsn, state.applied_before),
+            wal_bytes_max=slot_wal_bytes_max,
+        )
+        means = MirrorMeans(source, room, state, LiveDefinitions(home), changes, continuing)
+        Mirror(means).run(stop)

@@ -123,3 +123,10 @@ class PostgresSettings(HomeSettings):
         le=3600,
         description="Longest last try to deliver such rows; what is left then stays on disk.",
     )
+
+    live_slot_wal_bytes_max: int = Field(
+        default=8 * GIB,
+        ge=16 << 20,
+        description="WAL that the server may keep for a persistent slot of live tables: from half "
+        "of it on there is a warning, beyond it the slot is dropped and tables are copied anew.",
+    )

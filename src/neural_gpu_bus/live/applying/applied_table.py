@@ -112,6 +112,22 @@ class AppliedTable:
             ) from None
         return cls(writer, series, table, definition, WireTuples(columns))
 
+    @classmethod
+    def found(
+        cls,
+        writer: SeriesWriter,
+        series: str,
+        table: TableShape,
+        definition: LiveDefinition,
+        columns: Sequence[SourceColumn],
+    ) -> Self:
+        """With a series that is there, to be followed from what it was published as on. Places of
+        rows are looked up from its columns, when the first row goes.
+        """
+        from neural_gpu_bus.live.applying.wire_tuples import WireTuples
+
+        return cls(writer, series, table, definition, WireTuples(columns))
+
     @property
     def series(self) -> str:
         """Name of the series."""

@@ -146,6 +146,11 @@ class FollowedTable:
             if steps:
                 copied.applied.apply(steps)
 
+    def go_on(self, applied: AppliedTable, copied: Copied) -> None:
+        """Its version is followed from where it was published last."""
+        self.current, self.copied, self.shape = applied, copied, copied.moment.shape
+        self.failures, self.reason, self.made = 0, "", set()
+
     def is_due(self, position: int) -> bool:
         """Whether the stream has passed all that the coming version's snapshot holds."""
         return self.coming is not None and position >= self.coming.moment.bound_lsn

@@ -22,6 +22,7 @@ from neural_gpu_bus.live.mirror.catalog_looks import CatalogLooks
 from neural_gpu_bus.live.mirror.copying import copy_table
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.followed_table import FollowedTable
+from neural_gpu_bus.live.mirror.going_on import GoingOn
 from neural_gpu_bus.live.mirror.pending import PendingChanges, RowStep
 from neural_gpu_bus.live.mirror.table_copy import CopyStoppedError, TableCopy
 from neural_gpu_bus.live.mirror.whose_changes import WhoseChanges
@@ -29,6 +30,7 @@ from neural_gpu_bus.live.shared.manifest import TableState
 
 if TYPE_CHECKING:
     from neural_gpu_bus.descriptors import ErrorRecord
+    from neural_gpu_bus.live.mirror.continuing import Begun
     from neural_gpu_bus.live.mirror.means import MirrorMeans
     from neural_gpu_bus.live.shared.manifest import LiveTableState
     from neural_gpu_bus.stores.postgres.replication.transactions import StreamBatch, Transaction
@@ -50,7 +52,10 @@ class FollowedTables:
         self._tables: dict[str, FollowedTable] = {}
         self._token: object = None
         self._whose = WhoseChanges(self._tables, means.source.altered)
-        self._looks = CatalogLooks(means.source, self._tables, self._copy_anew, self._whose.index)
+        self._looks = CatalogLooks(means.source, self._tables, self._copy_anew, self._taken)
+        self.going_on = GoingOn(
+            means, self._tables, self._looks, lambda table: self._tell(table, "live")
+        )
         self._streams = False
         #: Whether the last transaction that was applied has ended.
         self._whole = True
@@ -70,7 +75,9 @@ class FollowedTables:
                 self._drop(self._tables.pop(name))
             for name, definition in wanted.items():
                 known = self._tables.get(name)
-                if known is not None and known.definition != definition:
+                if known is not None and known.definition.is_same(definition):
+                    known.definition = definition
+                elif known is not None:
                     self._drop(self._tables.pop(name))
                 if name not in self._tables:
                     version = self._means.room.last_version(name)
@@ -84,6 +91,11 @@ class FollowedTables:
         """There is a stream again: copy everything that does not follow it."""
         self._streams = True
         self._start_due()
+
+    def go_on(self, begun: Begun) -> None:
+        """With tables that need no copy."""
+        self.going_on.begin(begun)
+        self._whose.index()
 
     def tell_waiting(self, words: str) -> None:
         """All of them wait for the slot."""
@@ -103,6 +115,7 @@ class FollowedTables:
 
     def _drop(self, table: FollowedTable) -> None:
         table.lose()
+        self._means.continuing.forget(table.definition.name)
         self._means.state.drop_table(table.definition.name)
         self._means.changes.drop(table.definition.name)
         self._means.room.forget(table.definition.name, keep="")
@@ -219,6 +232,7 @@ class FollowedTables:
         self._means.room.writer.publish(position)
         table.switch()
         self._tell(table, "live")
+        self.going_on.keep(table)
         self._means.room.forget(table.definition.name, keep=table.series)
         _log.info("a table is live", table=table.definition.name, series=table.series)
 
@@ -269,6 +283,7 @@ class FollowedTables:
         if isinstance(error, NeedsCopyError):
             self._copy_anew(table, str(error).partition("\n")[0])
         else:
+            self._means.continuing.forget(table.definition.name)
             table.lose()
             self._fail(table, error)
         self._discard()
@@ -310,9 +325,15 @@ class FollowedTables:
                 with suppress(DatasetNotFoundError):
                     self._means.definitions.drop(name)
 
+    def _taken(self) -> None:
+        """A table has another shape, and goes on."""
+        self._whose.index()
+        self.going_on.keep_all()
+
     def _copy_anew(self, table: FollowedTable, reason: str) -> None:
         _log.info("a table is copied anew", table=table.definition.name, reason=reason)
         table.reason = reason
+        self._means.continuing.forget(table.definition.name)
         self._tell(table, "copying anew", reason)
         table.lose()
         table.next_attempt_s = 0.0

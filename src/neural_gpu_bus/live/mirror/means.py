@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from neural_gpu_bus.live.changes.told_changes import ToldChanges
     from neural_gpu_bus.live.definitions import LiveDefinitions
+    from neural_gpu_bus.live.mirror.continuing import Continuing
     from neural_gpu_bus.live.mirror.series_room import SeriesRoom
     from neural_gpu_bus.live.mirror.source import Source
     from neural_gpu_bus.live.shared.state import LiveState
@@ -25,4 +26,5 @@ class MirrorMeans:
     state: LiveState
     definitions: LiveDefinitions
     changes: ToldChanges
+    continuing: Continuing
     pending_bytes_max: int = PENDING_BYTES_MAX

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from neural_gpu_bus.errors import NeuralGpuBusError
+from neural_gpu_bus.errors import NeuralGpuBusError, ReplicationError
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.followed_tables import FollowedTables
 from neural_gpu_bus.live.shared.freshness import AskedPositions
@@ -32,6 +32,8 @@ ACKNOWLEDGE_S = 0.1
 #: After a lost connection; doubles.
 PAUSE_S, PAUSE_S_MAX = 0.2, 10.0
 
+_KEPT_FROM_NOW_ON = "a table asks for a persistent slot, and the stream has a temporary one"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -47,6 +49,8 @@ class Mirror:
         self._asked = AskedPositions()
         self._next_ask_s = self._next_look_s = self._next_acknowledge_s = 0.0
         self._position = 0
+        #: Where the stream began: transactions that were committed before are in the columns.
+        self._begun_at = 0
         #: Applied and not published.
         self._changes = 0
 
@@ -78,14 +82,17 @@ class Mirror:
         source = self._means.source
         source.prepare()
         failpoint("before slot")
-        slot, position = source.make_slot(session, self._tables.tell_waiting)
+        continuing, tables = self._means.continuing, self._tables
+        begun = continuing.begin(session, tables.going_on.wants_persistent, tables.tell_waiting)
         failpoint("after slot")
         self._asked.forget()
-        self._tables.begin()
+        self._position = self._begun_at = begun.position
+        tables.go_on(begun)
+        tables.begin()
         failpoint("before streaming")
-        session.start(slot, position, source.publications.both)
-        self._position = position
-        self._means.state.beat(position)
+        session.start(begun.slot, begun.position, source.publications.both)
+        continuing.check(session, begun)
+        self._means.state.beat(begun.position)
 
     def _follow(self, session: StreamSession, stop: Callable[[], bool]) -> None:
         while not stop():
@@ -102,6 +109,9 @@ class Mirror:
             self._acknowledge(session, idle=batch is None)
             if not self._tables.reconcile():
                 return
+            wanted = self._tables.going_on.wants_persistent
+            if wanted and not self._means.continuing.is_persistent:
+                raise ReplicationError(_KEPT_FROM_NOW_ON, hint="tables are copied again, once")
 
     def _acknowledge(self, session: StreamSession, *, idle: bool) -> None:
         """Not with every batch: a message takes both sides as long as a row."""
@@ -114,6 +124,8 @@ class Mirror:
 
     def _take(self, batch: StreamBatch) -> None:
         tables = self._tables
+        if batch.transactions and batch.transactions[0].final_lsn < self._begun_at:
+            self._leave_out(batch)
         self._changes += tables.take(batch)
         last = batch.transactions[-1] if batch.transactions else None
         if last is not None and not last.ends:
@@ -127,6 +139,12 @@ class Mirror:
         self._position = position
         self._means.state.applied(position, committed_ns)
         failpoint("before acknowledgement")
+
+    def _leave_out(self, batch: StreamBatch) -> None:
+        """Of a stream that goes on: the server leaves these out by itself, as it is asked to."""
+        batch.transactions[:] = [
+            one for one in batch.transactions if one.final_lsn >= self._begun_at
+        ]
 
     def _collect(self) -> None:
         """Copies that are there, and versions that readers may see from now on."""
@@ -146,11 +164,13 @@ class Mirror:
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
             self._tables.look()
+            self._means.continuing.watch()
 
     # ---- a lost stream
 
     def _lose(self, error: NeuralGpuBusError) -> None:
         _log.warning("the stream of changes is lost", reason=str(error))
+        self._means.continuing.lose(error, self._position)
         self._tables.lose(error)
         self._changes = 0
 

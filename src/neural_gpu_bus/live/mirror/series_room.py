@@ -51,6 +51,18 @@ class SeriesRoom:
             self._growing, self.writer, GROUP, series, shape, definition, columns
         )
 
+    def found(
+        self,
+        series: str,
+        shape: TableShape,
+        definition: LiveDefinition,
+        columns: Sequence[SourceColumn],
+    ) -> AppliedTable:
+        """The series of a version that is there, as it was published last. Raises
+        DatasetNotFoundError.
+        """
+        return AppliedTable.found(self.writer, series, shape, definition, columns)
+
     def forget(self, name: str, *, keep: str) -> None:
         """Empty all versions of a table but one, and take away those that are: views live on."""
         for found in self._growing.names(GROUP):

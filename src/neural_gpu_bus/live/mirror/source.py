@@ -33,9 +33,13 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     publication_names,
 )
 from neural_gpu_bus.stores.postgres.replication.slots import (
+    SlotFacts,
     SlotWait,
+    drop_slot,
     end_zombies,
+    persistent_slot,
     session_name,
+    slot_facts,
     temporary_slot,
 )
 from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
@@ -66,6 +70,8 @@ if TYPE_CHECKING:
 OPTIONS = ReadOptions(texts="plain")
 #: A slot waits for every transaction that runs when it is made.
 SLOT_WAIT_S_MAX = 3600.0
+#: First version with slots that a standby keeps.
+FAILOVER_SINCE = 170_000
 
 _log = structlog.get_logger(__name__)
 #: A commit that waits for a standby is not seen before that has answered.
@@ -129,6 +135,40 @@ class Source:
             return session.create_slot(name, temporary=True, told=wait)
 
         return name, self._catalog.asked(made)
+
+    def persistent_slot(self) -> SlotFacts | None:
+        """The home's slot that outlives its sessions, as it is now; None where there is none."""
+        name = persistent_slot(self._home)
+        found: SlotFacts | None = self._clock.asked(lambda it: slot_facts(it, name))
+        return found
+
+    def make_persistent_slot(
+        self, session: StreamSession, told: Callable[[str], None]
+    ) -> tuple[str, int]:
+        """A slot that stays, and where its stream begins. A standby of PostgreSQL 17 and newer may
+        have it too (``sync_replication_slots``).
+        """
+        name, waits = persistent_slot(self._home), Waits(told=told, limit_s=SLOT_WAIT_S_MAX)
+
+        def made(connection: psycopg.Connection) -> int:
+            failover = connection.info.server_version >= FAILOVER_SINCE
+            wait = SlotWait(connection, session.backend_pid, waits)
+            return session.create_slot(name, temporary=False, failover=failover, told=wait)
+
+        return name, self._catalog.asked(made)
+
+    def end_zombies(self, own_pid: int = 0) -> None:
+        """We are this home's one writer: whoever else reads a slot of it is dead."""
+        waits = Waits(limit_s=SLOT_WAIT_S_MAX)
+        self._catalog.asked(
+            lambda it: end_zombies(it, self._home, own_pids=(own_pid,), waits=waits)
+        )
+
+    def drop_persistent_slot(self, own_pid: int = 0) -> None:
+        """Nothing where there is none."""
+        if self.persistent_slot() is not None:
+            self.end_zombies(own_pid)
+            self._catalog.asked(lambda it: drop_slot(it, persistent_slot(self._home)))
 
     def position(self) -> tuple[int, int]:
         """Moment of the host's clock, and how far the WAL went then."""
@@ -250,6 +290,7 @@ class Source:
             drop_publications(connection, self.publications)
             ddl_trigger.remove(connection)
 
+        self.drop_persistent_slot()
         self._catalog.asked(left)
 
     # ---- copies

@@ -87,6 +87,9 @@ class Manifest(msgspec.Struct, frozen=True):
     tables: tuple[TableState, ...] = ()
     #: Where they come from, for a person; no password.
     source: str = ""
+    #: A slot that outlives the process, for a person; and what is to be worried about of it.
+    slot: str = ""
+    slot_alarm: str = ""
 
 
 def write_manifest(array: Bytes, manifest: Manifest) -> None:

@@ -77,6 +77,8 @@ class LiveState:
                 self._tell(Manifest(self._manifest.epoch + 1))
             if published[0] > self._words[layout.APPLIED_LSN]:
                 self.applied(*published)
+            #: What the writer before had applied.
+            self.applied_before = self._words[layout.APPLIED_LSN]
             self.begin_anew(TAKEN_OVER)
             self._store(layout.WRITER_STARTED_NS, own_start_ns())
             self._store(layout.WRITER_PID, os.getpid())
@@ -186,7 +188,7 @@ class LiveState:
                         given.rows_expected
                     )
             if tables != self._tables:
-                self._tell(Manifest(epoch, tuple(tables.values()), self._manifest.source))
+                self._tell_more(tables=tuple(tables.values()))
             return told
 
     def drop_table(self, name: str) -> None:
@@ -194,12 +196,18 @@ class LiveState:
         with self._turn:
             kept = tuple(table for table in self._tables.values() if table.name != name)
             if len(kept) < len(self._tables):
-                self._tell(Manifest(self._manifest.epoch + 1, kept, self._manifest.source))
+                self._tell_more(tables=kept)
 
     def set_source(self, source: str) -> None:
         """Where tables come from, for a person: no password."""
         with self._turn:
-            self._tell(Manifest(self._manifest.epoch + 1, self._manifest.tables, source))
+            self._tell_more(source=source)
+
+    def set_slot(self, slot: str, *, alarm: str = "") -> None:
+        """A slot that outlives this process, for a person; empty for none."""
+        with self._turn:
+            if (slot, alarm) != (self._manifest.slot, self._manifest.slot_alarm):
+                self._tell_more(slot=slot, slot_alarm=alarm)
 
     def begin_anew(self, why: str) -> None:
         """Another stream: nothing is known of it yet. Tables that readers see are ``stale`` as of
@@ -259,6 +267,10 @@ class LiveState:
             for word in range(layout.TABLE_WORDS):
                 self._words[layout.table_word(place, word)] = 0
         return place
+
+    def _tell_more(self, **parts: object) -> None:
+        epoch = self._manifest.epoch + 1
+        self._tell(msgspec.structs.replace(self._manifest, epoch=epoch, **parts))
 
     def _tell(self, manifest: Manifest) -> None:
         if self._lock is None:

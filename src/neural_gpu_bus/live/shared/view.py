@@ -50,7 +50,9 @@ class LiveView:
         #: In one step, because other threads look meanwhile; no lock, because a child made by fork
         #: would find one that another thread had taken.
         self._file = _File(array, view(array).cast("q"), inode)
-        self._known: tuple[memoryview, int, str, dict[str, TableState]] | None = None
+        self._known: (
+            tuple[memoryview, int, str, dict[str, TableState], tuple[str, str]] | None
+        ) = None
 
     @property
     def words(self) -> memoryview:
@@ -66,6 +68,11 @@ class LiveView:
     def source(self) -> str:
         """Where tables come from."""
         return self._told()[0]
+
+    @property
+    def slot(self) -> tuple[str, str]:
+        """A slot that outlives the process that reads it, and what is to be worried about of it."""
+        return self._told()[2]
 
     def tables(self) -> dict[str, TableState]:
         """All of them as told now, with their counters."""
@@ -109,7 +116,7 @@ class LiveView:
                 return True
         return False
 
-    def _told(self) -> tuple[str, dict[str, TableState]]:
+    def _told(self) -> tuple[str, dict[str, TableState], tuple[str, str]]:
         array, words, _ = self._file
         known = self._known
         if known is not None and known[0] is words and known[1] == words[layout.EPOCH]:
@@ -122,7 +129,7 @@ class LiveView:
                 hint="all processes of a home need the same version; `ngb down`, then `ngb up`",
                 position=0,
             )
-        told = found.source, by_name(found.tables)
+        told = found.source, by_name(found.tables), (found.slot, found.slot_alarm)
         self._known = (words, epoch, *told)
         return told
 

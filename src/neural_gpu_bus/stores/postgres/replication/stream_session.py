@@ -131,6 +131,11 @@ class StreamSession:
             system_id or "", int(timeline or 0), lsn_of(lsn or ""), database or ""
         )
 
+    def timeline_history(self, timeline: int) -> str:
+        """Where the log left the timelines before that one, as the server keeps it."""
+        ((_, content),) = self._run(f"TIMELINE_HISTORY {timeline:d}")
+        return content or ""
+
     def create_slot(
         self,
         name: str,
