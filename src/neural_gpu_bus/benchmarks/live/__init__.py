@@ -14,6 +14,7 @@ from neural_gpu_bus.benchmarks.live.copying import copy_first
 from neural_gpu_bus.benchmarks.live.ground import FULL, QUICK, LiveGround, live_ground
 from neural_gpu_bus.benchmarks.live.latency import see_soon
 from neural_gpu_bus.benchmarks.live.looking import look_often
+from neural_gpu_bus.benchmarks.live.watching import watch_risk
 from neural_gpu_bus.benchmarks.memory.answers import Answer, QuestionResults
 from neural_gpu_bus.benchmarks.server_questions import answered
 
@@ -29,7 +30,13 @@ DISTRIBUTIONS = ("neural-gpu-bus", "numpy", "numba", "pyarrow", "psycopg")
 Question = Callable[[LiveGround, ExitStack], Answer]
 
 QUESTIONS: Mapping[str, Question] = MappingProxyType(
-    {"latency": see_soon, "apply": apply_many, "copy": copy_first, "look": look_often}
+    {
+        "latency": see_soon,
+        "apply": apply_many,
+        "copy": copy_first,
+        "look": look_often,
+        "watch": watch_risk,
+    }
 )
 
 
