@@ -270,7 +270,7 @@ def test_a_promoted_standby_is_followed_on_where_it_has_the_slot(failover: bool)
             change(primary, "promoted", 1)
             assert_right(home, table)
             if failover:
-                wait_until(lambda: _synced(standby), "a slot of the standby", WAIT_S)
+                wait_until(lambda: _synced(primary, standby), "a slot of the standby", 120.0)
             position = home.position()
             wait_until(lambda: _replayed(standby) >= position, "the standby", WAIT_S)
             series = series_of(home, "promoted")
@@ -284,7 +284,10 @@ def test_a_promoted_standby_is_followed_on_where_it_has_the_slot(failover: bool)
             assert (series_of(home, "promoted") == series) is failover, home.log()
 
 
-def _synced(standby: OwnServer) -> bool:
+def _synced(primary: OwnServer, standby: OwnServer) -> bool:
+    """The standby takes a slot over as soon as that has passed what the standby still has."""
+    primary.run("SELECT pg_log_standby_snapshot()")
+    primary.run("INSERT INTO promoted SELECT max(id) + 1, 0 FROM promoted")
     return bool(standby.run("SELECT FROM pg_replication_slots WHERE synced AND NOT temporary"))
 
 
