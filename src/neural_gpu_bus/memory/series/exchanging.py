@@ -15,13 +15,13 @@ import numpy as np
 
 from neural_gpu_bus.memory.series import finding_kernels as finding
 from neural_gpu_bus.memory.series import weaving_kernels as loops
-from neural_gpu_bus.memory.series.appending import CAPACITY_MIN, append
+from neural_gpu_bus.memory.series.appending import append
 from neural_gpu_bus.memory.series.batches import Arrays, batch_of, lengths, order_values, sources_of
 from neural_gpu_bus.memory.series.chunk_table import ChunkTable, chunk_table, order_facts
 from neural_gpu_bus.memory.series.records import Chunk
 from neural_gpu_bus.memory.series.rewriting import own_table, replace
 from neural_gpu_bus.memory.series.states import SeriesState
-from neural_gpu_bus.memory.series.weaving import Rows, Weaving
+from neural_gpu_bus.memory.series.weaving import Rows, Weaving, room_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -274,8 +274,8 @@ def _rewrite_heads(
         return
     runs, firsts, rows = planned
     chunks, partitions = held.firsts[places], held.partitions[places]
-    counts, limit = rows[chunks], state.meta.chunk_rows_max
-    capacities = np.maximum(counts, np.minimum(limit, np.maximum(2 * counts, CAPACITY_MIN)))
+    counts = rows[chunks]
+    capacities = room_for(counts, state.meta.chunk_rows_max)
     stretches = np.column_stack([firsts[chunks], firsts[chunks + 1] - firsts[chunks]])
     arenas, offsets, nulls = weaving.fill(runs, stretches, counts, capacities, grows=True)
     for arena, offset in zip(

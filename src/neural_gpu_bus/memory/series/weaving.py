@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
 
 
+#: What is written anew has room for a quarter more, where what rows are appended to has room for as
+#: many again: a megabyte of new memory takes a millisecond, and the next update drops it. Rows that
+#: find no room in it are copied once more, into twice as much.
+ROOM_PARTS = 4
+
+
+def room_for(counts: Numbers, rows_max: int) -> Numbers:
+    """Rows of extents that are written anew and go on."""
+    wanted = np.maximum(counts + counts // ROOM_PARTS, CAPACITY_MIN)
+    return np.maximum(counts, np.minimum(rows_max, wanted))
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of a partition to come, as runs of shape (runs, 3); see ``weaving_kernels``."""
@@ -68,15 +80,15 @@ class Weaving:
     def written(
         self, state: SeriesState, pieces: Sequence[Rows], overlap: int, *, grows: bool
     ) -> Chunk:
-        """A new extent with these rows; one that ``grows`` has room for as many again."""
+        """A new extent with these rows; one that ``grows`` has room for more."""
         runs = np.concatenate([piece.runs for piece in pieces])
         rows = int(runs[:, loops.RUN_ROWS].sum())
-        limit = state.meta.chunk_rows_max
-        capacity = max(rows, min(limit, max(2 * rows, CAPACITY_MIN))) if grows else rows
+        counts = np.array([rows])
+        capacities = room_for(counts, state.meta.chunk_rows_max) if grows else counts
         stretch = np.array([[0, len(runs)]], np.int64)
-        raw = self.fill(runs, stretch, np.array([rows]), np.array([capacity]), grows=grows)
+        raw = self.fill(runs, stretch, counts, capacities, grows=grows)
         arena, offset, nulls = (int(part[0]) for part in raw)
-        return Chunk(arena, capacity, offset, rows, overlap, nulls)
+        return Chunk(arena, int(capacities[0]), offset, rows, overlap, nulls)
 
     def fill(
         self, runs: Numbers, stretches: Numbers, rows: Numbers, capacities: Numbers, *, grows: bool
@@ -105,4 +117,4 @@ class Weaving:
         needs = np.zeros((len(targets), state.shape.texts), np.int64)
         if state.shape.texts:
             loops.text_bytes(state.columns, self._sources, self._held.table, runs, targets, needs)
-        return np.maximum(2 * needs, TEXT_BYTES_MIN) if grows else needs
+        return np.maximum(needs + needs // ROOM_PARTS, TEXT_BYTES_MIN) if grows else needs
