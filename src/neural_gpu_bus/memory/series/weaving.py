@@ -29,7 +29,8 @@ ROOM_PARTS = 4
 def room_for(counts: Numbers, rows_max: int) -> Numbers:
     """Rows of extents that are written anew and go on."""
     wanted = np.maximum(counts + counts // ROOM_PARTS, CAPACITY_MIN)
-    return np.maximum(counts, np.minimum(rows_max, wanted))
+    rooms: Numbers = np.maximum(counts, np.minimum(rows_max, wanted))
+    return rooms
 
 
 @dataclass(frozen=True, slots=True)
