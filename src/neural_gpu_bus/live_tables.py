@@ -12,7 +12,7 @@ from neural_gpu_bus.errors import StaleError
 
 if TYPE_CHECKING:
     from neural_gpu_bus import embedded
-    from neural_gpu_bus.live.definitions import LiveDefinition, LiveDefinitions, Slot
+    from neural_gpu_bus.live.definitions import How, LiveDefinition, LiveDefinitions, Slot
     from neural_gpu_bus.live.live_table import LiveTable
     from neural_gpu_bus.live.shared import LiveView, TableState
     from neural_gpu_bus.live.sql import LiveSql
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 #: How long the first copy may take.
 LIVE_S_MAX = 600.0
-_LOOK_S = 0.02
+#: How often counters are looked at while nothing else is told, and how often whether it is.
+_LOOK_S, _PAUSE_S = 0.02, 0.001
 
 
 class Plane(Protocol):
@@ -55,6 +56,11 @@ class LiveTables:
         name: str | None = None,
         append_only: bool = False,
         slot: Slot = "temporary",
+        how: How = "stream",
+        watermark: str | None = None,
+        poll_s: float = 1.0,
+        recopy_s: float = 3600.0,
+        overlap_s: float = 5.0,
         timeout_s: float = LIVE_S_MAX,
         progress: Callable[[TableState], object] | None = None,
     ) -> LiveTable:
@@ -68,6 +74,11 @@ class LiveTables:
 
         ``slot="persistent"``: PostgreSQL keeps what is committed while nobody follows, for this and
         all other live tables of the home, and tables go on from there instead of being copied anew.
+        ``how``: by the stream, or, where logical replication is refused, for tables with a primary
+        key, promising less: ``as_of.promise`` has it in words. ``"trigger"`` installs triggers that
+        log keys of changed rows: equal as of each look, not at every commit. ``"poll"`` asks every
+        ``poll_s`` for rows whose ``watermark`` rose, and every ``recopy_s`` for all: deletes, and
+        changes that did not raise it or came over ``overlap_s`` late, are seen then alone.
 
         Whoever may open the memory folder can read what the replicating role may read, row-level
         security or not.
@@ -78,7 +89,6 @@ class LiveTables:
         """
         from neural_gpu_bus.live.definitions import live_definition
 
-        check_seconds("timeout_s", timeout_s)
         definition = live_definition(
             table,
             name=name,
@@ -88,16 +98,13 @@ class LiveTables:
             where=where,
             append_only=append_only,
             slot=slot,
+            how=how,
+            watermark=watermark,
+            poll_s=poll_s,
+            recopy_s=recopy_s,
+            overlap_s=overlap_s,
         )
-        definition, is_new = self.live_definitions.add(definition)
-        self.attachment.follow()
-        try:
-            _wait_live(self.live_view, definition, timeout_s, progress)
-        except BaseException:
-            if is_new:
-                self.live_definitions.drop(definition.name)
-            raise
-        return live_table(self, definition.name)
+        return _followed(self, definition, timeout_s, progress)
 
     def sql(
         self: Plane,
@@ -132,14 +139,35 @@ class LiveTables:
         return self.live_view.tables()
 
 
+def _followed(
+    plane: Plane,
+    definition: LiveDefinition,
+    timeout_s: float,
+    progress: Callable[[TableState], object] | None,
+) -> LiveTable:
+    """Once it is live; what was declared is taken back where that fails."""
+    check_seconds("timeout_s", timeout_s)
+    definition, is_new = plane.live_definitions.add(definition)
+    plane.attachment.follow()
+    try:
+        _wait_live(plane.live_view, definition, timeout_s, progress)
+    except BaseException:
+        if is_new:
+            plane.live_definitions.drop(definition.name)
+        raise
+    return live_table(plane, definition.name)
+
+
 def live_table(plane: Plane, name: str) -> LiveTable:
     """The live table of that name; whether there is one is asked when it is read."""
     from neural_gpu_bus.live.live_table import LiveTable
-    from neural_gpu_bus.live.mirror.group import GROUP
+    from neural_gpu_bus.live.mirror.group import group_of
 
     growing = plane.memory.growing
     return LiveTable(
-        name, plane.live_view, lambda series: growing.series(series, None, (), None, GROUP)
+        name,
+        plane.live_view,
+        lambda series: growing.series(series, None, (), None, group_of(series)),
     )
 
 
@@ -157,11 +185,11 @@ def _wait_live(
     end_s, asked_ns = time.monotonic() + timeout_s, time.time_ns()
     while True:
         view.look_again()
-        state = view.counted(name)
+        epoch, state = view.epoch, view.counted(name)
         if state is not None and state.added_ns != definition.added_ns:
             state = None
         if state is not None:
-            if state.state == "live":
+            if state.state in {"live", "polled"}:
                 return
             failed = state.state == "failed" and state.since_ns >= asked_ns
             if failed and state.error is not None:
@@ -177,4 +205,11 @@ def _wait_live(
                 why=why,
                 timeout_s=timeout_s,
             )
-        time.sleep(_LOOK_S)
+        _wait_told(view, epoch)
+
+
+def _wait_told(view: LiveView, epoch: int) -> None:
+    """Until another thing is told, and not for long."""
+    end_s = time.monotonic() + _LOOK_S
+    while view.epoch == epoch and time.monotonic() < end_s:
+        time.sleep(_PAUSE_S)

@@ -25,8 +25,10 @@ from neural_gpu_bus.quantities import plural
 from neural_gpu_bus.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from neural_gpu_bus.live.definitions import LiveDefinition, Slot
+    from neural_gpu_bus.live.definitions import How, LiveDefinition, Slot
+    from neural_gpu_bus.live.live_table import LiveTable
     from neural_gpu_bus.live.looking import LiveNow
+    from neural_gpu_bus.live.shared import TableState
 
 app = typer.Typer(no_args_is_help=True, help="Tables of PostgreSQL as columns that stay right.")
 
@@ -35,6 +37,21 @@ WATCH_S = 0.5
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Of live tables; left out: all.")]
+HowHeard = Annotated[
+    str, typer.Option(help="stream; or, promising less where that is refused: trigger, poll.")
+]
+RisingColumn = Annotated[
+    str | None, typer.Option(help="Of poll: a column that each change raises.")
+]
+PollS = Annotated[
+    float, typer.Option(min=0.05, max=86_400, help="Seconds between two looks (no stream).")
+]
+RecopyS = Annotated[
+    float, typer.Option(min=1, max=86_400, help="Of poll: seconds between two whole reads.")
+]
+OverlapS = Annotated[
+    float, typer.Option(min=0, max=86_400, help="Of poll: how late a watermark may come.")
+]
 Every = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")]
 
 
@@ -62,6 +79,11 @@ def add(
     append_only: Annotated[
         bool, typer.Option("--append-only", help="Follow inserts alone: it may have no key.")
     ] = False,
+    how: HowHeard = "stream",
+    watermark: RisingColumn = None,
+    poll: PollS = 1.0,
+    recopy: RecopyS = 3600.0,
+    overlap: OverlapS = 5.0,
     name: Annotated[str | None, typer.Option(help="How it is asked for; as the table.")] = None,
     slot: Annotated[
         str, typer.Option(help="temporary, or persistent: go on after a restart, without a copy.")
@@ -82,24 +104,18 @@ def add(
         where=where,
         append_only=append_only,
         slot=cast("Slot", slot),
+        how=cast("How", how),
+        watermark=watermark,
+        poll_s=poll,
+        recopy_s=recopy,
+        overlap_s=overlap,
     )
     with ngb.open() as plane:
         for notice in _notices(plane, wanted):
             err.print(f"[yellow]note:[/] {escape(printable(notice))}", soft_wrap=True)
         was_there = wanted.name in plane.live_definitions.all()
         with _interrupted(wanted, was_there), Copying(wanted.name, err) as shown:
-            found = plane.live(
-                wanted.table,
-                key=wanted.key,
-                order_by=wanted.order_by,
-                columns=wanted.columns,
-                where=wanted.where,
-                name=wanted.name,
-                append_only=wanted.append_only,
-                slot=wanted.slot,
-                timeout_s=timeout,
-                progress=shown.tell,
-            )
+            found = _made_live(plane, wanted, timeout, shown.tell)
         rows, partitions = plural(found.rows(), "row"), plural(len(found.partitions()), "partition")
         out.print(f"{escape(printable(wanted.name))} is live: {rows} in {partitions}")
         if not plane.attachment.status().stay:
@@ -157,15 +173,43 @@ def watch(names: Names = None, every: Every = WATCH_S) -> None:
                 display.update(live_watch(before, now), refresh=True)
 
 
+def _made_live(
+    plane: ngb.DataPlane,
+    wanted: LiveDefinition,
+    timeout_s: float,
+    progress: Callable[[TableState], None],
+) -> LiveTable:
+    return plane.live(
+        wanted.table,
+        key=wanted.key,
+        order_by=wanted.order_by,
+        columns=wanted.columns,
+        where=wanted.where,
+        name=wanted.name,
+        append_only=wanted.append_only,
+        slot=wanted.slot,
+        how=wanted.how,
+        watermark=wanted.watermark,
+        poll_s=wanted.poll_s,
+        recopy_s=wanted.recopy_s,
+        overlap_s=wanted.overlap_s,
+        timeout_s=timeout_s,
+        progress=progress,
+    )
+
+
 def _notices(plane: ngb.DataPlane, wanted: LiveDefinition) -> tuple[str, ...]:
     """What is worth knowing of a table before it is live.
 
     Raises ReplicationRefusedError with all the SQL to run, before anything is changed.
     """
+    from neural_gpu_bus.live.shared.promises import PROMISES
     from neural_gpu_bus.stores.postgres.connections.connection import connect
     from neural_gpu_bus.stores.postgres.replication.preflight import TableWanted, preflight
     from neural_gpu_bus.stores.postgres.replication.publications import publication_names
 
+    if wanted.how != "stream":
+        return (f"{wanted.name} is followed {PROMISES[wanted.how]}",)
     asked = TableWanted(wanted.table, wanted.columns, wanted.where, wanted.append_only)
     dsn = plane.addresses.postgres_dsn.get_secret_value()
     with closing(connect(dsn, timeout_s=plane.settings.connect_timeout_s)) as connection:
@@ -195,7 +239,7 @@ def _looks() -> Iterator[Callable[[], LiveNow]]:
     from neural_gpu_bus.datasets import open_memory
     from neural_gpu_bus.live.definitions import LiveDefinitions
     from neural_gpu_bus.live.looking import LiveNow, LiveTableNow, look_at_live
-    from neural_gpu_bus.live.mirror.group import GROUP
+    from neural_gpu_bus.live.mirror.group import ASKED_GROUP, GROUP, group_of
     from neural_gpu_bus.live.shared import LiveView
 
     settings = load_settings()
@@ -212,9 +256,9 @@ def _looks() -> Iterator[Callable[[], LiveNow]]:
             found = look_at_live(
                 view,
                 definitions.all(),
-                lambda series: growing.series(series, None, (), None, GROUP),
+                lambda series: growing.series(series, None, (), None, group_of(series)),
             )
-            taken = sum(one.nbytes for one in growing.facts() if one.group == GROUP)
+            taken = sum(one.nbytes for one in growing.facts() if one.group in (GROUP, ASKED_GROUP))
             return msgspec.structs.replace(found, nbytes=taken)
 
         yield look

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from neural_gpu_bus.cli.console import printable
 from neural_gpu_bus.cli.memory_view import WIDE, Bar, Name
+from neural_gpu_bus.live.shared.manifest import SHOWN_STATES
+from neural_gpu_bus.live.shared.promises import PROMISES
 from neural_gpu_bus.live.waiting import spelled
 from neural_gpu_bus.quantities import count, plural, size, span
 
@@ -27,6 +29,7 @@ NOTHING = (
 )
 _STYLES = {
     "live": "green",
+    "polled": "green",
     "failed": "bold red",
     "stale": "yellow",
     "copying anew": "yellow",
@@ -60,7 +63,7 @@ def live_list(now: LiveNow, *, wall_ns: int, width: int) -> RenderableType:
     parts: list[RenderableType] = [_headline(now), "", table]
     if len(now.tables) > len(shown):
         parts.append(f"and {len(now.tables) - len(shown):,} more; `--json` has them all")
-    remarks = [line for one in shown for line in _remarks(one)]
+    remarks = [line for one in shown for line in (*_remarks(one), *_promise(one))]
     return Group(*parts, *(["", *remarks] if remarks else []))
 
 
@@ -137,8 +140,8 @@ def _state(one: LiveTableNow) -> str:
         return "[yellow]not begun[/]"
     state = one.state
     style = _STYLES.get(state.state, "cyan")
-    if state.state == "live" and one.as_of is not None and one.as_of.is_stale:
-        return "[yellow]live, silent[/]"
+    if state.state in SHOWN_STATES and one.as_of is not None and one.as_of.is_stale:
+        return f"[yellow]{state.state}, silent[/]"
     share = _share(one)
     done = f" {100 * share:.0f} %" if share is not None else ""
     return f"[{style}]{state.state}{done}[/]"
@@ -194,7 +197,7 @@ def _rates(
 
 def _attention(one: LiveTableNow) -> tuple[bool, str]:
     """Those that are not live first."""
-    is_well = one.state is not None and one.state.state == "live"
+    is_well = one.state is not None and one.state.state in SHOWN_STATES
     return is_well and one.as_of is not None and not one.as_of.is_stale, one.name
 
 
@@ -219,6 +222,12 @@ def _remarks(one: LiveTableNow) -> Iterator[str]:
         yield f"{name}: {escape(printable(one.as_of.stale))}{shows}"
 
 
+def _promise(one: LiveTableNow) -> Iterator[str]:
+    """What holds of it less than of others."""
+    if one.as_of is not None and one.as_of.promise:
+        yield f"[bold]{escape(printable(one.name))}[/] is followed [dim]{one.as_of.promise}[/]"
+
+
 def _uncut(text: str) -> str:
     """As a terminal may be given it, whole: a hint may be the SQL to run."""
     return "".join(
@@ -241,6 +250,10 @@ def _declared(one: LiveTableNow) -> Iterator[tuple[str, str]]:
     yield "followed", follows
     if found.how == "stream":
         yield "slot", found.slot
+    else:
+        yield "promise", PROMISES[found.how]
+    if found.how == "poll":
+        yield "watermark", f"{found.watermark}, and all rows every {found.recopy_s:g} s"
 
 
 def _told(one: LiveTableNow, wall_ns: int) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec.structs import replace
 
-from neural_gpu_bus.arguments import check_encodable, check_text
+from neural_gpu_bus.arguments import check_encodable, check_seconds, check_text
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.embedded.home import own_folder, write_private
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, HostError
@@ -30,6 +30,9 @@ Slot = Literal["temporary", "persistent"]
 WHERE_CHARACTERS_MAX = 10_000
 #: PostgreSQL's own limit of columns of a table.
 COLUMNS_MAX = 1_600
+#: What is taken where nothing is said, and what may be said.
+POLL_S, RECOPY_S, OVERLAP_S = 1.0, 3600.0, 5.0
+POLL_S_MIN, POLL_S_MAX = 0.05, 86_400.0
 FOLDER, FILE, LOCK = "live", "definitions.json", "lock"
 #: Version of the file.
 FORMAT = 1
@@ -57,6 +60,13 @@ class LiveDefinition(msgspec.Struct, frozen=True):
     append_only: bool = False
     how: How = "stream"
     slot: Slot = "temporary"
+    #: ``poll``: the column that each change raises.
+    watermark: str | None = None
+    #: Seconds between two looks without a stream, and between two of the whole table (``poll``).
+    poll_s: float = POLL_S
+    recopy_s: float = RECOPY_S
+    #: How late a watermark may come, besides what running transactions explain.
+    overlap_s: float = OVERLAP_S
     #: No rows are kept: it is only told that there were changes, for ``freshness="live"``.
     changes_only: bool = False
     #: When it was added: tells it from one of its name that was dropped before.
@@ -89,6 +99,10 @@ def live_definition(
     append_only: bool = False,
     how: How = "stream",
     slot: Slot = "temporary",
+    watermark: str | None = None,
+    poll_s: float = POLL_S,
+    recopy_s: float = RECOPY_S,
+    overlap_s: float = OVERLAP_S,
 ) -> LiveDefinition:
     """A definition whose parts can be one. Raises BadParameterError; PostgreSQL is not asked."""
     check_text("table", table, "'market.bars'")
@@ -118,6 +132,7 @@ def live_definition(
             raise _bad("where", f"a filter of {len(where):,} characters", "write a shorter one")
     _check_choice("how", how, get_args(How))
     _check_choice("slot", slot, get_args(Slot))
+    _check_asking(how, watermark, append_only, (poll_s, recopy_s, overlap_s))
     return LiveDefinition(
         table=table,
         name=table if name is None else name,
@@ -128,6 +143,10 @@ def live_definition(
         append_only=bool(append_only),
         how=how,
         slot=slot,
+        watermark=watermark,
+        poll_s=float(poll_s),
+        recopy_s=float(recopy_s),
+        overlap_s=float(overlap_s),
     )
 
 
@@ -284,6 +303,29 @@ def _names(parameter: str, names: Any) -> tuple[str, ...]:
     if len(found) > COLUMNS_MAX:
         raise _bad(parameter, f"{len(found):,} columns", f"a table has {COLUMNS_MAX:,} at most")
     return found
+
+
+def _check_asking(
+    how: How, watermark: str | None, append_only: bool, spans_s: tuple[float, float, float]
+) -> None:
+    if how == "poll" and watermark is None:
+        raise _bad(
+            "watermark",
+            "polling asks for rows whose watermark rose, and none is named",
+            "name a column of timestamps or numbers that each change raises: "
+            "watermark='updated_at'",
+        )
+    if watermark is not None:
+        check_text("watermark", watermark, "'updated_at'")
+        if how != "poll":
+            raise _bad("watermark", f"how={how!r} has none", "leave it out, or say how='poll'")
+    if append_only and how != "stream":
+        raise _bad("append_only", f"how={how!r} goes by the primary key", "leave it out")
+    names = ("poll_s", POLL_S_MIN), ("recopy_s", 1.0), ("overlap_s", 0.0)
+    for (name, least), span_s in zip(names, spans_s, strict=True):
+        check_seconds(name, span_s)
+        if not least <= span_s <= POLL_S_MAX:
+            raise _bad(name, f"{span_s!r} s", f"give {least:g} to {POLL_S_MAX:,.0f} s")
 
 
 def _check_choice(parameter: str, value: Any, known: Sequence[str]) -> None:

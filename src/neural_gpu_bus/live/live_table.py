@@ -13,7 +13,14 @@ from neural_gpu_bus.errors import (
     StaleError,
 )
 from neural_gpu_bus.live.definitions import not_live
-from neural_gpu_bus.live.refusals import not_reached, nothing_to_see, passed, too_old
+from neural_gpu_bus.live.refusals import (
+    not_reached,
+    nothing_to_see,
+    passed,
+    too_old,
+    without_positions,
+)
+from neural_gpu_bus.live.shared.manifest import SHOWN_STATES
 from neural_gpu_bus.live.shared.words import APPLIED_LSN, CLOCK, CONFIRMED_NS, EPOCH
 from neural_gpu_bus.live.subscription import Subscription
 from neural_gpu_bus.live.versions import (
@@ -174,16 +181,21 @@ class LiveTable:
         """Wait until its first copy, or the one that runs, is done. Raises StaleError."""
         view, name = self._view, self.name  # it may be that its process does not know it yet
         return self._wait(
-            lambda: (found := view.table(name)) is not None and found.state == "live", timeout_s, 0
+            lambda: (found := view.table(name)) is not None and found.state in SHOWN_STATES,
+            timeout_s,
+            0,
         )
 
     def wait_for(self, lsn: Any, timeout_s: float = TIMEOUT_S) -> LiveAsOf:
         """Wait until all that was committed up to that position is visible: what ``plane.store``
         returned, ``'0/1A2B3C8'``, or a number. What it shows then.
 
-        Raises StaleError where that did not come in time, or cannot because the table failed.
+        Raises StaleError where that did not come in time, or cannot because the table failed;
+        BadParameterError for a polled table, which knows no positions.
         """
         wanted = position_of(lsn)
+        if self._known().how == "poll":
+            raise without_positions(self.name)
         return self._wait(lambda: self._shows(wanted), timeout_s, wanted)
 
     def wait_for_change(
@@ -307,7 +319,7 @@ class LiveTable:
         words, state = self._view.words, self._known()
         if state.state == "failed" and state.lsn < wanted:
             raise nothing_to_see(self.state, self._view.as_of(state))
-        shown = words[APPLIED_LSN] if state.state == "live" else state.lsn
+        shown = words[APPLIED_LSN] if state.state == "live" else self._view.as_of(state).lsn
         return bool(shown >= wanted) and self._is_still(state)
 
     def _wait(self, look: Callable[[], bool], timeout_s: float, wanted: int) -> LiveAsOf:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neural_gpu_bus.live.asking.asked_database import AskedDatabase
+from neural_gpu_bus.live.asking.asked_tables import AskedTables
 from neural_gpu_bus.live.changes.told_changes import ToldChanges
 from neural_gpu_bus.live.definitions import LiveDefinitions
 from neural_gpu_bus.live.mirror.continuing import SLOT_WAL_BYTES_MAX, Continuing
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Copies are read into this process's own memory: the shared one gets them as growing columns.
 _private: Any = PrivateReservation
+#: How often declarations are looked at while no table follows the stream.
+LOOK_S = 0.05
 
 
 def follow_tables(
@@ -68,5 +73,16 @@ def follow_tables(
             position=max(stamp.lsn, state.applied_before),
             wal_bytes_max=slot_wal_bytes_max,
         )
-        means = MirrorMeans(source, room, state, LiveDefinitions(home), changes, continuing)
-        Mirror(means).run(stop)
+        definitions = LiveDefinitions(home)
+        means = MirrorMeans(source, room, state, definitions, changes, continuing)
+        database = AskedDatabase(dsn, str(home), store, connect_timeout_s=connect_timeout_s)
+        asked = AskedTables(database, memory.growing, state, definitions)
+        closing.enter_context(asked)
+        while not stop():
+            Mirror(means).run(stop)
+            # No table follows the stream: where replication is refused that does not matter.
+            token = definitions.token()
+            while not stop() and definitions.token() == token:
+                if not asked.any:
+                    return
+                time.sleep(LOOK_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neural_gpu_bus.live.shared.manifest import SHOWN_STATES
 from neural_gpu_bus.memory.series.records import Stamp
 from neural_gpu_bus.memory.series.series import Series, SeriesSnapshot
 
@@ -37,7 +38,7 @@ class ShownVersion(NamedTuple):
 def shown_version(series: Series, epoch: int, words: memoryview, state: TableState) -> ShownVersion:
     """What is to be looked at of a table in that state."""
     looked_at: Series | SeriesSnapshot = series
-    if state.state != "live":
+    if state.state not in SHOWN_STATES:
         # Nobody writes to it any more, and the group goes on: its rows are as of where it was.
         snapshot = series.snapshot()
         stamp = snapshot._stamp  # noqa: SLF001

@@ -10,7 +10,8 @@ from contextlib import suppress
 import msgspec
 import psutil
 
-from neural_gpu_bus.live.shared.manifest import LiveTableState, TableState
+from neural_gpu_bus.live.shared.manifest import SHOWN_STATES, LiveTableState, TableState
+from neural_gpu_bus.live.shared.promises import PROMISES
 
 #: Without a heartbeat for that long its process is told to be gone or stuck.
 SILENT_S = 2.0
@@ -41,7 +42,8 @@ class LiveAsOf(msgspec.Struct, frozen=True):
 
     table: str
     state: LiveTableState
-    #: It is equal to the table in PostgreSQL at this position; 0 where there is nothing to see.
+    #: It is equal to the table in PostgreSQL at this position; 0 where there is nothing to see. Of
+    #: a table with triggers: all up to there is in it, and maybe more; of a polled one: 0.
     lsn: int
     #: Commit time of the newest transaction by then, since 1970; None where there was none.
     committed_ns: int | None
@@ -51,6 +53,8 @@ class LiveAsOf(msgspec.Struct, frozen=True):
     heartbeat_s: float
     #: Why it may be stale; empty where it is as fresh as can be.
     stale: str = ""
+    #: What holds of it less than of one that follows the stream, in words; empty for nothing.
+    promise: str = ""
 
     @property
     def is_stale(self) -> bool:
@@ -71,6 +75,7 @@ def as_of(table: TableState, progress: Progress, now_ns: int) -> LiveAsOf:
         lag_s=age_s(confirmed_ns, progress, now_ns),
         heartbeat_s=age_s(progress.heartbeat_ns, progress, now_ns),
         stale=why_stale(table, progress, now_ns),
+        promise=PROMISES.get(table.how, ""),
     )
 
 
@@ -83,13 +88,14 @@ def age_s(moment_ns: int, progress: Progress, now_ns: int) -> float:
 
 def why_stale(table: TableState, progress: Progress, now_ns: int) -> str:
     """In words; empty where nothing speaks for it."""
-    if table.state != "live":
+    if table.state not in SHOWN_STATES:
         return f"it is {table.state}" + (f": {table.detail}" if table.detail else "")
     silent_s = age_s(progress.heartbeat_ns, progress, now_ns)
     if silent_s > SILENT_S:
         return why_silent(progress, silent_s)
-    lag_s = age_s(progress.confirmed_ns, progress, now_ns)
-    if lag_s > UNCONFIRMED_S:
+    confirmed_ns = progress.confirmed_ns if table.state == "live" else table.confirmed_ns
+    lag_s = age_s(confirmed_ns, progress, now_ns)
+    if lag_s > UNCONFIRMED_S + table.poll_s:
         since = "yet" if math.isinf(lag_s) else f"for {lag_s:.1f} s"
         return f"PostgreSQL has not confirmed {since} that nothing is missing"
     return ""

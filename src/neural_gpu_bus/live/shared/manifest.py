@@ -24,22 +24,28 @@ if TYPE_CHECKING:
 
     Bytes = npt.NDArray[np.uint8]
 
-#: What a table is doing. Only a ``live`` one is as of the stream's position; what readers see of
-#: any other, if anything, is an older version.
+#: What a table is doing. Only a ``live`` one is as of the stream's position. A ``polled`` one has
+#: no stream, and is as of its own last look. What readers see of any other, if anything, is an
+#: older version.
 LiveTableState = Literal[
     "starting",
     "waiting",
     "copying",
     "catching up",
     "live",
+    "polled",
     "copying anew",
     "failed",
     "stale",
 ]
 LIVE_STATES: Final[tuple[LiveTableState, ...]] = get_args(LiveTableState)
+#: Readers see a version that goes on.
+SHOWN_STATES: Final[frozenset[LiveTableState]] = frozenset(("live", "polled"))
 
 #: Characters that are kept of a detail, and of an error's sentence and hint.
 DETAIL_MAX, WHAT_MAX = 400, 800
+#: A hint may have all the SQL that is to be run: whole where there is room for all tables' hints.
+_WHOLE_MAX = 20_000
 #: The same where not all tables' fit.
 _SHORT_MAX = 60
 _HEAD_BYTES = 8 * MANIFEST_HEAD_WORDS
@@ -74,7 +80,10 @@ class TableState(msgspec.Struct, frozen=True):
     place: int = -1
     #: Which definition it follows: ``LiveDefinition.added_ns``.
     added_ns: int = 0
-    #: Since its place was given: row changes applied, transactions with any, bytes of the stream.
+    #: How its commits are heard of: ``LiveDefinition.how``, and seconds between two looks.
+    how: str = "stream"
+    poll_s: float = 0.0
+    #: Since its place was given: row changes applied, transactions with any, and their bytes.
     changes: int = 0
     transactions: int = 0
     stream_bytes: int = 0
@@ -129,7 +138,7 @@ def _encoded(manifest: Manifest) -> bytes:
     tables = manifest.tables
     if len(tables) > TABLES_MAX:
         raise _too_many(len(tables))
-    for limit in (WHAT_MAX, _SHORT_MAX, 0):
+    for limit in (_WHOLE_MAX, WHAT_MAX, _SHORT_MAX, 0):
         cut = tuple(_cut(table, limit) for table in tables)
         raw = msgspec.msgpack.encode(msgspec.structs.replace(manifest, tables=cut))
         if len(raw) <= MANIFEST_BYTES - _HEAD_BYTES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -16,6 +16,7 @@ from neural_gpu_bus.host_clock import host_clock_ns
 from neural_gpu_bus.live.shared import words as layout
 from neural_gpu_bus.live.shared.freshness import own_start_ns
 from neural_gpu_bus.live.shared.manifest import (
+    SHOWN_STATES,
     Manifest,
     TableState,
     by_name,
@@ -126,6 +127,13 @@ class LiveState:
         """
         self._store(layout.CONFIRMED_NS, at_ns)
 
+    def shown(self, name: str, lsn: int, confirmed_ns: int) -> None:
+        """The same of one ``polled`` table: told when what it shows is published."""
+        table = self._tables.get(name)
+        if table is not None:
+            self._words[layout.table_word(table.place, layout.SHOWN_LSN)] = lsn
+            self._store(layout.table_word(table.place, layout.SHOWN_CONFIRMED_NS), confirmed_ns)
+
     def count(
         self,
         name: str,
@@ -209,9 +217,10 @@ class LiveState:
             if (slot, alarm) != (self._manifest.slot, self._manifest.slot_alarm):
                 self._tell_more(slot=slot, slot_alarm=alarm)
 
-    def begin_anew(self, why: str) -> None:
+    def begin_anew(self, why: str, names: Collection[str] | None = None) -> None:
         """Another stream: nothing is known of it yet. Tables that readers see are ``stale`` as of
-        where this one had come; the others are ``starting``.
+        where this one had come; the others are ``starting``. ``names``: of those that follow it;
+        None: all.
         """
         with self._turn:
             several = [
@@ -219,6 +228,7 @@ class LiveState:
                     table, state="stale" if table.series else "starting", detail=why, error=None
                 )
                 for table in self._tables.values()
+                if names is None or table.name in names
             ]
             self.set_tables(several)
             for word in (
@@ -235,19 +245,23 @@ class LiveState:
         self, given: TableState, tables: dict[str, TableState], epoch: int
     ) -> TableState:
         before = tables.get(given.name)
-        was_live = before is not None and before.state == "live"
+        was = "" if before is None else before.state
         place = self._new_place(tables) if before is None else before.place
         kept = before or TableState(given.name)
         since_ns = kept.since_ns if given.state == kept.state and before else self._wall_clock_ns()
-        if given.state == "live":
+        words = self._words
+        if given.state in SHOWN_STATES:
             shown = (given.series, 0, 0, 0)
-        elif was_live:
-            words = self._words
+        elif was == "polled":
+            lsn = words[layout.table_word(place, layout.SHOWN_LSN)]
+            at_ns = words[layout.table_word(place, layout.SHOWN_CONFIRMED_NS)]
+            shown = (kept.series, lsn, 0, at_ns)
+        elif was == "live":
             lsn, committed_ns = words[layout.APPLIED_LSN], words[layout.COMMITTED_NS]
             shown = (kept.series, lsn, committed_ns, words[layout.CONFIRMED_NS])
         else:
             shown = (kept.series, kept.lsn, kept.committed_ns, kept.confirmed_ns)
-        same = shown[0] == kept.series and was_live == (given.state == "live")
+        same = shown[0] == kept.series and (was in SHOWN_STATES) == (given.state in SHOWN_STATES)
         return msgspec.structs.replace(
             given,
             series=shown[0],

@@ -50,9 +50,9 @@ class LiveView:
         #: In one step, because other threads look meanwhile; no lock, because a child made by fork
         #: would find one that another thread had taken.
         self._file = _File(array, view(array).cast("q"), inode)
-        self._known: (
-            tuple[memoryview, int, str, dict[str, TableState], tuple[str, str]] | None
-        ) = None
+        self._known: tuple[memoryview, int, str, dict[str, TableState], tuple[str, str]] | None = (
+            None
+        )
 
     @property
     def words(self) -> memoryview:
@@ -104,6 +104,13 @@ class LiveView:
     def as_of(self, table: TableState) -> LiveAsOf:
         """Of one table, now."""
         progress = self.progress()  # first: a heartbeat that comes now is not of the future
+        if table.state == "polled":
+            words, place = self.words, table.place
+            table = msgspec.structs.replace(
+                table,
+                lsn=words[layout.table_word(place, layout.SHOWN_LSN)],
+                confirmed_ns=words[layout.table_word(place, layout.SHOWN_CONFIRMED_NS)],
+            )
         return as_of(table, progress, self.clock_ns())
 
     def look_again(self) -> bool:
