@@ -20,8 +20,10 @@ LIVE_COMMAND: Final = (sys.executable, "-m", "neural_gpu_bus", "live", "run", "-
 #: A worker that cannot start would otherwise take a core for itself.
 RESTART_WAIT_S: Final = 0.5
 RESTART_WAIT_S_MAX: Final = 30.0
-#: Living this long makes the next wait the shortest again.
-STEADY_S: Final = 60.0
+#: Living this long makes the next wait the shortest again: a process that cannot start has ended by
+#: then (imports, compiling and connecting take 4 to 10 s on a busy host), and one that ran and was
+#: killed shall not keep its home without live tables for 30 s because that happened before.
+STEADY_S: Final = 15.0
 #: A worker gives its job back when asked to stop; another takes it over anyway.
 STOP_S_MAX: Final = 5.0
 
@@ -100,7 +102,7 @@ class Workers:
             if self._on_demand and status == 0:
                 continue
             self._wanted.set()
-            wait_s = RESTART_WAIT_S if loop.time() - started_s > STEADY_S else wait_s
+            wait_s = restart_wait_s(wait_s, loop.time() - started_s)
             log.warning(
                 "%s: %d ended with status %s; next in %.1f s",
                 self._log_file.stem,
@@ -111,3 +113,8 @@ class Workers:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RESTART_WAIT_S_MAX)
             self._restarts[place] += 1
+
+
+def restart_wait_s(wait_s: float, lived_s: float) -> float:
+    """How long to wait after a process that lived so long; ``wait_s``: if it was not healthy."""
+    return RESTART_WAIT_S if lived_s > STEADY_S else wait_s
