@@ -91,7 +91,8 @@ def make_watch(
     given = checked_inputs(found, inputs, watched or ())
     names = list(dict.fromkeys(live_names(given) if watched is None else watched))
     declared = plane.live_definitions
-    tables = _followed(declared.all(), names, live_names(given), outlets.table)
+    known = declared.all()
+    tables = _followed(known, names, live_names(given), outlets.table)
     opened = {one: live_table(plane, one) for one in tables}
     told = [workload, params, engine, inputs_digest(given), tables, outlets.table]
     watch = Watch(
@@ -108,6 +109,7 @@ def make_watch(
             planner=build_planner(plane.settings.gpu_backend, plane.settings.neural_provider),
             outlets=_connected(plane, outlets),
             digest=short_digest(repr(told)),
+            is_without_positions=_is_without_positions([known[one] for one in tables]),
             at_most_every_s=at_most_every_s,
             max_lag_s=max_lag_s,
         )
@@ -166,6 +168,20 @@ def _followed(
             )
         found[name] = repr((one.table, one.columns, one.where, one.key, one.order_by))
     return found
+
+
+def _is_without_positions(tables: Sequence[LiveDefinition]) -> bool:
+    """Raises BadParameterError where such a table stands beside another: they are never at one."""
+    weaker = [one for one in tables if one.how != "stream"]
+    if weaker and len(tables) > 1:
+        raise BadParameterError(
+            f"live table {weaker[0].name!r} is followed by {weaker[0].how}, at no position that "
+            "another has",
+            hint="watch it alone, and give the others as columns that stay; or follow it by the "
+            "stream: plane.live(table, how='stream')",
+            parameter="every_change_of",
+        )
+    return bool(weaker)
 
 
 def _placed(table: str) -> tuple[str, str]:

@@ -57,6 +57,8 @@ class WatchPlan:
     outlets: Outlets
     #: Tells this watch from any other that stores to that table.
     digest: str
+    #: Its one table follows no positions, see ``LiveDefinition.how``.
+    is_without_positions: bool = False
     at_most_every_s: float = 0.0
     max_lag_s: float | None = None
     clock_s: Callable[[], float] = field(default=time.monotonic)
@@ -281,12 +283,13 @@ class Watch:
         if stale is not None:
             raise stale
         begun_s = clock_s()
-        moment = live_snapshot(list(plan.tables.values()))
+        moment = self._moment()
         told = next(iter(moment.values())).as_of
         rows, choice = self._computed(moment)
         computed_s = clock_s()
         stamped = with_position(rows, told)
-        job_id = f"watch {plan.name} {plan.digest} {told.lsn}" if told.lsn else None
+        is_told_apart = bool(told.lsn) and not plan.is_without_positions
+        job_id = f"watch {plan.name} {plan.digest} {told.lsn}" if is_told_apart else None
         receipt = plan.outlets.stored(stamped, job_id)
         stored_s = clock_s()
         plan.outlets.published(stamped, facts_of(plan.name, plan.workload.name, told, choice))
@@ -305,6 +308,11 @@ class Watch:
             publish_s=published_s - stored_s,
             behind_s=behind_s(told),
         )
+
+    def _moment(self) -> Moment:
+        if self._plan.is_without_positions:
+            return {name: table.snapshot() for name, table in self._plan.tables.items()}
+        return live_snapshot(list(self._plan.tables.values()))
 
     def _computed(self, moment: Moment) -> tuple[Any, Any]:
         plan = self._plan
