@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import structlog
@@ -47,6 +48,8 @@ class Mirror:
         self._clock_s = clock_s
         self._tables = FollowedTables(means, clock_s)
         self._asked = AskedPositions()
+        self._asker = ThreadPoolExecutor(1, thread_name_prefix="ngb-ask")
+        self._asking: Future[tuple[int, int]] | None = None
         self._next_ask_s = self._next_look_s = self._next_acknowledge_s = 0.0
         self._position = 0
         #: Where the stream began: transactions that were committed before are in the columns.
@@ -68,6 +71,7 @@ class Mirror:
                 self._wait(pause_s, stop)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
         self._tables.close()
+        self._asker.shutdown()
         if not stop():
             self._leave()
 
@@ -86,6 +90,7 @@ class Mirror:
         begun = continuing.begin(session, tables.going_on.wants_persistent, tables.tell_waiting)
         failpoint("after slot")
         self._asked.forget()
+        self._asking = None
         self._position = self._begun_at = begun.position
         tables.go_on(begun)
         tables.begin()
@@ -152,10 +157,14 @@ class Mirror:
             self._means.state.applied(self._position)
 
     def _confirm(self) -> None:
-        now_s = self._clock_s()
-        if now_s >= self._next_ask_s:
+        now_s, asking = self._clock_s(), self._asking
+        if asking is not None and asking.done():
+            self._asking = None
+            self._asked.asked(*asking.result())
+        if self._asking is None and now_s >= self._next_ask_s:
             self._next_ask_s = now_s + ASK_S
-            self._asked.asked(*self._means.source.position())
+            # Beside the stream: a commit that comes meanwhile does not wait for the answer.
+            self._asking = self._asker.submit(self._means.source.position)
             if self._means.changes.waits:
                 self._means.changes.seen(self._means.source.visible())
         confirmed_ns = self._asked.confirmed_by(self._position)
