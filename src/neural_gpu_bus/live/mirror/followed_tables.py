@@ -346,7 +346,7 @@ class FollowedTables:
             table.lose()
         self._whole = True
         self._means.changes.begin_anew()
-        self._means.state.begin_anew(f"the stream is lost: {reason}")
+        self._means.state.begin_anew(f"the stream is lost: {reason}", self._tables)
         if not isinstance(error, ServerError):
             for table in self._tables.values():
                 self._fail(table, error)
