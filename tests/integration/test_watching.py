@@ -290,6 +290,28 @@ def test_a_table_that_is_dropped_ends_it(desks: Desks) -> None:
     assert threading.active_count() == threads
 
 
+def test_a_table_followed_by_triggers_is_watched_alone(desks: Desks) -> None:
+    desks.run(f"INSERT INTO {desks.calls} VALUES (1), (2)")
+    held = {"desk": ["fx"], "asset": ["A"], "quantity": [1.0]}
+
+    def prices(moment: Any) -> dict[str, Any]:
+        ids = sorted(moment[desks.calls].frame()["id"].tolist())
+        return {"date": ids, "price": ids, "asset": ["A"] * len(ids)}
+
+    given = {"positions": held, "prices": prices}
+    desks.plane.live(desks.calls, how="trigger", poll_s=0.1, timeout_s=30)
+    try:
+        with pytest.raises(BadParameterError, match="is followed by trigger, at no position"):
+            desks.watch(every_change_of=[desks.calls, desks.positions], inputs=given)
+        with desks.watch(every_change_of=desks.calls, inputs=given) as watch:
+            assert result(watch).frame["value"].tolist() == [2.0, 2.0]
+            desks.run(f"INSERT INTO {desks.calls} VALUES (3)")
+            while result(watch).frame["value"].tolist() != [3.0, 3.0]:
+                pass
+    finally:
+        desks.plane.drop_live(desks.calls)
+
+
 def test_closing_ends_the_thread_that_waits(desks: Desks) -> None:
     seen: list[ngb.WatchRun] = []
     watch = desks.watch(at_most_every_s=3600).start(seen.append)
