@@ -213,7 +213,9 @@ def _notices(plane: ngb.DataPlane, wanted: LiveDefinition) -> tuple[str, ...]:
     asked = TableWanted(wanted.table, wanted.columns, wanted.where, wanted.append_only)
     dsn = plane.addresses.postgres_dsn.get_secret_value()
     with closing(connect(dsn, timeout_s=plane.settings.connect_timeout_s)) as connection:
-        found = preflight(connection, (asked,), publication_names(str(_home(plane.settings))))
+        names = publication_names(str(_home(plane.settings)))
+        persistent = wanted.slot == "persistent"
+        found = preflight(connection, (asked,), names, persistent=persistent)
     found.check()
     return found.notices
 

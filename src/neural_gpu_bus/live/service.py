@@ -77,6 +77,7 @@ def follow_tables(
             position=max(stamp.lsn, state.applied_before),
             wal_bytes_max=slot_wal_bytes_max,
         )
+        closing.callback(continuing.close)
         definitions = LiveDefinitions(home)
         means = MirrorMeans(source, room, state, definitions, changes, continuing)
         database = AskedDatabase(dsn, str(home), store, connect_timeout_s=connect_timeout_s)

@@ -8,6 +8,7 @@ that is said.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ class Continuing:
         self._record = file.load()
         self._why_anew = ""
         self._alarmed = ""
+        self._asker = ThreadPoolExecutor(1, thread_name_prefix="ngb-slot")
+        self._look: Future[SlotFacts | None] | None = None
         #: Whether the stream that runs has a slot that outlives it.
         self.is_persistent = False
         if self._record is not None and position > self._record.position:
@@ -159,8 +162,13 @@ class Continuing:
         self._record = None
         self._file.remove()
 
+    def close(self) -> None:
+        """Wait for the look that runs."""
+        self._asker.shutdown()
+
     def lose(self, error: NeuralGpuBusError, position: int) -> None:
         """The stream ended, with all up to ``position`` applied and published."""
+        self._look = None
         refused = isinstance(error, ReplicationError) and error.facts.get("sqlstate") != _IN_USE
         if refused or isinstance(error, ProtocolError):
             # Its place in the log would be refused again, or the slot is what is wrong.
@@ -175,7 +183,14 @@ class Continuing:
         """Tell of the WAL that the slot keeps. Raises ReplicationError beyond its budget: the
         stream ends, and the next one has another slot.
         """
-        facts = self._source.persistent_slot() if self.is_persistent else None
+        if not self.is_persistent:
+            return
+        if self._look is None:  # beside the stream, which does not wait for the answer
+            self._look = self._asker.submit(self._source.persistent_slot)
+        if not self._look.done():
+            return
+        look, self._look = self._look, None
+        facts = look.result()
         if facts is None:
             return
         verdict, words = judge(facts, self._wal_bytes_max)

@@ -28,9 +28,15 @@ Told = Callable[["LiveTableState", str], None]
 
 
 def copy_table(
-    means: MirrorMeans, definition: LiveDefinition, series: str, copy: TableCopy, told: Told
+    means: MirrorMeans,
+    definition: LiveDefinition,
+    series: str,
+    copy: TableCopy,
+    told: Told,
+    *,
+    settled: str = "",
 ) -> Copied:
-    """The table as of one snapshot, in a new series of that name.
+    """The table as of one snapshot, in a new series of that name. ``settled``: see ``moment``.
 
     Raises CopyStoppedError, and what waiting, reading and writing raise.
     """
@@ -44,7 +50,7 @@ def copy_table(
     counts = source.change_counts(shape) if definition.append_only else None
     copy.announce(shape)
     told("waiting", "")
-    with source.moment(definition, waits) as moment:
+    with source.moment(definition, waits, settled) as moment:
         if definition.changes_only:
             return Copied(NoRows(), moment)
         told("copying", "")

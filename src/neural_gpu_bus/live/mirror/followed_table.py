@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from neural_gpu_bus.live.mirror.pending import PendingChanges, RowStep
+from neural_gpu_bus.live.mirror.pending import KeptBytes, PendingChanges, RowStep
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class FollowedTable:
     #: A copy that is there, and waits for the stream to pass its snapshot.
     coming: Copied | None = None
     pending: PendingChanges | None = None
+    #: Token of its entry in the publication when it was copied from this stream: while it is the
+    #: same no transaction needs to be waited for.
+    settled: str = ""
     #: Why it is copied anew; empty where readers have no version yet.
     reason: str = ""
     #: Attempts that failed in a row, and when the next one may begin.
@@ -93,7 +96,7 @@ class FollowedTable:
             if applied is not None:
                 applied.take_shape(shape)
 
-    def take(self, transaction: Transaction, steps: list[RowStep]) -> None:
+    def take(self, transaction: Transaction, steps: list[RowStep], kept: KeptBytes) -> None:
         """Changes of one transaction, in order."""
         self.transactions += transaction.xid != self.last_xid
         self.stream_bytes += transaction.size_bytes
@@ -104,7 +107,7 @@ class FollowedTable:
             if not self.coming.moment.visible.sees(transaction.xid):
                 self.coming_steps.extend(steps)
         elif self.pending is not None:
-            self.pending.keep(transaction, steps)
+            self.pending.keep(kept, steps)
 
     def apply(self) -> int:
         """Bring both versions to the end of the batch; how many changes that were.
@@ -141,6 +144,7 @@ class FollowedTable:
         pending, self.pending, self.copy = self.pending, None, None
         self.coming = self.copied = copied
         self.shape, self.made = copied.moment.shape, set()
+        self.settled = copied.moment.membership.token if copied.moment.membership else ""
         if pending is not None:
             steps = list(pending.unseen(copied.moment.visible))
             if steps:

@@ -23,7 +23,7 @@ from neural_gpu_bus.live.mirror.copying import copy_table
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.followed_table import FollowedTable
 from neural_gpu_bus.live.mirror.going_on import GoingOn
-from neural_gpu_bus.live.mirror.pending import PendingChanges, RowStep
+from neural_gpu_bus.live.mirror.pending import KeptBytes, PendingChanges, RowStep
 from neural_gpu_bus.live.mirror.table_copy import CopyStoppedError, TableCopy
 from neural_gpu_bus.live.mirror.whose_changes import WhoseChanges
 from neural_gpu_bus.live.shared.manifest import TableState
@@ -147,13 +147,14 @@ class FollowedTables:
             self._fail(table, _published_otherwise(table, other))
             return
         table.version += 1
-        series = table.series
+        series, settled = table.series, table.settled
 
         def told(state: LiveTableState, detail: str) -> None:
             self._tell(table, state, detail)
 
         table.copy = TableCopy(
-            name, lambda copy: copy_table(means, table.definition, series, copy, told)
+            name,
+            lambda copy: copy_table(means, table.definition, series, copy, told, settled=settled),
         )
 
     def _other_of_the_same(self, table: FollowedTable) -> FollowedTable | None:
@@ -311,8 +312,9 @@ class FollowedTables:
                 else:
                     self._looks.check(table, transaction.xid)
         self._means.changes.tell(transaction, touched)
+        kept = KeptBytes(transaction)
         for name, steps in mine.items():
-            self._tables[name].take(transaction, steps)
+            self._tables[name].take(transaction, steps, kept)
 
     # ---- tables that changed
 
@@ -344,6 +346,7 @@ class FollowedTables:
         reason = str(error).partition("\n")[0]
         for table in self._tables.values():
             table.lose()
+            table.settled = ""
         self._whole = True
         self._means.changes.begin_anew()
         self._means.state.begin_anew(f"the stream is lost: {reason}", self._tables)

@@ -10,11 +10,30 @@ from msgspec import structs
 from neural_gpu_bus.stores.postgres.replication.transactions import RowChanges, Truncated
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from neural_gpu_bus.stores.postgres.replication.transactions import Transaction
     from neural_gpu_bus.stores.postgres.replication.visible_transactions import VisibleTransactions
 
 #: What changes rows.
 RowStep = RowChanges | Truncated
+
+
+class KeptBytes:
+    """One transaction, whose bytes are copied once, however many tables keep some of it."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._buffer: npt.NDArray[np.uint8] | None = None
+
+    def of(self, steps: Sequence[RowStep]) -> Transaction:
+        """These of its steps, good for as long as they are held."""
+        kept = structs.replace(self._transaction, steps=list(steps)).kept(self._buffer)
+        for step in kept.steps:
+            if isinstance(step, RowChanges):
+                self._buffer = step.buffer
+        return kept
 
 
 class PendingChanges:
@@ -30,9 +49,9 @@ class PendingChanges:
         """Whether it holds as much as it may; what was received is kept all the same."""
         return self.nbytes >= self._bytes_max
 
-    def keep(self, transaction: Transaction, steps: Sequence[RowStep]) -> None:
-        """Copy one transaction's changes: their bytes are used again for the next ones."""
-        kept = structs.replace(transaction, steps=list(steps)).kept()
+    def keep(self, transaction: KeptBytes, steps: Sequence[RowStep]) -> None:
+        """Keep one transaction's changes: their bytes are used again for the next ones."""
+        kept = transaction.of(steps)
         self.nbytes += kept.size_bytes
         self._kept.append(kept)
 

@@ -192,7 +192,8 @@ class Source:
         def admitted(connection: psycopg.Connection) -> TableShape:
             # It may be published and have lost its key: its UPDATE fails until it is taken out.
             drop_harmful(connection, self.publications, read_shape(connection, definition.table))
-            found = preflight(connection, (wanted,), self.publications)
+            persistent = definition.slot == "persistent"
+            found = preflight(connection, (wanted,), self.publications, persistent=persistent)
             found.check()
             for notice in found.notices:
                 _log.info(notice, table=definition.name)
@@ -299,9 +300,13 @@ class Source:
         self,
         definition: LiveDefinition,
         waits: Waits,
+        settled: str = "",
     ) -> AbstractContextManager[SnapshotMoment]:
-        """A snapshot for the body, once all older transactions have ended."""
-        return snapshot_moment(self._dsn, definition.table, self.publications, waits)
+        """A snapshot for the body, once all older transactions have ended. ``settled``: token of
+        its entry in the publication at an earlier moment of the same stream.
+        """
+        names = self.publications
+        return snapshot_moment(self._dsn, definition.table, names, waits, settled=settled)
 
     def read(
         self, definition: LiveDefinition, moment: SnapshotMoment, progress: Progress

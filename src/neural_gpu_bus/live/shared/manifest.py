@@ -42,7 +42,7 @@ LIVE_STATES: Final[tuple[LiveTableState, ...]] = get_args(LiveTableState)
 #: Readers see a version that goes on.
 SHOWN_STATES: Final[frozenset[LiveTableState]] = frozenset(("live", "polled"))
 
-#: Characters that are kept of a detail, and of an error's sentence and hint.
+#: Characters that are kept of a detail, and of an error's sentence.
 DETAIL_MAX, WHAT_MAX = 400, 800
 #: A hint may have all the SQL that is to be run: whole where there is room for all tables' hints.
 _WHOLE_MAX = 20_000
@@ -149,7 +149,7 @@ def _encoded(manifest: Manifest) -> bytes:
 def _cut(table: TableState, limit: int) -> TableState:
     error = table.error
     if error is not None:  # the facts are for programs that catch it; what remains is for people
-        error = ErrorRecord(error.kind, error.what[:limit], error.hint[:limit])
+        error = ErrorRecord(error.kind, error.what[: min(limit, WHAT_MAX)], error.hint[:limit])
     return msgspec.structs.replace(
         table, detail=table.detail[: min(limit, DETAIL_MAX)], error=error
     )

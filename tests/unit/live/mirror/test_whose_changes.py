@@ -12,7 +12,7 @@ import pytest
 from neural_gpu_bus.errors import QueryError
 from neural_gpu_bus.live.definitions import live_definition
 from neural_gpu_bus.live.mirror.followed_table import FollowedTable
-from neural_gpu_bus.live.mirror.pending import PendingChanges
+from neural_gpu_bus.live.mirror.pending import KeptBytes, PendingChanges
 from neural_gpu_bus.live.mirror.table_copy import CopyStoppedError, TableCopy
 from neural_gpu_bus.live.mirror.whose_changes import WhoseChanges
 from neural_gpu_bus.stores.postgres.replication.transactions import (
@@ -86,7 +86,7 @@ def test_what_waits_is_kept_and_told_apart_by_the_snapshot() -> None:
     buffer = np.array([1, 2, 3], np.uint8)
     for xid in (100, 101, 102):
         step = RowChanges(relation(10), buffer, *_one_insert())
-        pending.keep(Transaction(xid, 1, 2, 3, [step], end_byte=3), [step])
+        pending.keep(KeptBytes(Transaction(xid, 1, 2, 3, [step], end_byte=3)), [step])
     buffer[:] = 0  # the stream uses it again
 
     steps: list[Any] = list(pending.unseen(VisibleTransactions(101, 103, frozenset({102}))))

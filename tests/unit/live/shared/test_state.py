@@ -291,6 +291,7 @@ def test_long_details_are_cut_so_that_all_fit(state: LiveState, readers: LiveVie
     found = readers.tables()["alone"]
     assert found.error is not None
     assert (len(found.detail), len(found.error.what), found.error.facts) == (400, 800, {})
+    assert found.error.hint == "h" * 5000
 
     many = [TableState(f"t{n}", detail="d" * 5000, error=error) for n in range(300)]
     state.set_tables(many)

@@ -86,12 +86,15 @@ class Transaction(msgspec.Struct, eq=False):
         """What keeping it takes."""
         return self.end_byte - self.first_byte
 
-    def kept(self) -> Transaction:
-        """The same over memory of its own, good for as long as it is held."""
+    def kept(self, buffer: Bytes | None = None) -> Transaction:
+        """The same over memory of its own, good for as long as it is held. ``buffer``: that of
+        other steps of the same transaction that are kept already.
+        """
         changes = [step for step in self.steps if isinstance(step, RowChanges)]
         if not changes:
             return self
-        buffer = changes[0].buffer[self.first_byte : self.end_byte].copy()
+        if buffer is None:
+            buffer = changes[0].buffer[self.first_byte : self.end_byte].copy()
         return msgspec.structs.replace(
             self,
             steps=[self._moved(step, buffer) for step in self.steps],
