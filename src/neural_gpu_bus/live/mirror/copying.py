@@ -33,10 +33,8 @@ def copy_table(
     series: str,
     copy: TableCopy,
     told: Told,
-    *,
-    settled: str = "",
 ) -> Copied:
-    """The table as of one snapshot, in a new series of that name. ``settled``: see ``moment``.
+    """The table as of one snapshot, in a new series of that name.
 
     Raises CopyStoppedError, and what waiting, reading and writing raise.
     """
@@ -50,7 +48,7 @@ def copy_table(
     counts = source.change_counts(shape) if definition.append_only else None
     copy.announce(shape)
     told("waiting", "")
-    with source.moment(definition, waits, settled) as moment:
+    with source.moment(definition, waits) as moment:
         if definition.changes_only:
             return Copied(NoRows(), moment)
         told("copying", "")

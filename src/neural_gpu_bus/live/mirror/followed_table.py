@@ -48,9 +48,6 @@ class FollowedTable:
     #: A copy that is there, and waits for the stream to pass its snapshot.
     coming: Copied | None = None
     pending: PendingChanges | None = None
-    #: Token of its entry in the publication when it was copied from this stream: while it is the
-    #: same no transaction needs to be waited for.
-    settled: str = ""
     #: Why it is copied anew; empty where readers have no version yet.
     reason: str = ""
     #: Attempts that failed in a row, and when the next one may begin.
@@ -144,7 +141,6 @@ class FollowedTable:
         pending, self.pending, self.copy = self.pending, None, None
         self.coming = self.copied = copied
         self.shape, self.made = copied.moment.shape, set()
-        self.settled = copied.moment.membership.token if copied.moment.membership else ""
         if pending is not None:
             steps = list(pending.unseen(copied.moment.visible))
             if steps:

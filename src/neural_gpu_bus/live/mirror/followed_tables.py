@@ -147,14 +147,14 @@ class FollowedTables:
             self._fail(table, _published_otherwise(table, other))
             return
         table.version += 1
-        series, settled = table.series, table.settled
+        series = table.series
 
         def told(state: LiveTableState, detail: str) -> None:
             self._tell(table, state, detail)
 
         table.copy = TableCopy(
             name,
-            lambda copy: copy_table(means, table.definition, series, copy, told, settled=settled),
+            lambda copy: copy_table(means, table.definition, series, copy, told),
         )
 
     def _other_of_the_same(self, table: FollowedTable) -> FollowedTable | None:
@@ -346,7 +346,6 @@ class FollowedTables:
         reason = str(error).partition("\n")[0]
         for table in self._tables.values():
             table.lose()
-            table.settled = ""
         self._whole = True
         self._means.changes.begin_anew()
         self._means.state.begin_anew(f"the stream is lost: {reason}", self._tables)

@@ -300,13 +300,12 @@ class Source:
         self,
         definition: LiveDefinition,
         waits: Waits,
-        settled: str = "",
     ) -> AbstractContextManager[SnapshotMoment]:
-        """A snapshot for the body, once all older transactions have ended. ``settled``: token of
-        its entry in the publication at an earlier moment of the same stream.
+        """A snapshot for the body, once all older transactions have ended. Also of a table that was
+        copied from this stream before: one whose commit came just before its changes were kept may
+        not be visible yet.
         """
-        names = self.publications
-        return snapshot_moment(self._dsn, definition.table, names, waits, settled=settled)
+        return snapshot_moment(self._dsn, definition.table, self.publications, waits)
 
     def read(
         self, definition: LiveDefinition, moment: SnapshotMoment, progress: Progress
