@@ -14,6 +14,7 @@ from neural_gpu_bus.benchmarks.live.copying import copy_first
 from neural_gpu_bus.benchmarks.live.ground import FULL, QUICK, LiveGround, live_ground
 from neural_gpu_bus.benchmarks.live.latency import see_soon
 from neural_gpu_bus.benchmarks.live.looking import look_often
+from neural_gpu_bus.benchmarks.live.sizes import hold_many
 from neural_gpu_bus.benchmarks.live.watching import watch_risk
 from neural_gpu_bus.benchmarks.memory.answers import Answer, QuestionResults
 from neural_gpu_bus.benchmarks.server_questions import answered
@@ -36,6 +37,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
         "copy": copy_first,
         "look": look_often,
         "watch": watch_risk,
+        "sizes": hold_many,
     }
 )
 

@@ -38,6 +38,11 @@ class Sizes:
     newest: int
     #: Timed runs of what takes long.
     repeats: int
+    #: Of the largest table, and how many partitions it has.
+    many_rows: int
+    partitions: int
+    #: Small tables that are live at once.
+    tables: int
 
 
 FULL = Sizes(
@@ -47,6 +52,9 @@ FULL = Sizes(
     rows=1_000_000,
     newest=10_000,
     repeats=3,
+    many_rows=10_000_000,
+    partitions=1_000,
+    tables=100,
 )
 QUICK = Sizes(
     seconds=0.2,
@@ -55,6 +63,9 @@ QUICK = Sizes(
     rows=2_000,
     newest=100,
     repeats=1,
+    many_rows=5_000,
+    partitions=20,
+    tables=2,
 )
 
 

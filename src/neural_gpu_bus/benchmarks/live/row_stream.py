@@ -117,9 +117,9 @@ class RowStream:
             plain.detach()
 
 
-def decoded(message: memoryview | bytes) -> Row:
+def decoded(message: memoryview | bytes, head_bytes: int = _HEAD_BYTES) -> Row:
     """The new row of an insert or update of the benchmarks' table, as Python's objects."""
-    at = _HEAD_BYTES + 5
+    at = head_bytes + 5
     if message[at] != ord("N"):
         raise ValueError(f"expected a new row, found {bytes(message[at : at + 1])!r}")
     (count,) = struct.unpack_from("!h", message, at + 1)

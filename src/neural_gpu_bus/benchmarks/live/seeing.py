@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import psycopg
 
 from neural_gpu_bus.benchmarks.live.processes import say_ready
+from neural_gpu_bus.benchmarks.live.psycopg2_stream import Psycopg2Stream
 from neural_gpu_bus.benchmarks.live.row_stream import RowStream
 from neural_gpu_bus.benchmarks.live.tables import COLUMNS, INSTRUMENT, STEP
 
@@ -116,7 +118,14 @@ def _asking(seen: Seen, closing: ExitStack) -> Newest:
 
 
 def _by_rows(seen: Seen, closing: ExitStack) -> Newest:
-    stream = closing.enter_context(RowStream(seen.dsn, seen.table))
+    return _newest_of(closing.enter_context(RowStream(seen.dsn, seen.table)))
+
+
+def _by_psycopg2(seen: Seen, closing: ExitStack) -> Newest:
+    return _newest_of(closing.enter_context(Psycopg2Stream(seen.dsn, seen.table)))
+
+
+def _newest_of(stream: RowStream | Psycopg2Stream) -> Newest:
     last = -1
 
     def newest() -> int:
@@ -128,12 +137,19 @@ def _by_rows(seen: Seen, closing: ExitStack) -> Newest:
     return newest
 
 
-OURS, ROWS, SELECT, NOTIFY = (
+OURS, PSYCOPG2, ROWS, SELECT, NOTIFY = (
     "plane.live, polled",
+    "psycopg2 replication cursor, rows",
     "psycopg get_copy_data, rows",
     "SELECT WHERE id >, polled",
     "NOTIFY, then SELECT",
 )
 WAYS: Mapping[str, Callable[[Seen, ExitStack], Newest]] = MappingProxyType(
-    {OURS: _by_live, ROWS: _by_rows, SELECT: _by_select, NOTIFY: _by_notify}
+    {
+        OURS: _by_live,
+        **({PSYCOPG2: _by_psycopg2} if find_spec("psycopg2") else {}),
+        ROWS: _by_rows,
+        SELECT: _by_select,
+        NOTIFY: _by_notify,
+    }
 )
