@@ -109,7 +109,7 @@ def write(server: OwnServer, seed: int, steps: int, deletes: bool) -> None:
 
 def writers(server: OwnServer, deletes: bool) -> None:
     threads = [
-        threading.Thread(target=write, args=(server, seed, 25, deletes)) for seed in range(1, 4)
+        threading.Thread(target=write, args=(server, seed, 12, deletes)) for seed in range(1, 4)
     ]
     for thread in threads:
         thread.start()
