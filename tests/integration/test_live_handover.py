@@ -221,3 +221,14 @@ def test_a_table_that_does_not_fit_says_so_and_others_go_on(server: OwnServer) -
             assert_same(home, large)
     finally:
         server.run("DROP TABLE small, large")
+
+
+def test_the_process_stays_for_the_next_table_when_the_last_was_dropped(home: LiveHome) -> None:
+    pid = home.wait_pid()
+    try:
+        home.plane.drop_live("stays")
+        wait_until(lambda: not home.plane.live_states(), "no live table")
+    finally:
+        home.plane.live("stays", timeout_s=WAIT_S)
+
+    assert home.looked() == pid
