@@ -318,9 +318,11 @@ def test_a_session_that_was_ended_by_hand(server: OwnServer) -> None:
 def test_what_came_whole_is_handed_out_before_the_end(server: OwnServer) -> None:
     with streaming_with_rows(server, direct=True) as session:
         server.run("INSERT INTO stream_test.t VALUES (2)")
-        time.sleep(0.3)
+        ((end,),) = server.run("SELECT pg_current_wal_lsn()")
+        sent = "SELECT 1 FROM pg_stat_replication WHERE sent_lsn >= %s::pg_lsn"
+        wait_until(lambda: server.run(sent, end), "the row is sent")
         server.run("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots")
-        time.sleep(0.3)
+        wait_until(lambda: not server.run("SELECT 1 FROM pg_stat_replication"), "the session's end")
 
         seen = [found for found in [session.receive(1)] if found is not None]
         # The one before as well, where it had not been taken yet.
