@@ -263,8 +263,9 @@ def test_a_keeper_killed_while_initialising_is_followed_by_a_whole_start(home: P
 def test_a_stuck_keeper_is_named_and_then_killed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = without_postgres(home, connect_timeout_s=0.3)
-    with client(settings) as only:
+    patient = without_postgres(home)
+    settings = patient.model_copy(update={"connect_timeout_s": 0.3})
+    with client(patient) as only:
         pid = only.keeper_pid()
         processes = family(pid)
         os.kill(pid, signal.SIGSTOP)
