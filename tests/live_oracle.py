@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -79,6 +80,14 @@ class Oracle:
         """The process that follows the tables."""
         time.sleep(self.chance.random() * 0.2)
         self.home.kill()
+
+    def pause(self) -> None:
+        """The process that follows the tables, for a moment: it goes on where it stood."""
+        with suppress(ProcessLookupError):  # it may end while it stands still
+            pid = self.home.wait_pid()
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(self.chance.random() * 0.5)
+            os.kill(pid, signal.SIGCONT)
 
     def crash(self) -> None:
         """The server."""

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import neural_gpu_bus as ngb
 from neural_gpu_bus.errors import NeuralGpuBusError, StaleError
 from neural_gpu_bus.live.live_table import LiveTable, live_snapshot
+from neural_gpu_bus.stores.postgres.replication.wal_positions import lsn_of
 
 #: Name in PostgreSQL, key, order.
 Declared = tuple[str, tuple[str, ...], str | None]
@@ -21,9 +22,10 @@ def look_all_the_time(
 ) -> None:
     """Until something comes by ``answer``: then tell how often all was whole, and what was wrong.
 
-    Money of all tables together is zero; within a partition the order never falls.
+    Money of all tables together is zero; within a partition the order never falls; no look is as of
+    a position before that of an earlier one.
     """
-    looks = stale = 0
+    looks = stale = seen = 0
     wrong: list[str] = []
     with ngb.open(**settings) as plane:
         tables = [_live(plane, *one) for one in declared]
@@ -32,6 +34,10 @@ def look_all_the_time(
             try:
                 snapshots = live_snapshot(tables)
                 wrong += _wrong_sum(snapshots)
+                position = min(lsn_of(one.as_of.lsn) for one in snapshots.values())
+                if position < seen:
+                    wrong.append(f"as of {position}, and {seen} was seen before")
+                seen = max(seen, position)
                 wrong += _falling(tables[looks % len(tables)])
                 looks += 1
             except StaleError:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 SHORT_S, LONG_S = 20.0, 3600.0
 #: Kills are rare: each lets the next process wait longer.
-EVENTS = {"define": 0.25, "kill": 0.04, "crash": 0.04, "cut": 0.06}
+EVENTS = {"define": 0.25, "kill": 0.04, "crash": 0.04, "cut": 0.06, "pause": 0.06}
 #: Tables are chosen anew after so long.
 ROUND_S = 120.0
 
