@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RECEIVE_S = 0.02
 #: How often the server is asked how far its WAL goes, and what tables are like.
 ASK_S, LOOK_S = 0.1, 1.0
-#: A message wakes the server's process on a core that we may need: 0.7 ms each at 1,000 commits/s.
+#: A message wakes the server's process on a core that we may need (decision 018).
 ACKNOWLEDGE_S = 0.1
 #: After a lost connection; doubles.
 PAUSE_S, PAUSE_S_MAX = 0.2, 10.0
