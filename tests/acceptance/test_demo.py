@@ -117,7 +117,7 @@ def test_interrupted_demo_says_one_sentence_and_can_be_repeated(
     assert "ngb: interrupted" in rest
     assert "Traceback" not in rest
     assert list(page.parent.iterdir()) == []
-    again = ngb(*arguments)
+    again = ngb(*arguments, "--quick")
     assert again.returncode == 0, again.stderr
 
 

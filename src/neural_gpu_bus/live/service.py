@@ -87,8 +87,12 @@ def follow_tables(
             linger_s = LINGER_S if definitions.all() else 0.0
             Mirror(means).run(stop)
             # No table follows the stream: where replication is refused that does not matter.
-            token, end_s = definitions.token(), time.monotonic() + linger_s
-            while not stop() and definitions.token() == token:
+            token, end_s = None, time.monotonic() + linger_s
+            while not stop():
+                if token != definitions.token():  # the first time, too: one may just have come
+                    token = definitions.token()
+                    if any(one.how == "stream" for one in definitions.all().values()):
+                        break
                 if not asked.any and time.monotonic() >= end_s:
                     return
                 time.sleep(LOOK_S)

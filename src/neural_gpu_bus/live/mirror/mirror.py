@@ -33,7 +33,6 @@ ACKNOWLEDGE_S = 0.1
 #: After a lost connection; doubles.
 PAUSE_S, PAUSE_S_MAX = 0.2, 10.0
 
-_KEPT_FROM_NOW_ON = "a table asks for a persistent slot, and the stream has a temporary one"
 
 _log = structlog.get_logger(__name__)
 
@@ -116,7 +115,7 @@ class Mirror:
                 return
             wanted = self._tables.going_on.wants_persistent
             if wanted and not self._means.continuing.is_persistent:
-                raise ReplicationError(_KEPT_FROM_NOW_ON, hint="tables are copied again, once")
+                raise _kept_from_now_on()
 
     def _acknowledge(self, session: StreamSession, *, idle: bool) -> None:
         """Not with every batch: a message takes both sides as long as a row."""
@@ -187,3 +186,12 @@ class Mirror:
         end_s = self._clock_s() + pause_s
         while self._clock_s() < end_s and not stop():
             time.sleep(RECEIVE_S)
+
+
+def _kept_from_now_on() -> ReplicationError:
+    return ReplicationError(
+        "a table asks for a persistent slot, and the stream has a temporary one",
+        hint="nothing is to be done: tables are copied again, once",
+        slot="",
+        sqlstate="",
+    )
