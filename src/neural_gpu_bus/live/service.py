@@ -87,12 +87,23 @@ def follow_tables(
             linger_s = LINGER_S if definitions.all() else 0.0
             Mirror(means).run(stop)
             # No table follows the stream: where replication is refused that does not matter.
-            token, end_s = None, time.monotonic() + linger_s
-            while not stop():
-                if token != definitions.token():  # the first time, too: one may just have come
-                    token = definitions.token()
-                    if any(one.how == "stream" for one in definitions.all().values()):
-                        break
-                if not asked.any and time.monotonic() >= end_s:
-                    return
-                time.sleep(LOOK_S)
+            if not _stream_is_asked(definitions, asked, stop, linger_s):
+                return
+
+
+def _stream_is_asked(
+    definitions: LiveDefinitions, asked: AskedTables, stop: Callable[[], bool], linger_s: float
+) -> bool:
+    """Waits until a table is declared that follows the stream; False where none came in
+    ``linger_s`` and no other is asked for, or at ``stop``.
+    """
+    token, end_s = None, time.monotonic() + linger_s
+    while not stop():
+        if token != definitions.token():  # the first time, too: one may just have come
+            token = definitions.token()
+            if any(one.how == "stream" for one in definitions.all().values()):
+                return True
+        if not asked.any and time.monotonic() >= end_s:
+            return False
+        time.sleep(LOOK_S)
+    return False

@@ -7,6 +7,10 @@ closing one is a delimiter or the line's end (RFC 4180, section 2). Elsewhere a 
 
 from __future__ import annotations
 
+import atexit
+import threading
+import time
+import weakref
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +26,10 @@ _LINE_START, _VALUE_START, _PLAIN, _QUOTED, _AFTER_QUOTE = range(5)
 _STATE, _LINE, _ROWS, _OPENED_LINE, _OPENED_ROW, _AFTER_RETURN, _SLOTS = range(7)
 
 _QUOTE, _NEWLINE, _RETURN = b'"'[0], b"\n"[0], b"\r"[0]
+
+#: How long a process that ends waits for a thread that reads ahead: one piece from a disk. It waits
+#: in vain where that thread has filled its queue, after a file that was given up half-way.
+AT_END_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +102,42 @@ class ScannedSource:
     def __init__(self, source: Source, scan: QuoteScan) -> None:
         self._source = source
         self._scan = scan
+        self._given_up = False
+        self._at_end = threading.Event()
+        _open_sources.add(self)
 
     def read(self, nbytes: int) -> bytes:
-        """The source's bytes."""
-        piece = self._source.read(nbytes)
-        self._scan.take(piece)
+        """The source's bytes; none once the process ends."""
+        piece = b""
+        try:
+            piece = b"" if self._given_up else self._source.read(nbytes)
+            self._scan.take(piece)
+        finally:
+            if not piece:
+                self._at_end.set()
         return piece
 
     def close(self) -> None:
         """Nothing: who opened the source closes it."""
+
+    def give_up(self, end_s: float) -> None:
+        """No more bytes; returns once Arrow's thread has seen that, or at ``end_s`` of the
+        monotonic clock.
+        """
+        self._given_up = True
+        self._at_end.wait(max(0.0, end_s - time.monotonic()))
+
+
+#: A file that was found bad is still being read ahead, by a thread of Arrow's that calls back here.
+#: When it does while Python goes down, the process ends by abort() and not by its own exit code.
+_open_sources: weakref.WeakSet[ScannedSource] = weakref.WeakSet()
+
+
+@atexit.register
+def _give_up_reading() -> None:
+    end_s = time.monotonic() + AT_END_S
+    for source in list(_open_sources):
+        source.give_up(end_s)
 
 
 @numba.njit(nogil=True, cache=True)
