@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -24,3 +25,24 @@ def _interrupts_are_pythons() -> None:
     knowledge; no SIGINT of the process is a KeyboardInterrupt from then on.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: Files that mostly wait, and for long: begun last they would run alone.
+BEGUN_FIRST = ("tests/integration/test_live_oracle.py",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By file, as asked for; pytest-xdist itself begins with the files of most tests."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class BeginsWithLong(LoadFileScheduling):
+        def _assign_work_unit(self, node: Any) -> None:
+            for file in BEGUN_FIRST:
+                if file in self.workqueue:
+                    self.workqueue.move_to_end(file, last=False)
+            super()._assign_work_unit(node)
+
+    return BeginsWithLong(config, log)

@@ -19,6 +19,8 @@ WIDE_CHARACTERS = 9_000
 #: Rows of one table are few, so that transactions meet.
 IDS = 60
 SCHEMA = "Oracle"
+#: A column of the replica identity, so that a row filter may ask for it.
+FILTERED = "Is shown"
 
 _TEXTS = ("", "a", "b", "zé", "a longer text, with 'quotes' and \\", "\t\n", "NULL", "ü" * 40)
 _WORDS = ("a", "b", "Ca d", "")
@@ -51,9 +53,18 @@ class RandomTable:
     columns: list[RandomColumn]
     key: tuple[str, ...] = ()
     order_by: str | None = None
-    #: "default", "full" or "index".
+    #: "default", "full", "index", or "none": rows only come, and go all at once.
     identity: str = "default"
     partitioned: bool = False
+    #: Its partitions come and go.
+    parted: bool = False
+    #: A row filter, and the columns that are followed; None for all.
+    where: str | None = None
+    shown: tuple[str, ...] | None = None
+    #: Beside the others: ``twice``, twice the id.
+    generated: bool = False
+    #: It names rows of that one, which is not emptied without it. No row does.
+    refers_to: RandomTable | None = None
     #: For names that are given later.
     given: int = 0
 
@@ -67,9 +78,31 @@ class RandomTable:
         """Quoted."""
         return sql.Identifier(SCHEMA, self.name)
 
+    @property
+    def append_only(self) -> bool:
+        """Whether rows are never changed, and go all at once."""
+        return self.identity == "none"
+
+    @property
+    def has_money(self) -> bool:
+        """Whether all of it is followed, so that money may be moved to it and from it."""
+        return self.where is None and self.shown is None and not self.parted
+
+    def declared(self) -> dict[str, Any]:
+        """For ``plane.live``."""
+        return {
+            "table": self.live_name,
+            "key": self.key,
+            "order_by": self.order_by,
+            "columns": self.shown,
+            "where": self.where,
+            "append_only": self.append_only,
+        }
+
     def free_columns(self) -> list[RandomColumn]:
         """Those that may be altered."""
-        return [one for one in self.columns if one.name not in {*self.key, self.order_by}]
+        taken = {*self.key, self.order_by, FILTERED, *(self.shown or ())}
+        return [one for one in self.columns if one.name not in taken]
 
     def create(self, connection: psycopg.Connection[Any]) -> None:
         """Make it, with its replica identity."""
@@ -77,7 +110,11 @@ class RandomTable:
         for one in self.columns:
             null = "" if one.nullable else " NOT NULL"
             columns.append(_sql("{} " + one.type + null).format(sql.Identifier(one.name)))
-        if self.identity != "full":
+        if self.generated:
+            columns.append(sql.SQL("twice int8 GENERATED ALWAYS AS (id * 2) STORED"))
+        if self.refers_to is not None:
+            columns.append(sql.SQL("whose int8 REFERENCES {}").format(self.refers_to.identifier))
+        if self.identity in {"index", "default"}:
             columns.append(
                 sql.SQL("UNIQUE (id)" if self.identity == "index" else "PRIMARY KEY (id)")
             )
@@ -101,19 +138,19 @@ class RandomTable:
 
     def partitions(self) -> list[sql.Identifier]:
         """Those it begins with."""
-        count = 3 if self.partitioned else 0
-        return [sql.Identifier(SCHEMA, f"{self.name}_{number}") for number in range(count)]
+        return [self.partition(number) for number in range(3 if self.partitioned else 0)]
 
     def add_partition(self, connection: psycopg.Connection[Any], number: int) -> None:
         """Of a third of the ids; the last one takes all above."""
-        third = IDS // 3
-        first = "MINVALUE" if number == 0 else str(number * third)
-        last = "MAXVALUE" if number == 2 else str((number + 1) * third)
         connection.execute(
-            _sql(
-                f"CREATE TABLE {{}} PARTITION OF {{}} FOR VALUES FROM ({first}) TO ({last})"
-            ).format(sql.Identifier(SCHEMA, f"{self.name}_{number}"), self.identifier)
+            _sql(f"CREATE TABLE {{}} PARTITION OF {{}} {range_of(number)}").format(
+                self.partition(number), self.identifier
+            )
         )
+
+    def partition(self, number: int) -> sql.Identifier:
+        """Quoted."""
+        return sql.Identifier(SCHEMA, f"{self.name}_{number}")
 
     def _set_identity(self, connection: psycopg.Connection[Any], relation: sql.Identifier) -> None:
         if self.identity == "full":
@@ -131,23 +168,36 @@ class RandomTable:
                 )
             )
 
-    def select(self, connection: psycopg.Connection[Any]) -> tuple[list[str], Counter[Any]]:
-        """Names of its columns, and its rows as they are now."""
+    def select(
+        self, connection: psycopg.Connection[Any], only: Sequence[str] | None = None
+    ) -> tuple[list[str], Counter[Any]]:
+        """Names of its columns, or some of them, and its rows as they are now."""
+        wanted = self.shown if only is None else only
         types = connection.execute(
             "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
             "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             [self.identifier.as_string(connection)],
         ).fetchall()
+        types = [one for one in types if wanted is None or one[0] in wanted]
         parts = [
             _sql("{}::text" if type_name in {"jsonb", "json"} else "{}").format(
                 sql.Identifier(name)
             )
             for name, type_name in types
         ]
+        statement = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(parts), self.identifier)
         rows = connection.execute(
-            sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(parts), self.identifier)
+            statement + _sql(f" WHERE {self.where}" if self.where else "")
         ).fetchall()
         return [name for name, _ in types], multiset(rows)
+
+
+def range_of(number: int) -> str:
+    """Ids of one of three partitions."""
+    third = IDS // 3
+    first = "MINVALUE" if number == 0 else str(number * third)
+    last = "MAXVALUE" if number == 2 else str((number + 1) * third)
+    return f"FOR VALUES FROM ({first}) TO ({last})"
 
 
 def multiset(rows: Sequence[Sequence[Any]]) -> Counter[Any]:
@@ -201,33 +251,80 @@ _NAMES = ("plain", "Mixed Case", 'quo"ted', "sch'ön", "UPPER", "select", "tail"
 
 
 def random_tables(chance: random.Random, count: int) -> list[RandomTable]:
-    """The first without key and order, the second partitioned, the third with a wide column."""
-    made = []
+    """The first without key and order, the second partitioned, the third with a wide column; from
+    ``_SPECIAL`` on others that are followed in another way than whole.
+    """
+    made: list[RandomTable] = []
     for number in range(count):
-        columns = [
-            RandomColumn(f"c{place}" if place else "Two words", chance.choice(TYPES))
-            for place in range(chance.randrange(1, 5))
-        ]
-        key: list[str] = []
-        for place in range(0 if number == 0 else chance.randrange(3)):
-            columns.append(RandomColumn(f"Key {place}", chance.choice(list(_KEYS)), nullable=False))
-            key.append(f"Key {place}")
-        order_by = None
-        if number and chance.random() < 0.7:
-            order_by = "at"
-            columns.append(
-                RandomColumn("at", chance.choice(("int8", "timestamptz")), nullable=False)
-            )
-        if number == 2 or chance.random() < 0.3:
-            columns.append(RandomColumn("wide", "text"))
+        columns, key, order_by = _random_columns(chance, number)
         # New partitions inherit a primary key, and no REPLICA IDENTITY: any other is refused.
         others = () if number == 1 else ("full", "index")
         identity = chance.choice(("default", "default", *others))
         name = f"{_NAMES[number % len(_NAMES)]}{number}"
-        made.append(
-            RandomTable(name, columns, tuple(key), order_by, identity, partitioned=number == 1)
-        )
+        table = RandomTable(name, columns, key, order_by, identity, partitioned=number == 1)
+        table.generated = chance.random() < 0.3
+        if number in _SPECIAL:
+            _SPECIAL[number](table, made, chance)
+        made.append(table)
     return made
+
+
+def _random_columns(
+    chance: random.Random, number: int
+) -> tuple[list[RandomColumn], tuple[str, ...], str | None]:
+    """Columns, and which of them are the key and the order."""
+    columns = [
+        RandomColumn(f"c{place}" if place else "Two words", chance.choice(TYPES))
+        for place in range(chance.randrange(1, 5))
+    ]
+    key: list[str] = []
+    for place in range(0 if number == 0 else chance.randrange(3)):
+        columns.append(RandomColumn(f"Key {place}", chance.choice(list(_KEYS)), nullable=False))
+        key.append(f"Key {place}")
+    order_by = None
+    if number and chance.random() < 0.7:
+        order_by = "at"
+        columns.append(RandomColumn("at", chance.choice(("int8", "timestamptz")), nullable=False))
+    if number == 2 or chance.random() < 0.3:
+        columns.append(RandomColumn("wide", "text"))
+    return columns, tuple(key), order_by
+
+
+def _referred(table: RandomTable, made: list[RandomTable], chance: random.Random) -> None:
+    table.identity, table.generated = "default", True
+
+
+def _filtered(table: RandomTable, made: list[RandomTable], chance: random.Random) -> None:
+    if table.identity == "full":
+        table.columns.append(RandomColumn(FILTERED, "bool"))
+        table.where = f'"{FILTERED}"'
+    else:
+        table.where = "id % 3 <> 0 AND id < 100000"
+
+
+def _growing(table: RandomTable, made: list[RandomTable], chance: random.Random) -> None:
+    table.identity = "none"
+
+
+def _partly_shown(table: RandomTable, made: list[RandomTable], chance: random.Random) -> None:
+    table.refers_to, table.generated = made[3], True
+    order = () if table.order_by is None else (table.order_by,)
+    wide = [one.name for one in table.columns if one.name == "wide"]
+    table.shown = ("id", *table.key, *order, *wide, chance.choice(("money", "twice", "whose")))
+
+
+def _parted(table: RandomTable, made: list[RandomTable], chance: random.Random) -> None:
+    table.identity, table.partitioned, table.parted = "default", True, True
+
+
+#: What tables of these numbers are besides.
+_SPECIAL: dict[int, Callable[[RandomTable, list[RandomTable], random.Random], None]] = {
+    3: _referred,
+    4: _filtered,
+    5: _growing,
+    6: _partly_shown,
+    7: _parted,
+}
 
 
 def _sql(text: str) -> sql.SQL:

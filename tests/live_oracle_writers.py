@@ -7,12 +7,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
-from live_oracle_tables import IDS, TYPES, RandomColumn, RandomTable
+from live_oracle_tables import IDS, RandomTable
 
 #: What happens among writers that meet: the transaction is rolled back, and another one comes.
 EXPECTED = (
@@ -35,6 +36,9 @@ EXPECTED = (
     errors.IndeterminateDatatype,
     errors.AmbiguousFunction,
     errors.CannotCoerce,
+    errors.DependentObjectsStillExist,
+    errors.DuplicateTable,
+    errors.InvalidObjectDefinition,
     errors.InvalidDatetimeFormat,
 )
 _DELETE = "DELETE FROM {} WHERE id BETWEEN %s AND %s"
@@ -49,6 +53,7 @@ class Writer:
     def __init__(self, dsn: str, tables: Sequence[RandomTable], seed: int) -> None:
         self._dsn = dsn
         self._tables = tables
+        self._rich = [one for one in tables if one.has_money]
         self._chance = random.Random(seed)
         self._connection: psycopg.Connection[Any] | None = None
         #: What it did, newest last, and whether that was committed.
@@ -91,11 +96,22 @@ class Writer:
                 self._step(connection)
             self.log.append("ROLLBACK TO" if undone else "RELEASE")
             return
-        table, other = self._chance.choice(self._tables), self._chance.choice(self._tables)
+        table, other = self._chance.choice(self._tables), self._chance.choice(self._rich)
         name, weight = zip(*_WEIGHTS.items(), strict=True)
         chosen = self._chance.choices(name, weight)[0]
+        if chosen == "transfer" and not table.has_money:
+            table = self._chance.choice(self._rich)
+        if table.append_only and chosen not in _GROWING:
+            chosen = "insert_several"
         self.log.append(f"{chosen} {table.name} {other.name}")
         getattr(self, f"_{chosen}")(connection, table, other)
+
+    def write_one(self, table: RandomTable) -> None:
+        """A row that nobody else has; or none, where that fails."""
+        with suppress(*EXPECTED, psycopg.OperationalError):
+            connection = self._connected()
+            with connection.transaction():
+                self._put(connection, table, [next(_numbers)])
 
     # ---- steps
 
@@ -122,7 +138,7 @@ class Writer:
         statement = sql.SQL("INSERT INTO {} AS old ({}) VALUES {}").format(
             table.identifier, sql.SQL(", ").join(names), sql.SQL(", ").join([row] * len(rows))
         )
-        if table.identity != "full":
+        if table.identity in {"default", "index"}:
             changes = [sql.SQL("money = old.money + excluded.money")]
             if update:
                 changes += [sql.SQL("{0} = excluded.{0}").format(name) for name in names[2:]]
@@ -208,12 +224,17 @@ class Writer:
         self._put(connection, table, [one])
 
     def _truncate(self, connection: Any, table: RandomTable, other: RandomTable) -> None:
-        connection.execute(
-            sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table.identifier)
-        )
-        total = sql.SQL("SELECT coalesce(sum(money), 0)::int8 FROM {}").format(table.identifier)
-        money = connection.execute(total).fetchone()[0]
-        connection.execute(sql.SQL("TRUNCATE {}").format(table.identifier))
+        """Maybe with another table that names its rows."""
+        gone = [table, *(one for one in self._tables if one.refers_to is table)]
+        money = 0
+        for one in gone:
+            connection.execute(
+                sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(one.identifier)
+            )
+            total = sql.SQL("SELECT coalesce(sum(money), 0)::int8 FROM {}").format(one.identifier)
+            money += connection.execute(total).fetchone()[0]
+        cascade = sql.SQL(" CASCADE" if len(gone) > 1 else "")
+        connection.execute(sql.SQL("TRUNCATE {}").format(table.identifier) + cascade)
         self._put(connection, other, [self._id()], money)
 
     def _copy(self, connection: Any, table: RandomTable, _: RandomTable) -> None:
@@ -243,6 +264,8 @@ _WEIGHTS = {
     "truncate": 0.5,
     "copy": 2,
 }
+#: What comes to tables whose rows are never changed.
+_GROWING = {"insert", "insert_several", "transfer", "truncate", "copy"}
 
 
 class Writers:
@@ -273,9 +296,13 @@ class Writers:
         if failed:
             raise failed[0]
 
-    def told_definition(self, text: str) -> None:
+    def write_one(self, table: RandomTable) -> None:
+        """While no batch runs: one row more."""
+        self._writers[0].write_one(table)
+
+    def told(self, text: str) -> None:
         """Told with the steps."""
-        self._writers[0].log.append(text or "NO DEFINITION")
+        self._writers[0].log.append(text)
 
     def close(self) -> None:
         for writer in self._writers:
@@ -288,63 +315,7 @@ class Writers:
             sum(writer.rolled_back for writer in self._writers),
         )
 
-    def told(self, table: str) -> str:
+    def newest(self, table: str) -> str:
         """The newest steps that name a table."""
         lines = [line for writer in self._writers for line in writer.log[-60:]]
         return "\n".join(line for line in lines if table in line or line.isupper())
-
-
-def change_definition(dsn: str, table: RandomTable, chance: random.Random) -> str:
-    """One random DDL statement, committed; which, or empty where it lost against others."""
-    columns = list(table.columns)
-    text, after = _definition(table, columns, chance)
-    try:
-        with psycopg.connect(dsn, connect_timeout=5) as connection:
-            connection.execute("SET LOCAL lock_timeout = '3s'")
-            connection.execute(text)
-    except (*EXPECTED, psycopg.OperationalError):
-        return ""
-    table.columns = after
-    return text.as_string(None)
-
-
-def _definition(
-    table: RandomTable, columns: list[RandomColumn], chance: random.Random
-) -> tuple[sql.Composed, list[RandomColumn]]:
-    free = [one for one in table.free_columns() if one.name != "wide"]
-    head = sql.SQL("ALTER TABLE {} ").format(table.identifier)
-    chosen = chance.choice(("add", "add", "drop", "again", "rename", "type", "rewrite"))
-    if chosen in {"drop", "again", "rename", "type"} and not free:
-        chosen = "add"
-    if chosen == "add":
-        table.given += 1
-        made = RandomColumn(f"added {table.given}", chance.choice(TYPES))
-        default = sql.SQL(" DEFAULT {}").format(sql.Literal(made.value(chance)))
-        added = head + sql.SQL("ADD COLUMN {} {}").format(_name(made), _type(made)) + default
-        return added, [*columns, made]
-    if chosen == "rewrite":
-        return head + sql.SQL("ALTER money TYPE int8, ALTER money SET STATISTICS 10"), columns
-    one = chance.choice(free)
-    rest = [other for other in columns if other is not one]
-    if chosen == "drop" and len(rest) > 1:
-        return head + sql.SQL("DROP COLUMN {}").format(_name(one)), rest
-    if chosen == "again":
-        again = RandomColumn(one.name, chance.choice((one.type, chance.choice(TYPES))))
-        default = sql.SQL(" DEFAULT {}").format(sql.Literal(again.value(chance)))
-        text = sql.SQL("DROP COLUMN {0}, ADD COLUMN {0} {1}").format(_name(one), _type(again))
-        return head + text + default, [*rest, again]
-    if chosen == "type":
-        text = sql.SQL("ALTER COLUMN {0} TYPE text USING {0}::text").format(_name(one))
-        return head + text, [*rest, RandomColumn(one.name, "text", one.nullable)]
-    table.given += 1
-    renamed = RandomColumn(f"Renamed {table.given}", one.type, one.nullable)
-    text = sql.SQL("RENAME COLUMN {} TO {}").format(_name(one), _name(renamed))
-    return head + text, [*rest, renamed]
-
-
-def _name(column: RandomColumn) -> sql.Identifier:
-    return sql.Identifier(column.name)
-
-
-def _type(column: RandomColumn) -> sql.SQL:
-    return sql.SQL(column.type)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Mapping
 
 import pytest
 
@@ -17,24 +18,45 @@ from live_oracle_home import live_home, live_server
 
 pytestmark = pytest.mark.slow
 
-SHORT_S, LONG_S = 20.0, 3600.0
+SHORT_S, LONG_S = 60.0, 3600.0
+#: Between two steps, while other tests run beside it.
+PAUSE_S = 0.8
 #: Kills are rare: each lets the next process wait longer.
-EVENTS = {"define": 0.25, "kill": 0.04, "crash": 0.04, "cut": 0.06, "pause": 0.06}
+EVENTS = {
+    "define": 0.2,
+    "part": 0.1,
+    "kill": 0.04,
+    "crash": 0.04,
+    "cut": 0.06,
+    "pause": 0.06,
+    "still": 0.15,
+}
+#: What comes once in each run, when that share of its time is over.
+ONCE = {"large": 0.1, "persist": 0.5}
 #: Tables are chosen anew after so long.
 ROUND_S = 120.0
 
 
-def _run(seconds: float, seed: int) -> None:
+def _run(seconds: float, seed: int, once: Mapping[str, float], pause_s: float = 0.0) -> None:
     print(f"seed {seed}")
-    end_s = time.monotonic() + seconds
-    with live_server() as server, live_home(server) as home:
-        oracle = Oracle(home, seed)
-        with readers(home, oracle.declared(), 1):
-            oracle.compare("the first copy")
-            while time.monotonic() < end_s:
+    begun_s = time.monotonic()
+    left = dict(once)
+    with (
+        live_server() as server,
+        live_home(server) as home,
+        Oracle(home, seed, pause_s=pause_s) as oracle,
+        readers(home, oracle.declared(), 1) as check,
+    ):
+        oracle.compare("the first copy")
+        while (share := (time.monotonic() - begun_s) / seconds) < 1:
+            due = [name for name, when in left.items() if share >= when]
+            if due:
+                left.pop(due[0])
+                oracle.step_with(due[0])
+            else:
                 oracle.step(EVENTS)
+            check()
         committed, rolled_back = oracle.writers.counts()
-        oracle.writers.close()
         print(f"{dict(oracle.done)}, {committed} transactions, {rolled_back} rolled back")
 
 
@@ -43,7 +65,7 @@ def _seed() -> int:
 
 
 def test_live_tables_are_as_select_says() -> None:
-    _run(float(os.environ.get("NGB_TEST_LIVE_SECONDS") or SHORT_S), _seed())
+    _run(float(os.environ.get("NGB_TEST_LIVE_SECONDS") or SHORT_S), _seed(), ONCE, PAUSE_S)
 
 
 @pytest.mark.soak
@@ -55,4 +77,4 @@ def test_live_tables_are_as_select_says_for_an_hour() -> None:
     )
     end_s = time.monotonic() + seconds
     while (left_s := end_s - time.monotonic()) > 0:
-        _run(min(left_s, ROUND_S), chance.randrange(1 << 31))
+        _run(min(left_s, ROUND_S), chance.randrange(1 << 31), {**ONCE, "huge": 0.3})
