@@ -84,6 +84,14 @@ def test_a_killed_keeper_takes_all_with_it_and_the_next_start_works(settings: Se
     assert set(states.values()) == {"running"}
 
 
+def test_who_asks_a_killed_keeper_is_told(light: Settings) -> None:
+    with embedded.attach(light) as attachment:
+        psutil.Process(attachment.status().pid).kill()
+        for ask in (attachment.follow, attachment.stay):
+            with pytest.raises(NotRunningError, match="attached to has ended"):
+                ask()
+
+
 def test_two_clients_at_once_make_one_keeper(light: Settings) -> None:
     settings = light
     with client(settings) as one, client(settings) as other:

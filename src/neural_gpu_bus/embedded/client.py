@@ -62,12 +62,20 @@ class Attachment:
         return status(self.settings)
 
     def stay(self) -> None:
-        """Let the servers run on after this and every other client."""
-        self._connection.ask(Stay())
+        """Let the servers run on after this and every other client. Raises NotRunningError."""
+        self._asked(Stay())
 
     def follow(self) -> None:
-        """Have the keeper run the process of live tables, where it does not yet."""
-        self._connection.ask(Follow())
+        """Have the keeper run the process of live tables, where it does not yet. Raises
+        NotRunningError when it is gone: a keeper that came since has not this client's lease.
+        """
+        self._asked(Follow())
+
+    def _asked(self, request: Stay | Follow) -> None:
+        try:
+            self._connection.ask(request)
+        except ConnectionError:
+            raise _ended(named_home(self.settings)) from None
 
     def close(self) -> None:
         """Give the lease back; harmless when repeated."""
@@ -178,6 +186,15 @@ def _not_running(home: Home) -> NotRunningError:
     return NotRunningError(
         f"the private servers of {str(home.folder)!r} do not run",
         hint="start them with `ngb up`",
+        home=str(home.folder),
+    )
+
+
+def _ended(home: Home) -> NotRunningError:
+    """Not told by the home: another keeper may be there by now."""
+    return NotRunningError(
+        f"the keeper of {str(home.folder)!r} that this process was attached to has ended",
+        hint="open the plane again: ngb.open() finds the next keeper, or starts it",
         home=str(home.folder),
     )
 
