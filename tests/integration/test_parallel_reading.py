@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
@@ -16,6 +17,7 @@ from fix_reader import open_reader
 from fix_stores import Playground
 from neural_gpu_bus.errors import BadParameterError, QueryError
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
+from neural_gpu_bus.stores.postgres.reading.table import shared_table_read, side_by_side
 
 #: 60,000 rows x 3 in 16 MiB of pages, for the filler in each.
 ROWS = 60_000
@@ -58,6 +60,49 @@ def test_all_rows_come_once_and_in_order(parallel: PostgresReader, bars: str) ->
     alone = parallel.report(one)
     assert alone is not None
     assert (alone.connections, alone.why_one) == (1, "one connection was asked for")
+
+
+class Batches:
+    """Keeps the batches of a read that hands them on."""
+
+    def __init__(self, refused_after: int = 1_000_000) -> None:
+        self.prepared = 0
+        self.tables: list[Any] = []
+        self._refused_after = refused_after
+
+    def prepare(self, batch: Any, rows_expected: int | None) -> Any:
+        assert rows_expected is not None
+        assert abs(rows_expected - ROWS) < ROWS / 10
+        self.prepared += 1
+        return batch
+
+    def take(self, prepared: Any) -> None:
+        if len(self.tables) == self._refused_after:
+            raise BadParameterError("no more", hint="none", parameter="n")
+        self.tables.append(prepared)
+
+
+def test_rows_are_handed_on_in_order_while_more_come(
+    parallel: PostgresReader, bars: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "BATCH_BYTES_MAX", 1 << 15)
+    monkeypatch.setattr(shared_table_read, "HANDED_ON_PAGES_MAX", 300)
+    taker = Batches()
+    with parallel.snapshot() as moment:
+        rows = parallel.hand_on(bars, taker, snapshot=moment, columns=["i", "t"])
+        whole = read(parallel, bars, snapshot=moment, columns=["i", "t"])
+
+    assert rows == ROWS
+    assert len(taker.tables) > 20
+    assert pa.concat_tables(taker.tables).equals(whole)
+
+
+def test_a_taker_that_refuses_ends_the_read(parallel: PostgresReader, bars: str) -> None:
+    taker = Batches(refused_after=1)
+    with parallel.snapshot() as moment, pytest.raises(BadParameterError, match="no more"):
+        parallel.hand_on(bars, taker, snapshot=moment)
+    assert len(taker.tables) == 1
+    assert read(parallel, bars).num_rows == ROWS
 
 
 def test_columns_and_conditions(parallel: PostgresReader, bars: str) -> None:

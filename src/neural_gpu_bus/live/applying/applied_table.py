@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
+from neural_gpu_bus.live.applying.first_copy import FirstCopy
 from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.net_effect import NetEffect, net_effect
@@ -156,6 +157,14 @@ class AppliedTable:
         self._places.forget()
         self._rows += table.num_rows
         return table.num_rows
+
+    def first_copy(self) -> FirstCopy:
+        """For rows that come in batches: quickest in order, and right in any."""
+        return FirstCopy(self._editor.filling(), self._names, self._check_not_null, self._copied)
+
+    def _copied(self, rows: int) -> None:
+        self._places.forget()
+        self._rows += rows
 
     # ---- changes
 

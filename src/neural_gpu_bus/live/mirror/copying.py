@@ -61,9 +61,10 @@ def copy_table(
                 definition.name, rows_copied=done, rows_expected=max(total or 0, done)
             )
 
-        rows = source.read(definition, moment, progress)
+        first = applied.first_copy()
+        source.hand_on(definition, moment, first, progress)
         failpoint("in mid-copy")
         copy.check()
-        applied.copy_rows(rows)
-        means.state.count(definition.name, rows_copied=rows.num_rows, rows_expected=rows.num_rows)
+        rows = first.finish()
+        means.state.count(definition.name, rows_copied=rows, rows_expected=rows)
     return Copied(applied, moment, counts)

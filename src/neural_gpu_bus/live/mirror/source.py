@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.ports import Progress
     from neural_gpu_bus.stores.postgres import PostgresStore
     from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
+    from neural_gpu_bus.stores.postgres.reading.table.in_order import TakesBatches
     from neural_gpu_bus.stores.postgres.replication.append_only import ChangeCounts
     from neural_gpu_bus.stores.postgres.replication.ddl_trigger import DdlMessage
     from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
@@ -321,6 +322,24 @@ class Source:
         )
         table: pa.Table = found
         return table
+
+    def hand_on(
+        self,
+        definition: LiveDefinition,
+        moment: SnapshotMoment,
+        taker: TakesBatches,
+        progress: Progress,
+    ) -> int:
+        """Its rows as of the moment, in batches, while more are received; how many."""
+        return self._store.reader.hand_on(
+            definition.table,
+            taker,
+            columns=column_names(definition, moment.shape),
+            where=definition.where,
+            snapshot=moment.snapshot,
+            options=OPTIONS,
+            progress=progress,
+        )
 
     def columns(self, definition: LiveDefinition, shape: TableShape) -> list[SourceColumn]:
         """How the columns of the stream are decoded."""

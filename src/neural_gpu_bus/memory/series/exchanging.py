@@ -115,7 +115,12 @@ def own_schema(state: SeriesState, names: Sequence[str]) -> pa.Schema:
 
 def is_late(state: SeriesState, columns: Arrays, partitions: Numbers) -> bool:
     """Whether a row comes before the last of its partition."""
-    return bool(_late(state, order_values(state.shape, columns), partitions).any())
+    return bool(late_rows(state, columns, partitions).any())
+
+
+def late_rows(state: SeriesState, columns: Arrays, partitions: Numbers) -> Bools:
+    """Which rows come before the last of their partition."""
+    return _late(state, order_values(state.shape, columns), partitions)
 
 
 def add_rows(state: SeriesState, columns: Arrays, partitions: Numbers) -> None:

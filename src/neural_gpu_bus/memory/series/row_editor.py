@@ -16,6 +16,7 @@ from neural_gpu_bus.memory.series.batches import (
     partition_codes,
 )
 from neural_gpu_bus.memory.series.exchanging import FoundRows
+from neural_gpu_bus.memory.series.filling import ROWS_A_TURN, Filling
 from neural_gpu_bus.memory.series.states import SeriesState
 
 if TYPE_CHECKING:
@@ -136,6 +137,10 @@ class RowEditor:
             if len(partitions):
                 stored = {name: columns[name] for name in self._state.shape.by_name}
                 exchanging.add_rows(self._state, stored, partitions)
+
+    def filling(self) -> Filling:
+        """For a first copy, whose rows come in batches."""
+        return Filling(self._state, self._turn)
 
     def fill(self, columns: Arrays, partitions: Numbers) -> None:
         """The same for very many: the writer's turn is given up every now and then.

@@ -19,9 +19,10 @@ from neural_gpu_bus.memory.series.compaction import compact
 from neural_gpu_bus.memory.series.editing import Edit, edit
 from neural_gpu_bus.memory.series.exchanging import add_rows
 from neural_gpu_bus.memory.series.extents import CopyCounts
+from neural_gpu_bus.memory.series.filling import empty
 from neural_gpu_bus.memory.series.kernels import store_in_order
 from neural_gpu_bus.memory.series.locking import WriterLock
-from neural_gpu_bus.memory.series.records import Slot, Stamp
+from neural_gpu_bus.memory.series.records import Stamp
 from neural_gpu_bus.memory.series.row_editor import RowEditor
 from neural_gpu_bus.memory.series.states import SeriesState
 from neural_gpu_bus.memory.series.writer_statistics import WriterStatistics
@@ -178,12 +179,7 @@ class SeriesWriter:
     def truncate(self, series: Series | str) -> None:
         """Remove all rows; the partitions stay, empty."""
         state = self._checked(series)
-        for partition in state.with_rows():
-            slot = state.slot(partition)
-            for chunk in state.chunks(slot):
-                state.extents.drop(chunk.arena, chunk.offset)
-            state.extents.drop_spine(slot.spine_arena, slot.spine_count)
-            state.set(partition, Slot())
+        empty(state)
 
     @_in_turn
     def remove(self, series: Series | str) -> bool:

@@ -22,7 +22,8 @@ from neural_gpu_bus.stores.postgres.reading.read_report import ReadReport, ReadR
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.result_columns import ResultColumns
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
-from neural_gpu_bus.stores.postgres.reading.table.table_read import receive_table
+from neural_gpu_bus.stores.postgres.reading.table.in_order import InOrder, TakesBatches
+from neural_gpu_bus.stores.postgres.reading.table.table_read import hand_on_table, receive_table
 from neural_gpu_bus.stores.postgres.reading.table.table_request import ReceivedTable, TableRequest
 from neural_gpu_bus.stores.postgres.reading.table.table_statement import table_question
 from neural_gpu_bus.stores.postgres.reading.time_limits import TimeLimit, time_limit
@@ -147,6 +148,37 @@ class PostgresReader:
         if progress is not None:
             progress(report.rows, report.rows)
         return result
+
+    def hand_on(
+        self,
+        table: str,
+        taker: TakesBatches,
+        *,
+        snapshot: Snapshot | str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        options: ReadOptions = AS_THEY_COME,
+        progress: Progress | None = None,
+        reserve: Reserve | None = None,
+    ) -> int:
+        """Read a table as ``table`` does and hand its rows to ``taker``, batch by batch in the
+        order of its pages, while more are received; how many. Few batches are in memory at once.
+
+        A lost connection is tried again as long as nothing was taken. Raises what ``table`` and
+        the taker raise.
+        """
+        limit = self.limit("load", None)
+        question = table_question(table, columns=columns, where=where, params=None, order_by=None)
+        memory, source_ns = reserve or self._means.reserve, _seen_ns(snapshot)
+
+        def decoded(part: ReceivedPart) -> Columns:
+            return write_columns([part], memory).seal(None, source_ns=source_ns)
+
+        batches = InOrder(taker, decoded)
+        asked = TableRequest(question, limit, options, snapshot, None, progress, batches)
+        with limit.named():
+            hand_on_table(self._means, asked, batches)
+        return batches.rows
 
     def report(self, result: Columns) -> ReadReport | None:
         """How ``table`` read a result that is still there; None for what it did not read."""

@@ -201,8 +201,10 @@ class DirectRows:
             rows += found
             if why == OTHER_MESSAGE and self._is_end():
                 stop = self._finish_rows(None)
+                self._rows += rows
                 return self._batch(columns, stop) if rows else None
             if rows == rows_max or self._position >= bytes_max:
+                self._rows += rows
                 return self._batch(columns, self._position)
             if why != OTHER_MESSAGE or not self._has_message(self._position):
                 self._fill()

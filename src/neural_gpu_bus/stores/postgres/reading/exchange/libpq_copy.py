@@ -66,6 +66,7 @@ class LibpqCopy:
     ) -> list[Field]:
         """See ``DirectRows.open``; here the statement does not run before its rows are received."""
         self._before, self._sql, self._after = before, sql, after
+        self._payloads = None
         self._fields = self._describe()
         if not self._fields:
             self._leave()

@@ -11,6 +11,8 @@ from typing import Final
 RANGES_PER_CONNECTION: Final = 4
 #: Below this a range is not worth its statement: 2 MiB are read in 3 ms.
 RANGE_PAGES_MIN: Final = 256
+#: A range of a read that hands rows on as they come: 8 MiB of pages.
+HANDED_ON_PAGES_MAX: Final = 512
 #: Below this a connection more is not worth opening a transaction on it.
 CONNECTION_PAGES_MIN: Final = 512
 #: Nor where the caller asks for it, below this.
@@ -38,15 +40,20 @@ class PageRange:
         return " AND ".join(parts)
 
 
-def cut(leaf_pages: Sequence[int], connections: int) -> list[PageRange]:
+def cut(
+    leaf_pages: Sequence[int], connections: int, pages_max: int | None = None
+) -> list[PageRange]:
     """Ranges that cover every leaf once, in the leaves' order and each in its pages'. The last of
     each leaf has no end: pages that came after they were counted are in it.
+
+    ``pages_max``: about the most of one range, where several connections read.
     """
     pages = sum(leaf_pages)
     if connections == 1:
         target = max(pages, 1)
     else:
         target = max(-(-pages // (connections * RANGES_PER_CONNECTION)), RANGE_PAGES_MIN)
+        target = min(target, pages_max or target)
     return [one for leaf, count in enumerate(leaf_pages) for one in _cut_leaf(leaf, count, target)]
 
 

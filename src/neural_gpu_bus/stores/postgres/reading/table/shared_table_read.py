@@ -22,6 +22,7 @@ from neural_gpu_bus.stores.postgres.reading.snapshots import (
     gone,
     snapshot_id,
 )
+from neural_gpu_bus.stores.postgres.reading.table.ctid_ranges import HANDED_ON_PAGES_MAX
 from neural_gpu_bus.stores.postgres.reading.table.side_by_side import SharedWork, SideBySide
 from neural_gpu_bus.stores.postgres.reading.table.table_facts import (
     TableFacts,
@@ -85,6 +86,7 @@ class SharedTableRead:
             connections_max=self._means.pool.statistics().connections_max,
             ordered=bool(self._asked.question.order_by),
             names_row=self._asked.question.names_row(),
+            range_pages_max=HANDED_ON_PAGES_MAX if self._asked.batches else None,
         )
         work = self._work(facts, plan, snapshot)
         watch = Watch(
@@ -100,6 +102,8 @@ class SharedTableRead:
             direct=self._means.direct,
             tell=watch,
             cancelled=self._means.pool.count_cancelled,
+            batches=self._asked.batches,
+            rows_expected=self._look.expected_rows,
         )
         with self._means.pool.lend_free(plan.connections - 1) as others:
             sessions = [self._leader, *others]
@@ -111,7 +115,7 @@ class SharedTableRead:
         return ReceivedTable(
             parts=parts,
             connections=joined,
-            ranges=len(parts),
+            ranges=len(work.statements),
             snapshot=snapshot.id,
             why_one=_why_one(plan, side.reasons) if joined == 1 else "",
             source_ns=snapshot.taken_ns,

@@ -22,13 +22,16 @@ from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart
 from neural_gpu_bus.stores.postgres.reading.exchange import transactions
-from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import exchange_on
+from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import Exchange, exchange_on
 from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
+from neural_gpu_bus.stores.postgres.reading.table.in_order import BATCH_BYTES_MAX, InOrder
 from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 #: Between two calls of who wants to hear of progress.
 TELL_S = 0.1
+#: A batch is cut by its bytes alone.
+ROWS_MAX = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,12 @@ class SideBySide:
         direct: bool,
         tell: Callable[[int], None] | None = None,
         cancelled: Callable[[], None] | None = None,
+        batches: InOrder | None = None,
+        rows_expected: int | None = None,
     ) -> None:
         self._work = work
+        self._batches = batches
+        self._rows_expected = rows_expected
         self._address = address
         self._deadline = deadline
         self._direct = direct
@@ -77,7 +84,8 @@ class SideBySide:
     def read(
         self, connections: Sequence[psycopg.Connection], buffers: Sequence[ReceiveBuffer]
     ) -> list[ReceivedPart]:
-        """All rows, a part for each statement in order; the first connection is the leader.
+        """All rows, a part for each statement in order, or none where batches were handed on; the
+        first connection is the leader.
 
         Raises what the first that failed raised, and what ``tell`` raises; nothing runs then.
         """
@@ -162,8 +170,25 @@ class SideBySide:
                 fields = exchange.open(b"", statement, b"")
                 if [field[:2] for field in fields] != [field[:2] for field in self._work.fields]:
                     raise _other_columns(fields, self._work.fields)
-                scan = exchange.receive(self._work.columns)
-                self._parts[index] = ReceivedPart(buffer.bytes, scan)
+                if self._batches is None:
+                    scan = exchange.receive(self._work.columns)
+                    self._parts[index] = ReceivedPart(buffer.bytes, scan)
+                else:
+                    self._hand_on(self._batches, index, exchange, buffer)
+
+    def _hand_on(
+        self, batches: InOrder, index: int, exchange: Exchange, buffer: ReceiveBuffer
+    ) -> None:
+        """The rows of one statement, as they come."""
+        columns, bytes_max = self._work.columns, min(BATCH_BYTES_MAX, buffer.bytes_max // 2)
+        while (scan := exchange.next_batch(columns, ROWS_MAX, bytes_max)) is not None:
+            part = ReceivedPart(buffer.bytes, scan)
+            batches.put(index, part, self._rows_expected, lambda: self._stopped)
+            if self._tell is not None and not self._running:  # nobody else does
+                self._tell(batches.rows)
+            if self._stopped:
+                return
+        batches.end(index)
 
     def _take(self) -> tuple[int, bytes] | None:
         with self._lock:

@@ -45,6 +45,7 @@ def plan_table(
     connections_max: int,
     ordered: bool,
     names_row: bool = False,
+    range_pages_max: int | None = None,
 ) -> TablePlan:
     """``estimate``: the planner's of the whole statement, where it was asked. ``asked``:
     connections that the caller wants; ``ordered``: in the server's order, not the pages';
@@ -68,7 +69,7 @@ def plan_table(
     pages = [leaf.pages for leaf in facts.leaves]
     count = connections_for(facts.pages, most, asked=wanted)
     return TablePlan(
-        cut(pages, count),
+        cut(pages, count, range_pages_max),
         count,
         "" if count > 1 else _why_one(facts, asked, cores, connections_max),
         wanted and count == 1,

@@ -12,7 +12,7 @@ from typing import Final
 import psycopg
 import structlog
 
-from neural_gpu_bus.errors import QueryError
+from neural_gpu_bus.errors import QueryError, ServerUnreachableError
 from neural_gpu_bus.machine_cores import usable_cores
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.connections.retrying import retried
@@ -24,6 +24,7 @@ from neural_gpu_bus.stores.postgres.reading.query_read import Question, receive_
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.result_size import Estimate, check_size
 from neural_gpu_bus.stores.postgres.reading.statement import bound
+from neural_gpu_bus.stores.postgres.reading.table.in_order import InOrder
 from neural_gpu_bus.stores.postgres.reading.table.shared_table_read import (
     IN_ORDER,
     SharedTableRead,
@@ -71,6 +72,39 @@ def receive_table(means: ReadingMeans, asked: TableRequest, stack: ExitStack) ->
         return received
 
     return retried(attempt, timeout_s=asked.limit.timeout_s)
+
+
+def hand_on_table(means: ReadingMeans, asked: TableRequest, batches: InOrder) -> ReceivedTable:
+    """The same in batches as they come, of a snapshot that was given; a lost connection is tried
+    again before the first one was handed on. Raises what decoding and the taker raise, too.
+    """
+    assert asked.snapshot is not None  # noqa: S101  without one a table may be read as a whole
+
+    def attempt(again: bool, left_s: float | None) -> ReceivedTable:
+        if again:
+            means.pool.begin_anew()
+        limit_s = left_s if again else asked.limit.timeout_s
+        batches.restart()
+        try:
+            with ExitStack() as attempted:
+                return _TableRead(means, asked, limit_s).receive(attempted)
+        except ServerUnreachableError as error:
+            if batches.begun:
+                raise _LostError(error) from error
+            raise
+
+    try:
+        return retried(attempt, timeout_s=asked.limit.timeout_s)
+    except _LostError as lost:
+        raise lost.error from lost.error.__cause__
+
+
+class _LostError(Exception):
+    """In the middle of rows that were handed on: not to be tried again."""
+
+    def __init__(self, error: ServerUnreachableError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class WarnedOf:

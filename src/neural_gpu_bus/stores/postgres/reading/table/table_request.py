@@ -9,6 +9,7 @@ from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.result_size import Estimate
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
+from neural_gpu_bus.stores.postgres.reading.table.in_order import InOrder
 from neural_gpu_bus.stores.postgres.reading.table.table_facts import TableFacts
 from neural_gpu_bus.stores.postgres.reading.table.table_statement import TableQuestion
 from neural_gpu_bus.stores.postgres.reading.time_limits import TimeLimit
@@ -25,6 +26,8 @@ class TableRequest:
     #: Wanted; None lets machine and table decide.
     connections: int | None
     progress: Progress | None
+    #: Who gets the rows as they come; None: they are kept until all are there.
+    batches: InOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class TableLook:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedTable:
-    """All rows of one read, not yet decoded."""
+    """All rows of one read, not yet decoded; no parts where they were handed on as they came."""
 
     parts: list[ReceivedPart]
     connections: int
