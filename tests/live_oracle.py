@@ -25,6 +25,8 @@ from neural_gpu_bus.live.live_table import LiveTable
 
 #: Connections that write at the same time, and what each does between two comparisons.
 WRITERS, TRANSACTIONS = 3, 12
+#: Until a change is heard of, and tables that are copied anew are live.
+COPIES_BEGIN_S, COPIED_S_MAX = 0.1, 10.0
 #: One in so many comparisons looks for a row that was written just before.
 OWN_WRITE_EVERY = 4
 #: How often the process that follows is looked at while it stands still.
@@ -92,12 +94,14 @@ class Oracle:
         time.sleep(self.chance.random() * 0.1)
         text = change_definition(self.home.server.dsn(), table, self.chance)
         self.writers.told(text or "NO DEFINITION")
+        self._whole_again()
 
     def part(self) -> None:
         """Partitions come and go."""
         table = self.chance.choice([one for one in self.tables if one.parted])
         text = change_partitions(self.home.server.dsn(), table, self.chance)
         self.writers.told(text or "NO PARTITION")
+        self._whole_again()
 
     def large(self, rows: int = 50_000) -> None:
         """A transaction that comes in several parts."""
@@ -122,6 +126,7 @@ class Oracle:
         """The process that follows the tables."""
         time.sleep(self.chance.random() * 0.2)
         self.home.kill()
+        self._whole_again()
 
     def pause(self) -> None:
         """The process that follows the tables, for a moment: it goes on where it stood."""
@@ -140,6 +145,16 @@ class Oracle:
         """The stream's session."""
         time.sleep(self.chance.random() * 0.2)
         self.home.server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+        self._whole_again()
+
+    def _whole_again(self) -> None:
+        """Writers go on while tables are copied, and a little behind that; not for ever."""
+        end_s = time.monotonic() + COPIED_S_MAX
+        time.sleep(COPIES_BEGIN_S)
+        while time.monotonic() < end_s:
+            if {one.state for one in self.home.plane.live_states().values()} == {"live"}:
+                return
+            time.sleep(0.01)
 
     # ---- comparing
 
@@ -160,8 +175,8 @@ class Oracle:
                 connection.execute("SELECT 1")
         if connection is None or connection.closed:
             connection = psycopg.connect(self.home.server.dsn(), autocommit=True)
-        yield connection
         self._connection = connection
+        yield connection
 
     def __enter__(self) -> Self:
         """All are live."""
@@ -198,7 +213,8 @@ class Oracle:
             only = [name for name in found.column_names if name in wanted_names]
             found = found.select(only)
         names, wanted = table.select(connection, only)
-        assert found.column_names == names, self._told(table, after)
+        told = f"columns {found.column_names}, and not {names}"
+        assert found.column_names == names, told + self._told(table, after)
         rows = multiset(list(zip(*[column.to_pylist() for column in found.columns], strict=True)))
         if rows != wanted:
             raise AssertionError(_difference(names, rows, wanted) + self._told(table, after))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -14,7 +15,7 @@ from neural_gpu_bus.live.live_table import LiveTable, live_snapshot
 from neural_gpu_bus.stores.postgres.replication.wal_positions import lsn_of
 
 #: How long a look waits for a change, and how often one may come.
-CHANGE_S, LOOKS_S = 0.05, 0.004
+CHANGE_S, LOOKS_S, POLL_S = 0.05, 0.004, 0.000_2
 
 
 def look_all_the_time(
@@ -34,7 +35,7 @@ def look_all_the_time(
         while not wrong and not answer.poll(LOOKS_S):
             try:
                 # As soon as something changed: what is half there is so for a moment only.
-                tables[looks % len(tables)].wait_for_change(None, CHANGE_S)
+                _wait_published(tables[0])
                 snapshots = live_snapshot(tables)
                 wrong += _wrong_sum({name: snapshots[name] for name in rich})
                 position = min(lsn_of(one.as_of.lsn) for one in snapshots.values())
@@ -49,6 +50,13 @@ def look_all_the_time(
             except (NeuralGpuBusError, RuntimeError) as error:
                 wrong.append(f"{type(error).__name__}: {error}")
     answer.send((looks, stale, wrong))
+
+
+def _wait_published(table: LiveTable) -> None:
+    """Whichever table it was of."""
+    before, end_s = table.mark.generation, time.monotonic() + CHANGE_S
+    while table.mark.generation == before and time.monotonic() < end_s:
+        time.sleep(POLL_S)
 
 
 def _live(plane: ngb.DataPlane, declared: dict[str, Any]) -> LiveTable:

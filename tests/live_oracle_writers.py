@@ -43,6 +43,8 @@ EXPECTED = (
 )
 _DELETE = "DELETE FROM {} WHERE id BETWEEN %s AND %s"
 _DELETE_OTHERS = "DELETE FROM {} WHERE id NOT BETWEEN %s AND %s"
+#: Between two transactions that come because something else lasts.
+SLOWER_S = 0.02
 #: Ids of rows that come by COPY, by many.
 _numbers = itertools.count(1_000)
 
@@ -275,12 +277,15 @@ class Writers:
         self._writers = [Writer(dsn, tables, seed + number) for number in range(count)]
 
     def batch(self, transactions: int, meanwhile: Callable[[], object]) -> None:
-        """So many of each; ``meanwhile`` is done beside them."""
+        """So many of each; ``meanwhile`` is done beside them. While it lasts they go on, slower."""
         failed: list[BaseException] = []
+        over = threading.Event()
 
         def run(writer: Writer) -> None:
             try:
                 for _ in range(transactions):
+                    writer.transaction()
+                while not over.wait(SLOWER_S):
                     writer.transaction()
             except BaseException as error:  # noqa: BLE001  a defect of the test: told below
                 failed.append(error)
@@ -291,6 +296,7 @@ class Writers:
         try:
             meanwhile()
         finally:
+            over.set()
             for thread in threads:
                 thread.join()
         if failed:

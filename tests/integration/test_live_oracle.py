@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 SHORT_S, LONG_S = 60.0, 3600.0
 #: Between two steps, while other tests run beside it.
-PAUSE_S = 0.8
+PAUSE_S = 1.2
 #: Kills are rare: each lets the next process wait longer.
 EVENTS = {
     "define": 0.2,
