@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
 from neural_gpu_bus.live.applying.wire_tuples import WireTuples
 from neural_gpu_bus.memory.series import SeriesGroup
+from neural_gpu_bus.memory.series.row_editor import RowEditor
 from neural_gpu_bus.memory.series.series import Series
 from neural_gpu_bus.memory.series.writer import SeriesWriter
 from neural_gpu_bus.stores.postgres.decoding.column_types import source_column
@@ -103,6 +104,22 @@ def receive(session: StreamSession, connection: psycopg.Connection) -> Iterator[
 
 
 @contextmanager
+def streamed(postgres_dsn: str, connection: psycopg.Connection) -> Iterator[StreamSession]:
+    """The tables' changes from now on."""
+    connection.execute("CREATE PUBLICATION p FOR TABLE t, marks")
+    session = StreamSession.connect(
+        make_conninfo(postgres_dsn, dbname=connection.info.dbname), timeout_s=30
+    )
+    try:
+        session.create_slot("ngb_test_applying", temporary=True)
+        session.start("ngb_test_applying", 0, ["p"])
+        yield session
+    finally:
+        session.close()
+        connection.execute(UNTIL_SLOT_IS_GONE)
+
+
+@contextmanager
 def followed(
     connection: psycopg.Connection, folder: Path, order_by: str | None
 ) -> Iterator[tuple[AppliedTable, Series, SeriesWriter]]:
@@ -151,23 +168,68 @@ def test_what_is_streamed_is_what_is_selected(
     statements = Statements(seed)
     for statement in (TABLE, OUT_OF_LINE, IDENTITIES[identity], "CREATE TABLE marks (n int)"):
         database.execute(statement)
-    database.execute("CREATE PUBLICATION p FOR TABLE t, marks")
-    session = StreamSession.connect(
-        make_conninfo(postgres_dsn, dbname=database.info.dbname), timeout_s=30
-    )
-    try:
-        session.create_slot("ngb_test_applying", temporary=True)
-        session.start("ngb_test_applying", 0, ["p"])
-        with followed(database, memory_folder, order_by) as (table, series, writer):
-            for _ in range(6):
-                for _ in range(4):
-                    with database.transaction():
-                        for statement in statements.transaction():
-                            database.execute(statement)
-                for steps in receive(session, database):
-                    table.apply(steps)
-                writer.publish()
-                assert held(series) == selected(database)
-    finally:
-        session.close()
-        database.execute(UNTIL_SLOT_IS_GONE)
+    with (
+        streamed(postgres_dsn, database) as session,
+        followed(database, memory_folder, order_by) as (table, series, writer),
+    ):
+        for _ in range(6):
+            for _ in range(4):
+                with database.transaction():
+                    for statement in statements.transaction():
+                        database.execute(statement)
+            for steps in receive(session, database):
+                table.apply(steps)
+            writer.publish()
+            assert held(series) == selected(database)
+
+
+#: Of many keys, in order but for some; with NULLs and texts of many lengths; a few and too many.
+FEW = """INSERT INTO t SELECT {id} + i, 'instrument ' || i % {keys},
+    timestamptz '2024-01-01' + ({id} + i) * interval '1 second' - {late} * interval '1 hour',
+    nullif(i % 5, 0), nullif(i % 3, 1) / 8.0, repeat('n', i % 40), nullif(repeat('m', i % 7), 'm'),
+    nullif(i % 4, 2) = 0 FROM generate_series(1, {rows}) i"""
+
+
+@pytest.mark.parametrize("order_by", ["ts", None])
+def test_few_rows_that_come_are_what_is_selected(
+    postgres_dsn: str,
+    database: psycopg.Connection,
+    memory_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    order_by: str | None,
+) -> None:
+    """By the short way where it takes them, and by the general one where it does not."""
+    chance = random.Random(seed := random.randrange(1 << 32))
+    print(f"seed {seed}")
+    took: list[bool] = []
+    short = RowEditor.add_few
+
+    def noted(self: RowEditor, *given: Any) -> bool:
+        took.append(short(self, *given))
+        return took[-1]
+
+    monkeypatch.setattr(RowEditor, "add_few", noted)
+    for statement in (TABLE, IDENTITIES["by another column"], "CREATE TABLE marks (n int)"):
+        database.execute(statement)
+    with (
+        streamed(postgres_dsn, database) as session,
+        followed(database, memory_folder, order_by) as (table, series, writer),
+    ):
+        for number in range(60):
+            rows = chance.choice([1, 1, 2, 5, 20, 64, 65])
+            late = int(chance.random() < 0.1)
+            keys = chance.choice([1, 3, 3, 10])
+            database.execute(FEW.format(id=number * 100, rows=rows, keys=keys, late=late).encode())
+            for steps in receive(session, database):
+                table.apply(steps)
+            if chance.random() < 0.1:  # what is kept of rows is taken back with them
+                writer.discard()
+                table.discarded()
+                database.execute("DELETE FROM t WHERE id > %s", (number * 100,))
+                for _ in receive(session, database):
+                    pass
+                table.apply([])
+            writer.publish()
+            assert held(series) == selected(database)
+    assert any(took)
+    assert not all(took) or order_by is None

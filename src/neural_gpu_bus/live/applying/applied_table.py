@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
+from neural_gpu_bus.live.applying.few_inserts import FewInserts
 from neural_gpu_bus.live.applying.first_copy import FirstCopy
 from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
@@ -72,6 +73,8 @@ class AppliedTable:
         self._editor = writer.editor(series)
         self._places = RowPlaces(self._editor, self._identity, definition)
         self._rows = self._editor.rows
+        self._discards = self._editor.discards
+        self._few = FewInserts.of(self._editor, tuples, self._names)
         if not definition.key:
             self._editor.name(())  # an empty table has no rows, instead of being none
 
@@ -175,7 +178,8 @@ class AppliedTable:
         BadValueError for NULL in the key or the order, SharedMemoryFullError: then the caller
         discards what is not published, calls ``discarded`` and may try again.
         """
-        self.check_rows()
+        if self._editor.discards != self._discards:
+            self.check_rows()
         changes, truncated = self._after_truncation(steps)
         if truncated:
             self._writer.truncate(self._series)
@@ -183,6 +187,9 @@ class AppliedTable:
             self._rows = 0
         if not changes:
             return ApplyCounts(truncated=truncated)
+        few = self._few_added(changes)
+        if few:
+            return ApplyCounts(few, 0, few, truncated)
         batch = Batch(self._tuples, changes)
         if (batch.kinds == INSERT).all():
             removed, added = 0, self._insert(batch)
@@ -191,10 +198,24 @@ class AppliedTable:
         self._rows += added - removed
         return ApplyCounts(len(batch.kinds), removed, added, truncated)
 
+    def _few_added(self, changes: Sequence[Any]) -> int:
+        """Rows that went the short way; 0 where they have to go the general one."""
+        if self._few is None or self._places.index_bytes:
+            return 0
+        first = changes[0]
+        if len(changes) > 1:
+            if any(one.relation is not first.relation for one in changes):
+                return 0
+            first = self._tuples.joined(changes)
+        added = self._few.insert(first)
+        self._rows += added
+        return added
+
     def check_rows(self) -> None:
         """Raises NeedsCopyError where the series does not hold as many rows as it was given: what
         was not published was discarded, and nobody said so here.
         """
+        self._discards = self._editor.discards
         held = self._editor.rows
         if held != self._rows:
             raise self._copy_needed(f"it was given {self._rows:,} rows and holds {held:,}")
@@ -202,7 +223,7 @@ class AppliedTable:
     def discarded(self) -> None:
         """The writer discarded what was not published: forget what was kept of it."""
         self._places.forget()
-        self._rows = self._editor.rows
+        self._rows, self._discards = self._editor.rows, self._editor.discards
 
     def _after_truncation(self, steps: Sequence[Any]) -> tuple[list[Any], bool]:
         """Changes behind the last TRUNCATE, and whether there was one."""
@@ -228,6 +249,8 @@ class AppliedTable:
             raise self._copy_needed(f"a row came without its value of {name!r}, stored out of line")
         self._check_not_null(table)
         columns, partitions = self._editor.numbered(table, self._names)
+        if self._few is not None:
+            self._few.learn(partitions)
         self._editor.add(columns, partitions)
         self._places.add(columns, partitions)
         return table.num_rows

@@ -56,6 +56,11 @@ class Tuples(Protocol):
         that the value is as it was; None where that is nowhere.
         """
 
+    def few(self, changes: Any, names: Sequence[str]) -> Any:
+        """Columns of all new tuples of a few changes in one memory; None where only ``rows`` can
+        tell.
+        """
+
     def hashes(
         self, changes: Any, which: Which, rows: Numbers, names: Sequence[str]
     ) -> npt.NDArray[np.uint64]:

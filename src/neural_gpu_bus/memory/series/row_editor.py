@@ -16,6 +16,7 @@ from neural_gpu_bus.memory.series.batches import (
     partition_codes,
 )
 from neural_gpu_bus.memory.series.exchanging import FoundRows
+from neural_gpu_bus.memory.series.few_rows_kernels import add_few
 from neural_gpu_bus.memory.series.filling import ROWS_A_TURN, Filling
 from neural_gpu_bus.memory.series.states import SeriesState
 
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from neural_gpu_bus.memory.series.directory import Key
+    from neural_gpu_bus.memory.series.shape import Shape
 
     Hashes = npt.NDArray[np.uint64]
     Numbers = npt.NDArray[np.int64]
-
-#: Of a large copy: 30 ms of the writer's turn.
-ROWS_A_TURN = 1 << 18
 
 
 class RowEditor:
@@ -47,6 +46,11 @@ class RowEditor:
         """In all partitions, what is not published counted in."""
         with self._turn():
             return int(self._state.slots["rows"].sum())
+
+    @property
+    def discards(self) -> int:
+        """How often the writer forgot what was not published."""
+        return self._state.discards
 
     def name(self, key: Key) -> None:
         """A partition is there from the next publication on, with no rows where it has none."""
@@ -141,6 +145,27 @@ class RowEditor:
     def filling(self) -> Filling:
         """For a first copy, whose rows come in batches."""
         return Filling(self._state, self._turn)
+
+    @property
+    def shape(self) -> Shape:
+        """What the series has, and how it is laid out."""
+        return self._state.shape
+
+    def add_few(self, sources: Numbers, partitions: Numbers, values: Numbers) -> bool:
+        """Rows of partitions that are known, at most ``FEW_ROWS_MAX``, which lie behind all others;
+        all of them, or none and False where one does not, or has no room.
+
+        ``sources``: where the stored columns lie, as ``batches.sources_of`` gives it. ``values``:
+        of the order, empty without one.
+        """
+        with self._turn():
+            state = self._state
+            added: bool = add_few(
+                *(state.columns, sources, partitions, values, state.slot_words),
+                *(state.extents.arenas.addresses, state.last_values, state.touched),
+            )
+            state.counts.appended_rows += len(partitions) if added else 0
+            return added
 
     def fill(self, columns: Arrays, partitions: Numbers) -> None:
         """The same for very many: the writer's turn is given up every now and then.

@@ -50,6 +50,8 @@ class SeriesState:
         self.counts = counts
         self.directory = WritableDirectory(place.folder)
         self._grown = grown
+        #: How often what was not published was forgotten.
+        self.discards = 0
         self.scrub(generation)
         entries = self.directory.entries
         newest = entries[:, :, 0].argmax(axis=1)
@@ -135,6 +137,13 @@ class SeriesState:
             longer[: len(array)] = array
             setattr(self, name, longer)
 
+    @property
+    def slot_words(self) -> Numbers:
+        """``slots`` as loops see them: shape (partitions, 8)."""
+        import numpy as np
+
+        return self.slots.view(np.int64).reshape(len(self.slots), SLOT_WORDS)
+
     # ---- changes
 
     def set(self, partition: int, slot: Slot) -> None:
@@ -167,10 +176,9 @@ class SeriesState:
 
         partitions = np.flatnonzero(self.touched)
         self.slots["generation"][partitions] = generation
-        words = self.slots.view(np.int64).reshape(len(self.slots), SLOT_WORDS)
         if len(partitions):
             self.directory.tell_changed(generation)
-            write_slots(self.directory.entries, words, partitions, generation)
+            write_slots(self.directory.entries, self.slot_words, partitions, generation)
 
     def settle(self, *, published: bool) -> None:
         """Go on from what was published; or go back to it."""
@@ -183,5 +191,6 @@ class SeriesState:
         else:
             self.slots[partitions] = self.published[partitions]
             self.last_values[partitions] = self._published_values[partitions]
+            self.discards += 1
         self.touched[partitions] = False
         self.extents.settle(published=published)

@@ -7,6 +7,7 @@ The general way asks what each column is, and makes half a dozen objects a colum
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -27,6 +28,19 @@ FEW_ROWS_MAX = 1024
 _LEFT_OUT = frozenset({layouts.CELLS, layouts.CODES, layouts.CHAR})
 #: Each stretch of memory begins at a multiple of it.
 _ALIGNED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FewColumns:
+    """Columns as Arrow lays them out, in one memory."""
+
+    rows: int
+    memory: Bytes
+    #: Of each column its validity (None without NULLs), its values or the offsets of its text, and
+    #: of a text its bytes: where each begins and how long it is.
+    places: list[list[tuple[int, int] | None]]
+    #: How many NULLs each column has.
+    nulls: list[int]
 
 
 class FewRows:
@@ -63,6 +77,23 @@ class FewRows:
         """DataRow messages; None where something is wrong, which the general way tells."""
         import pyarrow as pa
 
+        found = self.columns(messages)
+        if found is None:
+            return None
+        view = found.memory.data  # each part by itself: one cut out of Arrow's cannot be written
+        arrays = [
+            pa.Array.from_buffers(
+                kind,
+                found.rows,
+                [p and pa.py_buffer(view[p[0] : p[0] + p[1]]) for p in parts],
+                count,
+            )
+            for kind, parts, count in zip(self._kinds, found.places, found.nulls, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=self._schema)
+
+    def columns(self, messages: Bytes) -> FewColumns | None:
+        """The same, not yet Arrow's."""
         state = self._state.copy()
         texts, nulls = np.zeros((2, len(self._kinds)), np.int64)
         size = messages.size
@@ -72,7 +103,8 @@ class FewRows:
         rows = int(state[layouts.ROWS])
         if found in {layouts.FAULTY, layouts.OTHER_MESSAGE} or state[layouts.POSITION] != size:
             return None
-        places, nbytes = self._places(rows, texts.tolist(), nulls.tolist())
+        null_counts = nulls.tolist()
+        places, nbytes = self._places(rows, texts.tolist(), null_counts)
         memory = np.empty(nbytes, np.uint8)
         plan = self._planned(memory, places, rows)
         state = self._state.copy()
@@ -81,17 +113,7 @@ class FewRows:
         )
         if state[layouts.FAULT]:
             return None
-        view = memory.data  # each part by itself: one cut out of Arrow's buffer cannot be written
-        arrays = [
-            pa.Array.from_buffers(
-                kind,
-                rows,
-                [p and pa.py_buffer(view[p[0] : p[0] + p[1]]) for p in parts],
-                count,
-            )
-            for kind, parts, count in zip(self._kinds, places, nulls.tolist(), strict=True)
-        ]
-        return pa.Table.from_arrays(arrays, schema=self._schema)
+        return FewColumns(rows, memory, places, null_counts)
 
     def _places(
         self, rows: int, texts: list[int], nulls: list[int]

@@ -17,7 +17,11 @@ from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
 )
 from neural_gpu_bus.stores.postgres.decoding.private_columns import PrivateReservation
 from neural_gpu_bus.stores.postgres.replication import tuple_kernels as kernels
-from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import FEW_ROWS_MAX, FewRows
+from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import (
+    FEW_ROWS_MAX,
+    FewColumns,
+    FewRows,
+)
 from neural_gpu_bus.stores.postgres.replication.key_kernels import hash_keys
 from neural_gpu_bus.stores.postgres.replication.transactions import RowChanges
 
@@ -53,13 +57,8 @@ def rows_of(
     tuples = tuples_of(changes, which)[rows]
     places = np.asarray(wire_places, np.int64)
     count = len(changes.relation.columns)
-    answer = np.zeros(kernels.ANSWER_SLOTS, np.int64)
-    size = kernels.row_bytes(changes.buffer, tuples, count, checked_places(places, count), answer)
-    if size < 0:
-        raise fault(changes, which, answer)
-    target = np.empty(size, np.uint8)
+    target, missing = _messages(changes, which, tuples, places)
     unchanged = np.zeros((0, 0), np.uint8)
-    missing = kernels.write_rows(changes.buffer, tuples, count, places, target, unchanged)
     if missing:
         unchanged = np.zeros((tuples.size, places.size), np.uint8)
         kernels.write_rows(changes.buffer, tuples, count, places, target, unchanged)
@@ -67,6 +66,33 @@ def rows_of(
     if table is None:
         table = _decoded(target, columns)
     return table, unchanged if missing else None
+
+
+def few_columns(changes: RowChanges, few: FewRows, wire_places: Sequence[int]) -> FewColumns | None:
+    """All new tuples of few changes; None where the general way is to look at them. Raises as
+    ``rows_of``.
+    """
+    target, missing = _messages(changes, "new", changes.new_at, np.array(wire_places, np.int64))
+    return None if missing else few.columns(target)
+
+
+def _messages(
+    changes: RowChanges,
+    which: Which,
+    tuples: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Tuples as DataRow messages, and how many values were not sent."""
+    count = len(changes.relation.columns)
+    answer = np.zeros(kernels.ANSWER_SLOTS, np.int64)
+    size = kernels.row_bytes(changes.buffer, tuples, count, checked_places(places, count), answer)
+    if size < 0:
+        raise fault(changes, which, answer)
+    target = np.empty(size, np.uint8)
+    missing = kernels.write_rows(
+        changes.buffer, tuples, count, places, target, np.zeros((0, 0), np.uint8)
+    )
+    return target, int(missing)
 
 
 def _decoded(messages: npt.NDArray[np.uint8], columns: Sequence[SourceColumn]) -> pa.Table:
