@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.live.mirror.means import MirrorMeans
     from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
     from neural_gpu_bus.stores.postgres.replication.transactions import StreamBatch
+    from neural_gpu_bus.stores.postgres.replication.visible_transactions import VisibleTransactions
 
 #: How long one look at the stream waits: what else is to do is done as often.
 RECEIVE_S = 0.02
@@ -33,8 +34,10 @@ ACKNOWLEDGE_S = 0.1
 #: After a lost connection; doubles.
 PAUSE_S, PAUSE_S_MAX = 0.2, 10.0
 
-
 _log = structlog.get_logger(__name__)
+
+#: Moment and position of the server's WAL; what it shows, if that was asked.
+_Answer: TypeAlias = "tuple[tuple[int, int], VisibleTransactions | None]"
 
 
 class Mirror:
@@ -48,8 +51,9 @@ class Mirror:
         self._tables = FollowedTables(means, clock_s)
         self._asked = AskedPositions()
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="ngb-ask")
-        self._asking: Future[tuple[int, int]] | None = None
+        self._asking: Future[_Answer] | None = None
         self._next_ask_s = self._next_look_s = self._next_acknowledge_s = 0.0
+        self._next_reconcile_s = 0.0
         self._position = 0
         #: Where the stream began: transactions that were committed before are in the columns.
         self._begun_at = 0
@@ -111,11 +115,19 @@ class Mirror:
             self._collect()
             self._confirm()
             self._acknowledge(session, idle=batch is None)
-            if not self._tables.reconcile():
+            if not self._are_tables(idle=batch is None):
                 return
             wanted = self._tables.going_on.wants_persistent
             if wanted and not self._means.continuing.is_persistent:
                 raise _kept_from_now_on()
+
+    def _are_tables(self, *, idle: bool) -> bool:
+        """Whether any is declared; looked at as often as a declaration may wait."""
+        now_s = self._clock_s()
+        if not idle and now_s < self._next_reconcile_s:
+            return True
+        self._next_reconcile_s = now_s + RECEIVE_S
+        return self._tables.reconcile()
 
     def _acknowledge(self, session: StreamSession, *, idle: bool) -> None:
         """Not with every batch: a message takes both sides as long as a row."""
@@ -159,13 +171,14 @@ class Mirror:
         now_s, asking = self._clock_s(), self._asking
         if asking is not None and asking.done():
             self._asking = None
-            self._asked.asked(*asking.result())
+            position, visible = asking.result()
+            self._asked.asked(*position)
+            if visible is not None:
+                self._means.changes.seen(visible)
         if self._asking is None and now_s >= self._next_ask_s:
             self._next_ask_s = now_s + ASK_S
             # Beside the stream: a commit that comes meanwhile does not wait for the answer.
-            self._asking = self._asker.submit(self._means.source.position)
-            if self._means.changes.waits:
-                self._means.changes.seen(self._means.source.visible())
+            self._asking = self._asker.submit(self._ask, visible=self._means.changes.waits)
         confirmed_ns = self._asked.confirmed_by(self._position)
         if confirmed_ns:
             self._means.state.confirmed(confirmed_ns)
@@ -173,6 +186,11 @@ class Mirror:
             self._next_look_s = now_s + LOOK_S
             self._tables.look()
             self._means.continuing.watch()
+
+    def _ask(self, *, visible: bool) -> _Answer:
+        """In a thread of its own."""
+        source = self._means.source
+        return source.position(), source.visible() if visible else None
 
     # ---- a lost stream
 
