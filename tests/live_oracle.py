@@ -174,7 +174,9 @@ class Oracle:
             if connection is not None:
                 connection.execute("SELECT 1")
         if connection is None or connection.closed:
-            connection = psycopg.connect(self.home.server.dsn(), autocommit=True)
+            connection = psycopg.connect(
+                self.home.server.dsn(), autocommit=True, prepare_threshold=None
+            )
         self._connection = connection
         yield connection
 
