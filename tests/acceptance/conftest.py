@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from fix_servers import private_settings, short_folder
+from forked_python import ForkedPython
 from neural_gpu_bus import DataPlane, embedded
 from neural_gpu_bus.embedded.handover import to_environment
 from neural_gpu_bus.settings import Settings
@@ -32,28 +33,46 @@ def home_settings() -> Iterator[Settings]:
             embedded.stop(settings)
 
 
+@pytest.fixture(scope="session")
+def forked_python() -> Iterator[ForkedPython]:
+    """Runs Python programs in processes that need not import."""
+    python = ForkedPython()
+    yield python
+    python.close()
+
+
 @pytest.fixture
-def ngb(home_settings: Settings, tmp_path: Path) -> Ngb:
-    """Runs ``ngb`` in a fresh process; keyword arguments are further environment variables."""
+def ngb(home_settings: Settings, tmp_path: Path, forked_python: ForkedPython) -> Ngb:
+    """Runs ``ngb`` in a process of its own; keyword arguments are further environment variables."""
 
     def run(*arguments: object, **environment: object) -> subprocess.CompletedProcess[str]:
-        return run_ngb(home_settings, tmp_path, *arguments, **environment)
+        return forked_python.run(
+            [*COMMAND[1:], *map(str, arguments)],
+            cwd=tmp_path,
+            env=ngb_environment(home_settings, **environment),
+            timeout=120,
+        )
 
     return run
+
+
+def ngb_environment(settings: Settings, **environment: object) -> dict[str, str]:
+    """With those settings, 200 columns wide and without colours."""
+    own = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    given = {name: str(value) for name, value in environment.items()}
+    return {**to_environment(settings, os.environ), **own, **given}
 
 
 def run_ngb(
     settings: Settings, folder: Path, *arguments: object, **environment: object
 ) -> subprocess.CompletedProcess[str]:
-    """``ngb`` with those settings, in that folder, 200 columns wide and without colours."""
-    own = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    given = {name: str(value) for name, value in environment.items()}
+    """``ngb`` with those settings, in that folder, in a process from its first import on."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**to_environment(settings, os.environ), **own, **given},
+        env=ngb_environment(settings, **environment),
         timeout=120,
         check=False,
     )

@@ -1,15 +1,14 @@
-"""Every Python example in the README and the docs runs, in a fresh process, on private servers."""
+"""Every Python example in README and docs runs, in a process of its own, on private servers."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from forked_python import ForkedPython
 from neural_gpu_bus.embedded.handover import to_environment
 from neural_gpu_bus.settings import Settings
 
@@ -32,14 +31,14 @@ print("ran twice")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_the_example_runs(example: str, home_settings: Settings, tmp_path: Path) -> None:
+def test_the_example_runs(
+    example: str, home_settings: Settings, tmp_path: Path, forked_python: ForkedPython
+) -> None:
     """Twice: a reader tries again."""
-    result = subprocess.run(
-        [sys.executable, "-c", TWICE.format(example)],
+    result = forked_python.run(
+        ["-c", TWICE.format(example)],
         cwd=tmp_path,
         env=to_environment(home_settings, os.environ),
-        capture_output=True,
-        text=True,
         timeout=120,
     )
 
