@@ -134,6 +134,10 @@ class OwnServer:
         assert self._process is not None
         self._process.send_signal(how)
 
+    def is_there(self) -> bool:
+        """Whether its process has not ended yet."""
+        return self._process is not None and self._process.poll() is None
+
     def promote(self) -> None:
         """A standby becomes the primary."""
         command = [self.programs / "pg_ctl", "promote", "-D", self.data, "-w"]

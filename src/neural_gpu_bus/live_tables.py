@@ -197,7 +197,7 @@ def _wait_live(
             if progress is not None:
                 progress(state)
         if time.monotonic() > end_s:
-            why = "nobody follows it" if state is None else f"{state.state} {state.detail}".strip()
+            why = view.why_not_live(name if state is not None else "")
             raise StaleError(
                 f"live table {name!r} is not live after {timeout_s:g} s: {why}",
                 hint="wait longer (timeout_s=), or see `ngb live list` and the log of the home",

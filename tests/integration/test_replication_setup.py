@@ -479,7 +479,7 @@ def test_a_server_that_is_not_set_up_is_told() -> None:
     with own_server(**settings) as server:
         server.run("CREATE TABLE bars (id int PRIMARY KEY)")
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            found = preflight(connection, [TableWanted("bars")], NAMES, persistent=True)
+            found = preflight(connection, [TableWanted("bars")], NAMES, slot_wal_bytes_max=1 << 30)
 
     assert [one.sql for one in found.missing] == [
         "ALTER SYSTEM SET wal_level = 'logical';",

@@ -214,8 +214,13 @@ def _notices(plane: ngb.DataPlane, wanted: LiveDefinition) -> tuple[str, ...]:
     dsn = plane.addresses.postgres_dsn.get_secret_value()
     with closing(connect(dsn, timeout_s=plane.settings.connect_timeout_s)) as connection:
         names = publication_names(str(_home(plane.settings)))
-        persistent = wanted.slot == "persistent"
-        found = preflight(connection, (asked,), names, persistent=persistent)
+        wal_bytes_max = plane.settings.live_slot_wal_bytes_max
+        found = preflight(
+            connection,
+            (asked,),
+            names,
+            slot_wal_bytes_max=wal_bytes_max if wanted.slot == "persistent" else None,
+        )
     found.check()
     return found.notices
 

@@ -61,7 +61,13 @@ def follow_tables(
             result_bytes_max=query_bytes_max,
         )
         closing.callback(store.close)
-        source = Source(dsn, str(home), store, connect_timeout_s=connect_timeout_s)
+        source = Source(
+            dsn,
+            str(home),
+            store,
+            connect_timeout_s=connect_timeout_s,
+            slot_wal_bytes_max=slot_wal_bytes_max,
+        )
         closing.callback(source.close)
         room = SeriesRoom(memory.growing)
         closing.callback(room.close)

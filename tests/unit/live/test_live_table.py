@@ -300,7 +300,7 @@ def test_a_dead_writers_table_stays_readable_and_grows_old(
 
     assert prices(bars.last(1, id=1)) == [2.5]
     assert bars.as_of.lag_s == 3
-    assert bars.as_of.stale == "no process follows PostgreSQL"
+    assert bars.as_of.stale.startswith("no process follows PostgreSQL: the home's keeper")
     with pytest.raises(StaleError, match="no process follows PostgreSQL"):
         bars.last(1, max_lag_s=2, id=1)
     followed.state = LiveState(memory_folder, clock_ns=followed.clock)

@@ -10,7 +10,6 @@ import structlog
 
 from neural_gpu_bus.error_records import to_record
 from neural_gpu_bus.errors import (
-    BadParameterError,
     BadValueError,
     DatasetNotFoundError,
     NeuralGpuBusError,
@@ -24,7 +23,9 @@ from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.followed_table import FollowedTable
 from neural_gpu_bus.live.mirror.going_on import GoingOn
 from neural_gpu_bus.live.mirror.pending import KeptBytes, PendingChanges, RowStep
+from neural_gpu_bus.live.mirror.releasing import Releasing
 from neural_gpu_bus.live.mirror.table_copy import CopyStoppedError, TableCopy
+from neural_gpu_bus.live.mirror.telling import covered, published_otherwise, soon_ns
 from neural_gpu_bus.live.mirror.whose_changes import WhoseChanges
 from neural_gpu_bus.live.shared.manifest import TableState
 
@@ -57,6 +58,7 @@ class FollowedTables:
             means, self._tables, self._looks, lambda table: self._tell(table, "live")
         )
         self._streams = False
+        self._releasing = Releasing(means.source, clock_s)
         #: Whether the last transaction that was applied has ended.
         self._whole = True
 
@@ -109,6 +111,16 @@ class FollowedTables:
             table.lose()
 
     @property
+    def asked_again(self) -> bool:
+        """Whether something was declared since ``reconcile``: what failed may have been mended."""
+        return self._means.definitions.token() != self._token
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """PostgreSQL's names of the tables that are followed."""
+        return frozenset(table.definition.table for table in self._tables.values())
+
+    @property
     def read_on(self) -> bool:
         """False while a copy has as much waiting as it may."""
         return all(table.reads_on for table in self._tables.values())
@@ -119,14 +131,8 @@ class FollowedTables:
         self._means.state.drop_table(table.definition.name)
         self._means.changes.drop(table.definition.name)
         self._means.room.forget(table.definition.name, keep="")
-        others = [other for other in self._tables.values() if other is not table]
-        shape = table.shape
-        if shape is None or any(shape.oid in other.relations for other in others):
-            return
-        try:
-            self._means.source.release(shape.oid)
-        except NeuralGpuBusError as error:
-            _log.warning("a table is still published", table=str(shape), reason=str(error))
+        if table.shape is not None:
+            self._releasing.release(self.sources)
 
     # ---- copies
 
@@ -144,7 +150,7 @@ class FollowedTables:
         self._tell(table, "starting")
         other = self._other_of_the_same(table)
         if other is not None:
-            self._fail(table, _published_otherwise(table, other))
+            self._fail(table, published_otherwise(table, other))
             return
         table.version += 1
         series = table.series
@@ -243,7 +249,8 @@ class FollowedTables:
         table.next_attempt_s = self._clock_s() + wait_s
         record = to_record(error) if isinstance(error, NeuralGpuBusError) else None
         _log.warning("a table cannot be followed", table=table.definition.name, reason=str(error))
-        self._tell(table, "failed", str(error).partition("\n")[0], error=record)
+        detail = str(error).partition("\n")[0]
+        self._tell(table, "failed", detail, error=record, retry_ns=soon_ns(wait_s))
 
     # ---- changes
 
@@ -321,6 +328,7 @@ class FollowedTables:
     def look(self) -> None:
         """Now and then, whatever the stream says."""
         self._looks.look()
+        self._releasing.look(self.sources)
         for name, table in self._tables.items():
             unused_s = self._means.changes.unused_s(name) if table.definition.changes_only else 0.0
             if unused_s > UNUSED_S_MAX:
@@ -340,15 +348,18 @@ class FollowedTables:
         table.lose()
         table.next_attempt_s = 0.0
 
-    def lose(self, error: NeuralGpuBusError) -> None:
-        """The stream is gone, and with it what tells how tables went on."""
+    def lose(self, error: NeuralGpuBusError, pause_s: float) -> None:
+        """The stream is gone, and with it what tells how tables went on; the next one is tried in
+        ``pause_s``.
+        """
         self._streams = False
         reason = str(error).partition("\n")[0]
         for table in self._tables.values():
             table.lose()
         self._whole = True
         self._means.changes.begin_anew()
-        self._means.state.begin_anew(f"the stream is lost: {reason}", self._tables)
+        why = f"the stream is lost: {reason}"
+        self._means.state.begin_anew(why, self._tables, retry_ns=soon_ns(pause_s))
         if not isinstance(error, ServerError):
             for table in self._tables.values():
                 self._fail(table, error)
@@ -360,6 +371,7 @@ class FollowedTables:
         state: LiveTableState,
         detail: str = "",
         error: ErrorRecord | None = None,
+        retry_ns: int = 0,
     ) -> None:
         series = table.series if state == "live" else ""
         if series and table.definition.changes_only:
@@ -369,23 +381,14 @@ class FollowedTables:
             state = "copying anew"
         definition = table.definition
         told = TableState(
-            definition.name, series, state, detail, error=error, added_ns=definition.added_ns
+            definition.name,
+            series,
+            state,
+            detail,
+            error=error,
+            retry_ns=retry_ns,
+            notices=self._means.source.notices.get(definition.name, ()),
+            added_ns=definition.added_ns,
         )
-        self._means.changes.cover(definition.name, *_covered(table, state))
+        self._means.changes.cover(definition.name, *covered(table, state))
         self._means.state.set_table(told)
-
-
-def _covered(table: FollowedTable, state: LiveTableState) -> tuple[int, bool]:
-    """Its OID, and whether all its changes come: not where it is filtered, or only grows."""
-    definition = table.definition
-    whole = not definition.where and not definition.append_only and definition.how == "stream"
-    return table.shape.oid if table.shape else 0, whole and state == "live" and bool(table.shape)
-
-
-def _published_otherwise(table: FollowedTable, other: FollowedTable) -> BadParameterError:
-    return BadParameterError(
-        f"table {table.definition.table!r} is live as {other.definition.name!r} with another where "
-        "or append_only, and can be published in one way only",
-        hint=f"drop that one first (`ngb live drop {other.definition.name}`), or give the same",
-        parameter="where",
-    )

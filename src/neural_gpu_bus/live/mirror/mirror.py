@@ -65,12 +65,13 @@ class Mirror:
         pause_s = PAUSE_S
         while not stop() and self._tables.reconcile():
             try:
+                self._means.source.prepare(self._tables.sources)
                 with self._means.source.open_stream() as session:
                     self._begin(session)
                     pause_s = PAUSE_S
                     self._follow(session, stop)
             except NeuralGpuBusError as error:
-                self._lose(error)
+                self._lose(error, pause_s)
                 self._wait(pause_s, stop)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
         self._tables.close()
@@ -87,7 +88,6 @@ class Mirror:
 
     def _begin(self, session: StreamSession) -> None:
         source = self._means.source
-        source.prepare()
         failpoint("before slot")
         continuing, tables = self._means.continuing, self._tables
         begun = continuing.begin(session, tables.going_on.wants_persistent, tables.tell_waiting)
@@ -194,15 +194,15 @@ class Mirror:
 
     # ---- a lost stream
 
-    def _lose(self, error: NeuralGpuBusError) -> None:
+    def _lose(self, error: NeuralGpuBusError, pause_s: float) -> None:
         _log.warning("the stream of changes is lost", reason=str(error))
         self._means.continuing.lose(error, self._position)
-        self._tables.lose(error)
+        self._tables.lose(error, pause_s)
         self._changes = 0
 
     def _wait(self, pause_s: float, stop: Callable[[], bool]) -> None:
         end_s = self._clock_s() + pause_s
-        while self._clock_s() < end_s and not stop():
+        while self._clock_s() < end_s and not stop() and not self._tables.asked_again:
             time.sleep(RECEIVE_S)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
@@ -13,8 +12,9 @@ import structlog
 from psycopg.conninfo import make_conninfo
 
 from neural_gpu_bus.addresses import postgres_address
-from neural_gpu_bus.errors import ProtocolError
+from neural_gpu_bus.errors import ProtocolError, QueryError, QueryTimeoutError
 from neural_gpu_bus.host_clock import host_clock_ns
+from neural_gpu_bus.live.mirror.questions import Questions
 from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
@@ -28,10 +28,10 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     add_table,
     drop_harmful,
     drop_publications,
-    drop_table,
     ensure_publications,
     publication_names,
 )
+from neural_gpu_bus.stores.postgres.replication.published_only import publish_only
 from neural_gpu_bus.stores.postgres.replication.slots import (
     SlotFacts,
     SlotWait,
@@ -85,7 +85,13 @@ class Source:
     """One database, followed for one home. Safe for the threads of its process."""
 
     def __init__(
-        self, dsn: str, home: str, store: PostgresStore, *, connect_timeout_s: float
+        self,
+        dsn: str,
+        home: str,
+        store: PostgresStore,
+        *,
+        connect_timeout_s: float,
+        slot_wal_bytes_max: int,
     ) -> None:
         self.address = postgres_address(dsn)
         self.publications: PublicationNames = publication_names(home)
@@ -93,11 +99,14 @@ class Source:
         self._home = home
         self._store = store
         self._connect_timeout_s = connect_timeout_s
+        self._slot_wal_bytes_max = slot_wal_bytes_max
+        #: By live table: what is worth knowing of it, as ``preflight`` found it last.
+        self.notices: dict[str, tuple[str, ...]] = {}
         self._types = TypeCatalog(self.address)
         self._tokens = CatalogTokens(self.publications)
-        self._catalog = _Questions(self.address, self._connected)
+        self._catalog = Questions(self.address, self._connected)
         #: By itself: a look at many tables must not keep the stream waiting.
-        self._clock = _Questions(self.address, self._connected)
+        self._clock = Questions(self.address, self._connected)
 
     def close(self) -> None:
         """Let go of the server."""
@@ -111,12 +120,22 @@ class Source:
         dsn = make_conninfo(self._dsn, application_name=session_name(self._home))
         return StreamSession.connect(dsn, timeout_s=self._connect_timeout_s)
 
-    def prepare(self) -> None:
-        """What the stream needs of the server besides tables. Raises ReplicationRefusedError."""
+    def prepare(self, wanted: Collection[str]) -> None:
+        """What the stream needs of the server. Raises ReplicationRefusedError.
+
+        Before its session is opened: where no sender is left the server refuses that one too, and
+        does not say what to run. Tables that are not ``wanted`` were dropped while nobody followed:
+        once they lost their key, their UPDATE would fail.
+        """
 
         def prepared(connection: psycopg.Connection) -> None:
             preflight(connection, (), self.publications).check()
             ensure_publications(connection, self.publications)
+            try:
+                publish_only(connection, self.publications, wanted)
+            except (QueryError, QueryTimeoutError) as error:
+                # An administrator's publication is not ours to alter, nor a locked table.
+                _log.warning("tables that are not live are published", reason=str(error))
             refused = ddl_trigger.install(connection)
             if refused:
                 _log.info("changes of definitions are looked for once a second", reason=refused)
@@ -194,8 +213,14 @@ class Source:
             # It may be published and have lost its key: its UPDATE fails until it is taken out.
             drop_harmful(connection, self.publications, read_shape(connection, definition.table))
             persistent = definition.slot == "persistent"
-            found = preflight(connection, (wanted,), self.publications, persistent=persistent)
+            found = preflight(
+                connection,
+                (wanted,),
+                self.publications,
+                slot_wal_bytes_max=self._slot_wal_bytes_max if persistent else None,
+            )
             found.check()
+            self.notices[definition.name] = found.notices
             for notice in found.notices:
                 _log.info(notice, table=definition.name)
             shape = found.shapes[0]
@@ -281,9 +306,11 @@ class Source:
                 return ddl_trigger.parse_message(message.content)
         return None
 
-    def release(self, oid: int) -> None:
-        """Publish the table no more."""
-        self._catalog.asked(lambda connection: drop_table(connection, self.publications, oid))
+    def publish_only(self, wanted: Collection[str]) -> None:
+        """Publish no other tables than these. Raises QueryTimeoutError where one of them is locked,
+        QueryError where the publication is somebody else's.
+        """
+        self._catalog.asked(lambda it: publish_only(it, self.publications, wanted))
 
     def leave(self) -> None:
         """Nothing is live any more: take everything of this home off the server."""
@@ -355,29 +382,6 @@ class Source:
 
     def _connected(self) -> psycopg.Connection:
         return connect(self._dsn, timeout_s=self._connect_timeout_s)
-
-
-class _Questions:
-    """A connection of our own for one question at a time, opened again when it broke."""
-
-    def __init__(self, address: str, connected: Callable[[], psycopg.Connection]) -> None:
-        self._address = address
-        self._connected = connected
-        self._connection: psycopg.Connection | None = None
-        self._turn = threading.Lock()
-
-    def asked(self, question: Callable[[psycopg.Connection], Any]) -> Any:
-        """The answer. Raises ServerError and what the question raises."""
-        with self._turn, translated(self._address):
-            if self._connection is None or self._connection.closed or self._connection.broken:
-                self._connection = self._connected()
-            return question(self._connection)
-
-    def close(self) -> None:
-        """Let go of the server."""
-        with self._turn:
-            if self._connection is not None:
-                self._connection.close()
 
 
 def column_names(definition: LiveDefinition, shape: TableShape) -> Sequence[str]:

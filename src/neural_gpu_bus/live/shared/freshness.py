@@ -19,6 +19,8 @@ SILENT_S = 2.0
 UNCONFIRMED_S = 5.0
 #: Positions asked for that are not reached yet; there are more only where the stream hangs.
 _ASKED_MAX = 1000
+#: RESTART_WAIT_S_MAX of the keeper.
+_ANOTHER = "the home's keeper starts one within 30 s; where none runs `ngb up` does"
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -89,7 +91,8 @@ def age_s(moment_ns: int, progress: Progress, now_ns: int) -> float:
 def why_stale(table: TableState, progress: Progress, now_ns: int) -> str:
     """In words; empty where nothing speaks for it."""
     if table.state not in SHOWN_STATES:
-        return f"it is {table.state}" + (f": {table.detail}" if table.detail else "")
+        told = f"it is {table.state}" + (f": {table.detail}" if table.detail else "")
+        return told + next_attempt(table, progress, now_ns)
     silent_s = age_s(progress.heartbeat_ns, progress, now_ns)
     if silent_s > SILENT_S:
         return why_silent(progress, silent_s)
@@ -101,14 +104,34 @@ def why_stale(table: TableState, progress: Progress, now_ns: int) -> str:
     return ""
 
 
+def next_attempt(table: TableState, progress: Progress, now_ns: int) -> str:
+    """When what failed is tried again, behind why it did; empty where nothing is to be tried, or
+    by nobody.
+    """
+    silent_s = age_s(progress.heartbeat_ns, progress, now_ns)
+    if not is_told_by_one_alive(progress):
+        return f"; {why_silent(progress, silent_s)}"
+    if not table.retry_ns or not progress.same_clock:
+        return ""
+    left_s = (table.retry_ns - now_ns) / 1e9
+    return f"; tried again in {left_s:.1f} s" if left_s > 0 else "; it is being tried again"
+
+
+def is_told_by_one_alive(progress: Progress) -> bool:
+    """Whether whoever told it still runs, as far as is known."""
+    return not progress.same_clock or bool(
+        progress.pid and is_alive(progress.pid, progress.started_ns)
+    )
+
+
 def why_silent(progress: Progress, silent_s: float) -> str:
     """Of the process that follows PostgreSQL."""
     if not progress.pid:
-        return "no process follows PostgreSQL"
+        return f"no process follows PostgreSQL: {_ANOTHER}"
     if not progress.same_clock:
         return f"process {progress.pid}, which follows PostgreSQL, has another clock than this one"
     if not is_alive(progress.pid, progress.started_ns):
-        return f"process {progress.pid}, which followed PostgreSQL, has ended"
+        return f"process {progress.pid}, which followed PostgreSQL, has ended: {_ANOTHER}"
     since = "" if math.isinf(silent_s) else f" for {silent_s:.1f} s"
     return f"process {progress.pid}, which follows PostgreSQL, has not been heard of{since}"
 

@@ -78,6 +78,10 @@ class TableState(msgspec.Struct, frozen=True):
     version: int = 0
     #: Number of its counters.
     place: int = -1
+    #: When a next attempt is due, by the host's clock; 0 where none is needed.
+    retry_ns: int = 0
+    #: What is worth knowing of a table that follows the stream: rights, row security, slots.
+    notices: tuple[str, ...] = ()
     #: Which definition it follows: ``LiveDefinition.added_ns``.
     added_ns: int = 0
     #: How its commits are heard of: ``LiveDefinition.how``, and seconds between two looks.
@@ -150,8 +154,9 @@ def _cut(table: TableState, limit: int) -> TableState:
     error = table.error
     if error is not None:  # the facts are for programs that catch it; what remains is for people
         error = ErrorRecord(error.kind, error.what[: min(limit, WHAT_MAX)], error.hint[:limit])
+    notices = table.notices if limit > _SHORT_MAX else ()
     return msgspec.structs.replace(
-        table, detail=table.detail[: min(limit, DETAIL_MAX)], error=error
+        table, detail=table.detail[: min(limit, DETAIL_MAX)], error=error, notices=notices
     )
 
 

@@ -217,15 +217,21 @@ class LiveState:
             if (slot, alarm) != (self._manifest.slot, self._manifest.slot_alarm):
                 self._tell_more(slot=slot, slot_alarm=alarm)
 
-    def begin_anew(self, why: str, names: Collection[str] | None = None) -> None:
+    def begin_anew(
+        self, why: str, names: Collection[str] | None = None, *, retry_ns: int = 0
+    ) -> None:
         """Another stream: nothing is known of it yet. Tables that readers see are ``stale`` as of
         where this one had come; the others are ``starting``. ``names``: of those that follow it;
-        None: all.
+        None: all. ``retry_ns``: when the next stream is tried, by the host's clock.
         """
         with self._turn:
             several = [
                 msgspec.structs.replace(
-                    table, state="stale" if table.series else "starting", detail=why, error=None
+                    table,
+                    state="stale" if table.series else "starting",
+                    detail=why,
+                    error=None,
+                    retry_ns=retry_ns,
                 )
                 for table in self._tables.values()
                 if names is None or table.name in names

@@ -13,7 +13,14 @@ import msgspec
 from neural_gpu_bus.errors import ProtocolError
 from neural_gpu_bus.host_clock import host_clock_ns
 from neural_gpu_bus.live.shared import words as layout
-from neural_gpu_bus.live.shared.freshness import LiveAsOf, Progress, as_of
+from neural_gpu_bus.live.shared.freshness import (
+    SILENT_S,
+    LiveAsOf,
+    Progress,
+    age_s,
+    as_of,
+    why_silent,
+)
 from neural_gpu_bus.live.shared.manifest import TableState, by_name, read_manifest
 from neural_gpu_bus.memory.series.clock import view
 
@@ -112,6 +119,18 @@ class LiveView:
                 confirmed_ns=words[layout.table_word(place, layout.SHOWN_CONFIRMED_NS)],
             )
         return as_of(table, progress, self.clock_ns())
+
+    def why_not_live(self, name: str) -> str:
+        """What keeps a table from being live, and when it is tried again; ``name``: empty for one
+        that the process that follows PostgreSQL has not told of.
+        """
+        progress, state = self.progress(), self.table(name)
+        if state is not None:
+            return as_of(state, progress, self.clock_ns()).stale
+        silent_s = age_s(progress.heartbeat_ns, progress, self.clock_ns())
+        if silent_s > SILENT_S:
+            return why_silent(progress, silent_s)
+        return f"process {progress.pid}, which follows PostgreSQL, has not taken it up yet"
 
     def look_again(self) -> bool:
         """Whether another file stands in this one's place, which is then looked at."""

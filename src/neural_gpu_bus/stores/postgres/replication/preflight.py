@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from neural_gpu_bus.errors import ReplicationRefusedError
+from neural_gpu_bus.quantities import size
 from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.replication.identities import bad_identity
 from neural_gpu_bus.stores.postgres.replication.publications import (
@@ -21,7 +22,7 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     memberships,
 )
 from neural_gpu_bus.stores.postgres.replication.table_catalog import check_columns, read_shape
-from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape, quoted
+from neural_gpu_bus.stores.postgres.replication.table_shapes import FULL, TableShape, quoted
 from neural_gpu_bus.stores.postgres.replication.told import address_of
 
 #: Slots and senders beside those that this home has already. One more is better: after a crash the
@@ -137,9 +138,10 @@ def preflight(
     tables: Sequence[TableWanted],
     names: PublicationNames,
     *,
-    persistent: bool = False,
+    slot_wal_bytes_max: int | None = None,
 ) -> Preflight:
-    """Look at everything that live tables need. ``persistent``: the slot is to stay.
+    """Look at everything that live tables need. ``slot_wal_bytes_max``: what a slot that is to stay
+    may keep; None where none is.
 
     Raises what ``read_shape`` and ``check_columns`` raise for tables that cannot be live at all.
     """
@@ -150,7 +152,7 @@ def preflight(
         server = _Server(**row, version=connection.info.server_version)
         standing = _Standing(names, memberships(connection, names))
         missing = list(_of_server(server))
-        notices = list(_notices(server, persistent=persistent))
+        notices = list(_notices(server, slot_wal_bytes_max))
         missing += _publications_missing(connection, names, server)
         shapes = []
         for wanted in tables:
@@ -158,7 +160,7 @@ def preflight(
             check_columns(shape, wanted.columns)
             shapes.append(shape)
             missing += _of_table(connection, wanted, shape, standing, server)
-            notices += _table_notices(shape)
+            notices += _table_notices(wanted, shape)
     return Preflight(tuple(missing), tuple(notices), tuple(shapes))
 
 
@@ -195,7 +197,7 @@ def _places(server: _Server) -> tuple[tuple[str, int, int], ...]:
     )
 
 
-def _notices(server: _Server, *, persistent: bool) -> list[str]:
+def _notices(server: _Server, slot_wal_bytes_max: int | None) -> list[str]:
     found = [
         "whoever can open the memory folder can read what role "
         f"{server.role!r} may read, whatever row security says"
@@ -211,10 +213,17 @@ def _notices(server: _Server, *, persistent: bool) -> list[str]:
                 f"one of {setting} = {most} is left: after a crash the old one may be held for a "
                 "while, and live tables wait for it"
             )
-    if persistent and server.keep == "-1":
+    if slot_wal_bytes_max is not None:
         found.append(
-            "max_slot_wal_keep_size has no limit: while nobody reads, the slot keeps WAL until the "
-            "disk is full; set it: ALTER SYSTEM SET max_slot_wal_keep_size = '10GB';"
+            f"the persistent slot may keep {size(slot_wal_bytes_max)} of WAL: from half of it on "
+            "`ngb live list` warns, beyond it the slot is dropped and tables are copied anew "
+            "(NGB_LIVE_SLOT_WAL_BYTES_MAX)"
+        )
+    if slot_wal_bytes_max is not None and server.keep == "-1":
+        found.append(
+            "max_slot_wal_keep_size has no limit: while nothing of the home runs, the slot keeps "
+            "WAL until the disk is full; set it: ALTER SYSTEM SET max_slot_wal_keep_size = '16GB'; "
+            "SELECT pg_reload_conf();"
         )
     return found
 
@@ -294,10 +303,22 @@ def _of_changes(wanted: TableWanted, shape: TableShape, server: _Server) -> list
     return found
 
 
-def _table_notices(shape: TableShape) -> list[str]:
-    if not shape.row_security:
-        return []
-    return [
-        f"table {shape} has row security: all of its rows will be readable by whoever can open the "
-        "memory folder"
-    ]
+def _table_notices(wanted: TableWanted, shape: TableShape) -> list[str]:
+    found = []
+    if shape.row_security:
+        found.append(
+            f"table {shape} has row security: all of its rows will be readable by whoever can open "
+            "the memory folder"
+        )
+    if wanted.append_only:
+        found.append(
+            f"of table {shape} inserts are followed alone: after an UPDATE or DELETE it is copied "
+            "anew, up to ten seconds later"
+        )
+    elif shape.identity == FULL:
+        found.append(
+            f"table {shape} has REPLICA IDENTITY FULL: each UPDATE and DELETE writes the whole old "
+            "row into the WAL; where there is a primary key, less is written with "
+            f"ALTER TABLE {shape.quoted} REPLICA IDENTITY DEFAULT;"
+        )
+    return found

@@ -38,6 +38,8 @@ _CONFLICTING = (
     "ExclusiveLock",
     "AccessExclusiveLock",
 )
+#: Whoever takes a table out follows others meanwhile, and tries again where its lock is taken.
+_BRIEFLY = b"SET LOCAL lock_timeout = 100"
 #: Classes of refusals that a filter may be the reason of (PostgreSQL manual, appendix A).
 _FILTER_REFUSALS = ("0A", "22", "42")
 _ALL, _GROWING = "insert, update, delete, truncate", "insert, truncate"
@@ -325,7 +327,10 @@ def refused_identity(
 
 
 def drop_table(connection: psycopg.Connection, names: PublicationNames, oid: int) -> None:
-    """Take the table out, and leaves that stood there for it; nothing where it is gone already."""
+    """Take the table out, and leaves that stood there for it; nothing where it is gone already.
+
+    Raises QueryTimeoutError where somebody has a lock on it (ALTER TABLE, VACUUM).
+    """
     _drop(connection, names, lambda it: it == oid)
 
 
@@ -360,7 +365,11 @@ def _drop(
             # A leaf with a filter may stand there for its root, or be live itself.
             for_root = bool(root and members[oid].where and root in members)
             if goes(root if for_root else oid):
-                with suppress(errors.UndefinedObject, errors.UndefinedTable):
+                with (
+                    suppress(errors.UndefinedObject, errors.UndefinedTable),
+                    connection.transaction(),
+                ):
+                    connection.execute(_BRIEFLY)
                     _remove(connection, members[oid].publication, quoted(schema, name))
 
 

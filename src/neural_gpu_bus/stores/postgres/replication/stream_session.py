@@ -61,6 +61,14 @@ BATCH_BYTES = 4 << 20
 PAUSE_AFTER_BYTES = 1 << 15
 PAUSE_S_PER_BYTE = 0.1 / 25e6
 PAUSE_S_MAX = 0.000_3
+#: A server that is shut down waits until we have flushed what it sent, and for who stands still
+#: without end where ``wal_sender_timeout`` is 0. So our sessions have PostgreSQL's default at most.
+SILENCE_S_MAX = 60.0
+_LIMIT_SILENCE = """
+SELECT CASE WHEN setting::int8 BETWEEN 1 AND {limit_ms} THEN setting
+  ELSE pg_catalog.set_config(name, '{limit_ms}', false) END
+FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'
+"""
 
 
 class StreamSession:
@@ -198,13 +206,11 @@ class StreamSession:
         self._sender.start(lsn)
 
     def _sender_timeout_s(self) -> float:
-        """When the server gives up on who says nothing; infinite where it does not, or where it
-        does not tell (some managed services refuse SHOW here).
+        """When the server gives up on who says nothing, at the latest after ``SILENCE_S_MAX``;
+        infinite where it does not tell (some managed services refuse statements here).
         """
         try:
-            ((found,),) = self._run(
-                "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
-            )
+            ((found,),) = self._run(_LIMIT_SILENCE.format(limit_ms=int(SILENCE_S_MAX * 1000)))
         except NeuralGpuBusError:
             return float("inf")
         return int(found or 0) / 1000 or float("inf")
