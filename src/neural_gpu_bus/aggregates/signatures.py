@@ -9,6 +9,10 @@ from typing import Any
 
 from numba import types
 
+from neural_gpu_bus import numba_start
+
+numba_start.start()
+
 
 def _read_only(kind: Any) -> Any:
     return types.Array(kind, 1, "C", readonly=True)

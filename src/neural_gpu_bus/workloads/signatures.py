@@ -10,6 +10,10 @@ from typing import Any
 
 from numba import types
 
+from neural_gpu_bus import numba_start
+
+numba_start.start()
+
 BYTES: Any = types.Array(types.int8, 1, "C", readonly=True)
 INTS32: Any = types.Array(types.int32, 1, "C", readonly=True)
 INTS: Any = types.Array(types.int64, 1, "C", readonly=True)

@@ -8,6 +8,10 @@ from typing import Final
 
 import structlog
 
+from neural_gpu_bus import numba_start
+
+numba_start.start()
+
 _log = structlog.get_logger(__name__)
 
 #: Of the loops for reading, all compiled together; the largest.
