@@ -16,7 +16,7 @@ import psycopg
 
 from live_oracle_definitions import change_definition, change_partitions
 from live_oracle_home import RECOVERY_S, LiveHome
-from live_oracle_large import write_many
+from live_oracle_large import remove_many, write_many
 from live_oracle_readers import look_all_the_time
 from live_oracle_tables import SCHEMA, RandomTable, multiset, random_tables
 from live_oracle_writers import EXPECTED, Writers
@@ -25,6 +25,8 @@ from neural_gpu_bus.live.live_table import LiveTable
 
 #: Connections that write at the same time, and what each does between two comparisons.
 WRITERS, TRANSACTIONS = 3, 12
+#: Until a table is live for the first time.
+DECLARED_S = 60.0
 #: Until a change is heard of, and tables that are copied anew are live.
 COPIES_BEGIN_S, COPIED_S_MAX = 0.1, 10.0
 #: One in so many comparisons looks for a row that was written just before.
@@ -113,6 +115,13 @@ class Oracle:
         else:
             self.writers.told(f"{rows} {table.name} {other.name}")
 
+    def small(self) -> None:
+        """Such rows go again."""
+        rich = [one for one in self.tables if one.has_money]
+        with suppress(*EXPECTED):
+            remove_many(self.home.server.dsn(), rich, self.chance.choice(rich))
+        self.writers.told("NO LARGE ONES")
+
     def huge(self) -> None:
         """One of a million rows."""
         self.large(1_000_000)
@@ -185,7 +194,7 @@ class Oracle:
         try:
             self.writers.batch(5, lambda: None)
             for one in self.tables:
-                self.live[one.name] = self.home.plane.live(**one.declared(), timeout_s=WAIT_S)
+                self.live[one.name] = self.home.plane.live(**one.declared(), timeout_s=DECLARED_S)
         except BaseException:
             self.writers.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -30,10 +31,7 @@ def write_many(dsn: str, table: RandomTable, other: RandomTable, rows: int) -> N
     """
     with psycopg.connect(dsn, connect_timeout=5) as connection:
         connection.execute("SET LOCAL lock_timeout = '5s'")
-        gone = 0
-        if not table.append_only:
-            text = "DELETE FROM {} WHERE id >= %s RETURNING money"
-            gone = sum(money for (money,) in _run(connection, text, table, FIRST_ID).fetchall())
+        gone = _remove(connection, table)
         _insert(connection, table, FIRST_ID, 1, rows)
         if not table.append_only:
             text = "UPDATE {} SET id = id + %s WHERE id >= %s AND id %% 5 = 0"
@@ -41,6 +39,27 @@ def write_many(dsn: str, table: RandomTable, other: RandomTable, rows: int) -> N
             with connection.transaction(force_rollback=True):
                 _run(connection, "DELETE FROM {} WHERE id >= %s AND id %% 3 = 0", table, FIRST_ID)
         _insert(connection, other, next(_owing), gone - rows, 1)
+
+
+def remove_many(dsn: str, tables: Sequence[RandomTable], other: RandomTable) -> None:
+    """Those rows go again, and ``other`` gets the money."""
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        connection.execute("SET LOCAL lock_timeout = '5s'")
+        money = sum(_remove(connection, table) for table in tables)
+        _insert(connection, other, next(_owing), money, 1)
+
+
+def _remove(connection: psycopg.Connection[Any], table: RandomTable) -> int:
+    """Money of the rows that went."""
+    if table.append_only:
+        return 0
+    text = (
+        "WITH gone AS (DELETE FROM {} WHERE id >= %s RETURNING money) "
+        "SELECT coalesce(sum(money), 0)::int8 FROM gone"
+    )
+    row = _run(connection, text, table, FIRST_ID).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _insert(

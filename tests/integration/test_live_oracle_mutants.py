@@ -40,7 +40,7 @@ def test_a_defect_is_found(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
 def _look(oracle: Oracle, end_s: float) -> None:
     with readers(oracle.home, oracle.declared(), 1) as check:
         oracle.compare("the first copy")
-        steps = ["large", "persist", "kill"]
+        steps = ["large", "small", "persist", "kill"]
         while time.monotonic() < end_s:
             if steps:
                 oracle.step_with(steps.pop(0))
