@@ -77,9 +77,9 @@ def commands_page() -> str:
     """Every command with its sentence and options."""
     from typer.main import get_command
 
-    from neural_gpu_bus.cli.main import app
+    from neural_gpu_bus.cli.main import commands
 
-    root: Any = get_command(app)
+    root: Any = get_command(commands())
     lines = ["# Commands", "", "`ngb COMMAND --help` says the same.", ""]
     for name, command in _commands(root, "ngb"):
         lines += [f"## {name}", "", _one_line(command.help), ""]

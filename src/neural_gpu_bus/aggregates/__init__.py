@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from neural_gpu_bus.aggregates.conditions import condition_of
 from neural_gpu_bus.aggregates.operations import Aggregate, operations_of
 from neural_gpu_bus.aggregates.request import Request, bucket_of, make_request
-from neural_gpu_bus.aggregates.resident import aggregate_table
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.aggregates.resident import aggregate_table
 
 __all__ = [
     "Aggregate",
@@ -16,3 +20,12 @@ __all__ = [
     "make_request",
     "operations_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded on first use: Arrow's functions take a tenth of a second, and a plane needs none."""
+    if name == "aggregate_table":
+        from neural_gpu_bus.aggregates.resident import aggregate_table
+
+        return aggregate_table
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
