@@ -15,6 +15,7 @@ from live_oracle_home import LiveHome, live_home, live_server
 from neural_gpu_bus.errors import ReplicationRefusedError, StaleError
 from neural_gpu_bus.live.live_table import LiveTable
 from neural_gpu_bus.live.shared import TableState
+from neural_gpu_bus.status.live_slots import slot_advice_of
 from own_server import OwnServer
 
 pytestmark = pytest.mark.slow
@@ -102,7 +103,11 @@ def test_what_was_dropped_while_nobody_followed_is_published_no_more(
     assert [temporary for _, temporary in found[1:]] == [True], found
     assert run("SELECT count(*) FROM pg_publication WHERE pubname = %s", FOREIGN) == [(1,)]
     run(f"DROP PUBLICATION {FOREIGN}")
-    run("SELECT pg_drop_replication_slot(%s)", FOREIGN)
+    told = {one.subject: one for one in slot_advice_of(home.plane.settings, home.server.dsn())}
+    assert told[found[1][0]].what.startswith("temporary, read by pid")
+    for statement in told[FOREIGN].sql:  # the doctor's
+        run(statement)
+    assert run("SELECT FROM pg_replication_slots WHERE slot_name = %s", FOREIGN) == []
 
 
 def test_a_table_that_is_locked_is_let_go_of_later(home: LiveHome, stays: LiveTable) -> None:

@@ -10,6 +10,7 @@ from neural_gpu_bus import embedded
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.errors import NotRunningError
 from neural_gpu_bus.plane import let_kernels_be_cached
+from neural_gpu_bus.status.live_slots import slot_advice_of
 from neural_gpu_bus.stores.postgres.advice.advice import Advice
 from neural_gpu_bus.stores.postgres.advice.expectations import expectations
 from neural_gpu_bus.stores.postgres.advice.server_advice import (
@@ -54,6 +55,7 @@ def examine_postgres(settings: Settings) -> PostgresReport:
         "Connection": connection_advice(facts),
         "Rights": rights_advice(facts),
         "Settings": settings_advice(facts, expected),
+        "Live tables": slot_advice_of(settings, dsn),
         "Tables": [one for table in facts.tables for one in table_advice(table)],
     }
     if facts.tables and not groups["Tables"]:

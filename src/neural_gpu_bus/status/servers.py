@@ -38,7 +38,20 @@ def check_servers(settings: Settings) -> list[Check]:
     except NeuralGpuBusError as error:
         return [Check("private servers", Verdict.BAD, error.what, error.hint)]
     let_kernels_be_cached(settings)
-    return [_check(title, getattr(addresses, name), settings) for title, name in SERVERS.items()]
+    found = [_check(title, getattr(addresses, name), settings) for title, name in SERVERS.items()]
+    return found + _live_slots(addresses.postgres_dsn, settings)
+
+
+def _live_slots(address: SecretStr | None, settings: Settings) -> list[Check]:
+    """Nothing where PostgreSQL does not answer: that is told already."""
+    if address is None:
+        return []
+    from neural_gpu_bus.status.live_slots import as_checks, slot_advice_of
+
+    try:
+        return as_checks(slot_advice_of(settings, address.get_secret_value()))
+    except NeuralGpuBusError:
+        return []
 
 
 def _addresses(settings: Settings) -> embedded.Addresses | Settings:

@@ -87,6 +87,11 @@ def slots_of(connection: psycopg.Connection, home: str) -> tuple[SlotFacts, ...]
     return _facts(connection, f"^{persistent_slot(home)}(_[0-9a-f]+)?$")
 
 
+def all_live_slots(connection: psycopg.Connection) -> tuple[SlotFacts, ...]:
+    """Of all homes that follow tables of this server."""
+    return _facts(connection, f"^{PREFIX}[0-9a-f]+(_[0-9a-f]+)?$")
+
+
 def _facts(connection: psycopg.Connection, pattern: str) -> tuple[SlotFacts, ...]:
     with translated(address_of(connection)):
         rows = connection.execute(_FACTS_SQL, (pattern,)).fetchall()
