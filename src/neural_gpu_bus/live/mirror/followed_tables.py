@@ -125,6 +125,11 @@ class FollowedTables:
         """False while a copy has as much waiting as it may."""
         return all(table.reads_on for table in self._tables.values())
 
+    @property
+    def any_copy(self) -> bool:
+        """Whether one runs, or waits for the stream to pass its snapshot."""
+        return any(table.copy or table.coming for table in self._tables.values())
+
     def _drop(self, table: FollowedTable) -> None:
         table.lose()
         self._means.continuing.forget(table.definition.name)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How long one look at the stream waits: what else is to do is done as often.
 RECEIVE_S = 0.02
+#: While somebody waits for a copy, which takes three steps of this loop.
+RECEIVE_S_FOR_COPY = 0.004
 #: How often the server is asked how far its WAL goes, and what tables are like.
 ASK_S, LOOK_S = 0.1, 1.0
 #: A message wakes the server's process on a core that we may need (decision 018).
@@ -104,17 +106,18 @@ class Mirror:
 
     def _follow(self, session: StreamSession, stop: Callable[[], bool]) -> None:
         while not stop():
-            batch = None
+            batch, copies = None, self._tables.any_copy
+            receive_s = RECEIVE_S_FOR_COPY if copies else RECEIVE_S
             if self._tables.read_on:
-                batch = session.receive(RECEIVE_S)
+                batch = session.receive(receive_s)
             else:
-                time.sleep(RECEIVE_S)
+                time.sleep(receive_s)
             if batch is not None:
                 self._take(batch)
             self._means.state.beat(session.received_lsn)
             self._collect()
             self._confirm()
-            self._acknowledge(session, idle=batch is None)
+            self._acknowledge(session, idle=batch is None and not copies)
             if not self._are_tables(idle=batch is None):
                 return
             wanted = self._tables.going_on.wants_persistent

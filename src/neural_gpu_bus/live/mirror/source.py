@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 from psycopg.conninfo import make_conninfo
 
 from neural_gpu_bus.addresses import postgres_address
-from neural_gpu_bus.errors import ProtocolError, QueryError, QueryTimeoutError
+from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError, QueryError, QueryTimeoutError
 from neural_gpu_bus.host_clock import host_clock_ns
 from neural_gpu_bus.live.mirror.questions import Questions
+from neural_gpu_bus.live.mirror.spare_connections import SpareConnections
 from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
@@ -44,7 +45,7 @@ from neural_gpu_bus.stores.postgres.replication.slots import (
 )
 from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
     SnapshotMoment,
-    snapshot_moment,
+    moment_on,
 )
 from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
 from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
@@ -53,8 +54,6 @@ from neural_gpu_bus.stores.postgres.replication.visible_transactions import Visi
 from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.live.mirror.table_copy import Copied
     from neural_gpu_bus.ports import Progress
@@ -77,6 +76,11 @@ FAILOVER_SINCE = 170_000
 _log = structlog.get_logger(__name__)
 #: A commit that waits for a standby is not seen before that has answered.
 SEEN_S_MAX, SEEN_PAUSE_S = 5.0, 0.000_5
+#: A commit of our own flushes the log up to itself.
+_FLUSH = (
+    b"SELECT set_config('synchronous_commit', 'local', true), "
+    b"pg_logical_emit_message(true, 'ngb_flush', '')"
+)
 _SNAPSHOT = b"SELECT pg_current_snapshot()::text"
 _POSITION = b"SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
 
@@ -107,11 +111,14 @@ class Source:
         self._catalog = Questions(self.address, self._connected)
         #: By itself: a look at many tables must not keep the stream waiting.
         self._clock = Questions(self.address, self._connected)
+        #: For what may wait for long.
+        self._spare = SpareConnections(self._connected)
 
     def close(self) -> None:
         """Let go of the server."""
         self._catalog.close()
         self._clock.close()
+        self._spare.close()
 
     # ---- the stream
 
@@ -235,7 +242,7 @@ class Source:
             return shape
 
         # On a connection of its own: it may wait for a lock for long.
-        with translated(self.address), closing(self._connected()) as connection:
+        with translated(self.address), self._spare.lend() as connection:
             return admitted(connection)
 
     def look_again(
@@ -324,31 +331,29 @@ class Source:
 
     # ---- copies
 
+    @contextmanager
     def moment(
         self,
         definition: LiveDefinition,
         waits: Waits,
-    ) -> AbstractContextManager[SnapshotMoment]:
+    ) -> Iterator[SnapshotMoment]:
         """A snapshot for the body, once all older transactions have ended. Also of a table that was
         copied from this stream before: one whose commit came just before its changes were kept may
         not be visible yet.
         """
-        return snapshot_moment(self._dsn, definition.table, self.publications, waits)
+        with (
+            self._spare.lend() as connection,
+            moment_on(connection, definition.table, self.publications, waits) as moment,
+        ):
+            self._flush()
+            yield moment
 
-    def read(
-        self, definition: LiveDefinition, moment: SnapshotMoment, progress: Progress
-    ) -> pa.Table:
-        """Its rows as of the moment, by as many connections as cores and table suggest."""
-        found: Any = self._store.reader.table(
-            definition.table,
-            columns=column_names(definition, moment.shape),
-            where=definition.where,
-            snapshot=moment.snapshot,
-            options=OPTIONS,
-            progress=progress,
-        )
-        table: pa.Table = found
-        return table
+    def _flush(self) -> None:
+        """Let the stream come to the moment soon: it shows what is flushed, and where nobody
+        commits the server does that every 200 ms (wal_writer_delay).
+        """
+        with suppress(NeuralGpuBusError):  # it does so later
+            self._catalog.asked(lambda connection: connection.execute(_FLUSH))
 
     def hand_on(
         self,

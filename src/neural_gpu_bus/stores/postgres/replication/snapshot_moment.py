@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -111,10 +111,25 @@ def snapshot_moment(
     keeps what the snapshot sees, both until the body ends. Raises QueryTimeoutError after
     ``waits.limit_s``, ClosedError where ``waits.ended``, QueryError where the table is gone.
     """
-    connection = connect(dsn, timeout_s=CONNECT_S_MAX)
-    address = address_of(connection)
+    with (
+        closing(connect(dsn, timeout_s=CONNECT_S_MAX)) as connection,
+        moment_on(connection, table, names, waits, settled=settled) as moment,
+    ):
+        yield moment
+
+
+@contextmanager
+def moment_on(
+    connection: psycopg.Connection,
+    table: str,
+    names: PublicationNames,
+    waits: Waits = WITHOUT_WAITING,
+    *,
+    settled: str = "",
+) -> Iterator[SnapshotMoment]:
+    """The same on a connection at hand, whose limits are lifted and stay so."""
     try:
-        with translated(address):
+        with translated(address_of(connection)):
             _without_limits(connection)
             if not settled or _token(connection, table, names) != settled:
                 wait_for_writers(connection, waits)
@@ -123,7 +138,6 @@ def snapshot_moment(
     finally:
         with suppress(psycopg.Error):
             connection.execute("ROLLBACK")
-        connection.close()
 
 
 def _token(connection: psycopg.Connection, table: str, names: PublicationNames) -> str:
@@ -168,8 +182,9 @@ def _who(connection: psycopg.Connection, left: set[int]) -> tuple[WaitedFor, ...
 def _without_limits(connection: psycopg.Connection) -> None:
     """A role's or a database's own limits would end the session in the middle of a copy."""
     version = connection.info.server_version
-    for name in (*_LIMITS, *(("transaction_timeout",) if version >= 170_000 else ())):
-        connection.execute(sql.SQL("SET {} = 0").format(sql.Identifier(name)))
+    names = (*_LIMITS, *(("transaction_timeout",) if version >= 170_000 else ()))
+    settings = ", ".join(f"set_config('{name}', '0', false)" for name in names)
+    connection.execute(f"SELECT {settings}".encode())
 
 
 def _held(

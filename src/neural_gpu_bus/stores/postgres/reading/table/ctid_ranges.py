@@ -11,7 +11,7 @@ from typing import Final
 RANGES_PER_CONNECTION: Final = 4
 #: Below this a range is not worth its statement: 2 MiB are read in 3 ms.
 RANGE_PAGES_MIN: Final = 256
-#: A range of a read that hands rows on as they come: 8 MiB of pages.
+#: A range of a read that hands rows on as they come: 4 MiB of pages.
 HANDED_ON_PAGES_MAX: Final = 512
 #: Below this a connection more is not worth opening a transaction on it.
 CONNECTION_PAGES_MIN: Final = 512
