@@ -200,3 +200,23 @@ def test_progress_tells_what_is_waited_for_what_is_worth_knowing_and_how_much(
     for said in ("open the memory folder", "table told has row security", "REPLICA IDENTITY FULL"):
         assert said in notices
     home.plane.drop_live("told")
+
+
+def test_a_table_that_loses_its_key_can_be_updated_again_and_says_what_it_needs(
+    home: LiveHome, stays: LiveTable
+) -> None:
+    run = home.server.run
+    run("CREATE TABLE loses (id int8 NOT NULL, CONSTRAINT loses_key PRIMARY KEY (id))")
+    run("INSERT INTO loses VALUES (1)")
+    home.plane.live("loses", timeout_s=WAIT_S)
+    run("ALTER TABLE loses DROP CONSTRAINT loses_key")
+    wait_until(lambda: home.state("loses").startswith("failed"), "that it is noticed")
+    run("UPDATE loses SET id = 2")
+    error = home.plane.live_states()["loses"].error
+    assert error is not None
+    assert 'ALTER TABLE "public"."loses" ADD PRIMARY KEY ("id");' in error.hint
+
+    run("ALTER TABLE loses ADD PRIMARY KEY (id)")
+    table = home.plane.live("loses", timeout_s=WAIT_S)
+    assert_followed(home, table)
+    home.plane.drop_live("loses")
