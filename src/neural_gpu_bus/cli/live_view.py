@@ -274,3 +274,4 @@ def _told(one: LiveTableNow, wall_ns: int) -> Iterator[tuple[str, str]]:
     yield "applied", plural(state.changes, "row change") + commits
     if state.stream_bytes:
         yield "received", size(state.stream_bytes)
+    yield from (("note", notice) for notice in state.notices)

@@ -80,5 +80,5 @@ def copied(state: TableState) -> str:
     """How far its copy is."""
     if not state.rows_copied and not state.rows_expected:
         return ""
-    of = f" of about {state.rows_expected:,}" if state.rows_expected else ""
+    of = f" of about {state.rows_expected:,}" if state.rows_expected > state.rows_copied else ""
     return f"; {state.rows_copied:,}{of} rows are copied"

@@ -57,9 +57,8 @@ def copy_table(
 
         def progress(done: int, total: int | None) -> None:
             copy.check()
-            means.state.count(
-                definition.name, rows_copied=done, rows_expected=max(total or 0, done)
-            )
+            # None for a table that was never analysed: what has come is no total.
+            means.state.count(definition.name, rows_copied=done, rows_expected=total or 0)
 
         first = applied.first_copy()
         source.hand_on(definition, moment, first, progress)
