@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ import pytest
 
 import live_mutants
 import neural_gpu_bus as ngb
+from fix_postgres_extras import small_disk
 from fix_servers import short_folder, wait_until
 from live_oracle import Oracle, readers
 from live_oracle_home import LOGICAL, LiveHome, live_home, live_server
@@ -28,20 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 WAIT_S = 60.0
 MEBIBYTE = 1 << 20
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@contextmanager
-def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
-    """A file system of that size."""
-    options = f"size={mebibytes}m,mode=711"
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("cannot mount a small file system here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(folder: Path, left_bytes: int = 0) -> Path:
@@ -70,12 +55,11 @@ def assert_right(home: LiveHome, table: LiveTable, server: OwnServer | None = No
 # ---- room
 
 
-@needs_root
 @pytest.mark.timeout(300)
 def test_a_servers_full_disk_is_outlived() -> None:
     """Neither tables nor the log, nor what the sender keeps of a large transaction, have room."""
     settings = {**LOGICAL, "logical_decoding_work_mem": "64kB", "max_wal_size": "64MB"}
-    with short_folder() as folder, small_disk(folder, 320):
+    with short_folder() as outer, small_disk(outer / "disk", "320m") as folder:
         server = OwnServer(folder, private_programs(), settings)
         server.initialise()
         server.start()
@@ -114,14 +98,13 @@ def _fill_the_disk(home: LiveHome, folder: Path) -> None:
     assert failed
 
 
-@needs_root
 @pytest.mark.timeout(300)
 def test_a_full_shared_memory_is_told_and_outlived() -> None:
     """Readers keep what was there; once there is room, all is as SELECT says."""
     with (
         live_server() as server,
-        short_folder() as memory,
-        small_disk(memory, 48),
+        short_folder() as outer,
+        small_disk(outer / "shm", "48m", owned=False) as memory,
         live_home(server, memory_folder=memory) as home,
     ):
         made_table(server, "full_memory")
