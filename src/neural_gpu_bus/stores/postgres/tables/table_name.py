@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-
-from psycopg import sql
+from typing import TYPE_CHECKING
 
 from neural_gpu_bus.errors import BadParameterError
+
+if TYPE_CHECKING:
+    from psycopg import sql
 
 #: PostgreSQL cuts longer names in silence (NAMEDATALEN - 1 bytes).
 NAME_BYTES_MAX = 63
@@ -26,6 +28,9 @@ class TableName:
     @property
     def identifier(self) -> sql.Identifier:
         """Quoted for SQL; capitals and odd characters stay as they are."""
+        # Imported where SQL is written: names alone are read by processes without a connection.
+        from psycopg import sql
+
         return sql.Identifier(*(part for part in (self.schema, self.name) if part))
 
     def __str__(self) -> str:
