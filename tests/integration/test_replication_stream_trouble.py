@@ -430,3 +430,14 @@ def test_a_transaction_that_takes_longer_than_the_servers_patience(server: OwnSe
 
         assert rows == 60_000
         assert parts >= 4
+
+
+@pytest.mark.parametrize(("given_ms", "taken"), [(0, "1min"), (600_000, "1min"), (5000, "5s")])
+def test_a_server_without_patience_of_its_own_is_given_some(
+    server: OwnServer, given_ms: int, taken: str
+) -> None:
+    """Its shutdown would wait without end for who stands still."""
+    dsn = f"{server.dsn()}&options=-c%20wal_sender_timeout%3D{given_ms}"
+    with StreamSession.connect(dsn, timeout_s=10) as session:
+        assert session._sender_timeout_s() == min(given_ms / 1000 or 60, 60)
+        assert session._run("SHOW wal_sender_timeout") == [(taken,)]

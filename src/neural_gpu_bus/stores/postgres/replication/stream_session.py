@@ -66,7 +66,7 @@ PAUSE_S_MAX = 0.000_3
 SILENCE_S_MAX = 60.0
 _LIMIT_SILENCE = """
 SELECT CASE WHEN setting::int8 BETWEEN 1 AND {limit_ms} THEN setting
-  ELSE pg_catalog.set_config(name, '{limit_ms}', false) END
+  WHEN pg_catalog.set_config(name, '{limit_ms}', false) IS NOT NULL THEN '{limit_ms}' END
 FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'
 """
 
