@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from neural_gpu_bus.errors import QueryTimeoutError
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
+from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.no_rows import NoRows
 from neural_gpu_bus.live.applying.set_up import remarks
 from neural_gpu_bus.live.mirror.failpoints import failpoint
@@ -34,12 +36,29 @@ def copy_table(
     copy: TableCopy,
     told: Told,
 ) -> Copied:
-    """The table as of one snapshot, in a new series of that name.
+    """The table as of one snapshot, in a new series of that name, when it is its turn.
 
     Raises CopyStoppedError, and what waiting, reading and writing raise.
     """
+    with means.room.turns.taken(copy.check) as leave:
+
+        def waiting(words: str) -> None:
+            leave()
+            told("waiting", words)
+
+        waits = Waits(told=waiting, ended=lambda: copy.is_stopped)
+        return _copied(means, definition, series, copy, told, waits)
+
+
+def _copied(  # noqa: PLR0917  the same, with what it waits by
+    means: MirrorMeans,
+    definition: LiveDefinition,
+    series: str,
+    copy: TableCopy,
+    told: Told,
+    waits: Waits,
+) -> Copied:
     source = means.source
-    waits = Waits(told=lambda words: told("waiting", words), ended=lambda: copy.is_stopped)
     shape = source.admit(definition, waits)
     if not definition.changes_only:
         AppliedTable.check(shape, definition)
@@ -61,9 +80,22 @@ def copy_table(
             means.state.count(definition.name, rows_copied=done, rows_expected=total or 0)
 
         first = applied.first_copy()
-        source.hand_on(definition, moment, first, progress)
+        try:
+            source.hand_on(definition, moment, first, progress)
+        except QueryTimeoutError as error:  # of a lock alone: reading has no limit
+            raise _change_waits(definition) from error
         failpoint("in mid-copy")
         copy.check()
         rows = first.finish()
         means.state.count(definition.name, rows_copied=rows, rows_expected=rows)
     return Copied(applied, moment, counts)
+
+
+def _change_waits(definition: LiveDefinition) -> NeedsCopyError:
+    reason = "somebody waits to change it"
+    return NeedsCopyError(
+        f"table {definition.table!r} cannot be copied now: {reason}",
+        hint="nothing is to be done: it is copied after that",
+        table=definition.table,
+        reason=reason,
+    )

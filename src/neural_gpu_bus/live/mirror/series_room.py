@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from neural_gpu_bus.errors import DatasetNotFoundError
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
+from neural_gpu_bus.live.mirror.copy_turns import CopyTurns
 from neural_gpu_bus.live.mirror.group import GROUP
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class SeriesRoom:
     def __init__(self, growing: GrowingColumns) -> None:
         """Raises SeriesBusyError where another process writes live tables."""
         self._growing = growing
+        #: For copies into them.
+        self.turns = CopyTurns()
         self.writer: SeriesWriter = growing.writer(GROUP, make=True)
 
     def close(self) -> None:

@@ -130,7 +130,7 @@ class SharedTableRead:
         if given is None:
             settings = self._asked.limit.query_class.set_local() + _LEADER
             return self._export(transactions.begin_export(limit_ms=limit_ms, settings=settings))
-        begin = self._begin_import(snapshot_id(given) or "", _LEADER)
+        begin = self._begin_import(snapshot_id(given) or "", _LEADER + self._asked.lock_limit)
         try:
             [(server,)] = self._session.run(begin + self._lock(b"") + SERVER)
         except QueryError as error:

@@ -175,7 +175,9 @@ class _TableRead:
     ) -> TableLook:
         question = self._asked.question
         where = bound(leader, question.where, question.params).decode() if question.where else ""
-        begin = transactions.begin(limit_ms=deadline.left_ms(), read_only=True)
+        begin = transactions.begin(
+            limit_ms=deadline.left_ms(), read_only=True, settings=self._asked.lock_limit
+        )
         try:
             facts = read_facts(
                 session.run(begin + facts_statement(question.table) + transactions.COMMIT),

@@ -29,6 +29,13 @@ class TableRequest:
     #: Who gets the rows as they come; None: they are kept until all are there.
     batches: InOrder | None = None
 
+    @property
+    def lock_limit(self) -> bytes:
+        """How long a lock is waited for. Whoever copies a live table holds it by another session:
+        a change of the table would wait for that one, and we behind the change.
+        """
+        return b"" if self.batches is None else b"SET LOCAL lock_timeout = '1s'; "
+
 
 @dataclass(frozen=True, slots=True)
 class TableLook:
