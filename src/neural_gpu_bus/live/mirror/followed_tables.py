@@ -322,7 +322,7 @@ class FollowedTables:
                 if isinstance(step, RowStep):
                     mine.setdefault(table.definition.name, []).append(step)
                 else:
-                    self._looks.check(table, transaction.xid)
+                    self._looks.check(table, transaction.xid, step)
         self._means.changes.tell(transaction, touched)
         kept = KeptBytes(transaction)
         for name, steps in mine.items():

@@ -25,11 +25,13 @@ from neural_gpu_bus.stores.postgres.replication.catalog_tokens import CatalogTok
 from neural_gpu_bus.stores.postgres.replication.moment_changes import look_again
 from neural_gpu_bus.stores.postgres.replication.preflight import TableWanted, preflight
 from neural_gpu_bus.stores.postgres.replication.publications import (
+    Membership,
     PublicationNames,
     add_table,
     drop_harmful,
     drop_publications,
     ensure_publications,
+    memberships,
     publication_names,
 )
 from neural_gpu_bus.stores.postgres.replication.published_only import publish_only
@@ -268,13 +270,17 @@ class Source:
         found: tuple[TableShape | None, str] = self._catalog.asked(looked)
         return found
 
+    def published_as(self) -> Mapping[int, Membership]:
+        """How tables are published now, by OID."""
+        found: Mapping[int, Membership]
+        found = self._catalog.asked(lambda it: memberships(it, self.publications))
+        return found
+
     def due(self, shapes: Mapping[str, TableShape]) -> tuple[str, ...]:
         """Tables, by name, of which the catalog shows that they may have been altered since this
         was asked the last time.
         """
-        found: tuple[str, ...] = self._catalog.asked(
-            lambda connection: self._tokens.changed(connection, shapes)
-        )
+        found: tuple[str, ...] = self._catalog.asked(lambda it: self._tokens.changed(it, shapes))
         return found
 
     def forget_looks(self) -> None:
@@ -283,9 +289,7 @@ class Source:
 
     def change_counts(self, shape: TableShape) -> ChangeCounts:
         """Rows updated and deleted so far: nobody tells of them where only inserts come."""
-        found: ChangeCounts = self._catalog.asked(
-            lambda connection: change_counts(connection, shape)
-        )
+        found: ChangeCounts = self._catalog.asked(lambda it: change_counts(it, shape))
         return found
 
     def wait_seen(self, xid: int) -> bool:

@@ -117,6 +117,10 @@ class DdlMessage(msgspec.Struct, frozen=True):
         """
         return bool(self.types) or self.publications or not oids.isdisjoint(self.relations)
 
+    def alters(self, oids: frozenset[int]) -> bool:
+        """The same, but for how the table is published."""
+        return bool(self.types) or not oids.isdisjoint(self.relations)
+
 
 def parse_message(content: bytes) -> DdlMessage:
     """The content of a logical message with our prefix. Raises ProtocolError: anybody may write

@@ -41,11 +41,11 @@ def look_again(
             return None, error.what
         now = membership_of(memberships(connection, names), shape)
     reason = copy_reason(before.shape, shape, columns, made=made)
-    return shape, reason or _unpublished(before.membership, now)
+    return shape, reason or unpublished(before.membership, now)
 
 
-def _unpublished(before: Membership | None, now: Membership | None) -> str:
-    """Why changes may not have been sent since; empty where all were."""
+def unpublished(before: Membership | None, now: Membership | None) -> str:
+    """Why changes may not have been sent since ``before``; empty where all were."""
     if before is None:
         return "it was not published when it was copied"
     if now is None:
