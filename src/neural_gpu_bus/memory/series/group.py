@@ -159,7 +159,7 @@ class SeriesGroup:
         with another schema, key or order; DatasetNotFoundError; SharedMemoryFullError.
         """
         known = self._series.get(name)
-        if name not in self._places or (known is not None and known.is_removed):
+        if known is None or known.is_removed:  # one that was only seen may be another one now
             self.names()
         if schema is not None:
             meta = _described(name, schema, key, order_by, (chunk_rows_max, overlap_rows))
@@ -167,18 +167,25 @@ class SeriesGroup:
                 self._make(meta)
             self._check_same(name, meta)
         if name not in self._series:
-            self._series[name] = Series(self.place(name), self.clock)
+            try:
+                self._series[name] = Series(self.place(name), self.clock)
+            except FileNotFoundError:  # it was removed just now
+                self.names()
+                raise self._not_there(name) from None
         return self._series[name]
 
     def place(self, name: str) -> SeriesPlace:
         """Where a series lies. Raises DatasetNotFoundError."""
         if name not in self._places and name not in self.names():
-            raise DatasetNotFoundError(
-                f"group {self.name!r} has no series {name!r}",
-                hint=f"it has {sorted(self._places)}; with a schema it is made",
-                name=name,
-            )
+            raise self._not_there(name)
         return SeriesPlace(self._places[name], self._maps)
+
+    def _not_there(self, name: str) -> DatasetNotFoundError:
+        return DatasetNotFoundError(
+            f"group {self.name!r} has no series {name!r}",
+            hint=f"it has {sorted(self._places)}; with a schema it is made",
+            name=name,
+        )
 
     def writer(self, clock_ns: Callable[[], int] = time.time_ns) -> SeriesWriter:
         """The one writer. Raises SeriesBusyError where another process has it."""

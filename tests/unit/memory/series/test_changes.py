@@ -134,6 +134,22 @@ def test_an_empty_series_may_be_taken_out_of_its_group(
     assert b.rows() == 2
 
 
+def test_a_series_that_was_only_seen_and_made_anew_elsewhere_is_found(
+    group: SeriesGroup, memory_folder: Path
+) -> None:
+    """A scan finds all of a group; this one was never opened, so nothing told that it had gone."""
+    other = SeriesGroup.open(memory_folder, "g")
+    assert other.names() == ["a", "b"]
+
+    with group.writer() as writer:
+        assert writer.remove("a")
+        group.series("a", SCHEMA, ["k"])
+        writer.append("a", {"k": [3], "x": [8.0]})
+        writer.publish()
+
+    assert other.series("a").last(1, k=3)["x"].tolist() == [8.0]
+
+
 def test_what_a_writer_left_that_died_while_it_took_one_out_is_swept(group: SeriesGroup) -> None:
     """It had renamed the folder, and not removed it."""
     with group.writer() as writer:
