@@ -169,6 +169,10 @@ def test_a_polled_table_has_what_its_watermark_tells_and_deletes_later(
             live.wait_for(home.position())
         assert live.as_of.lsn == 0
         assert "recopy_s" in live.as_of.promise
+        run(server, f"UPDATE {table} SET updated_at = '2099-01-01' WHERE kind = 'late'")
+        wait_until(lambda: held(live) == rows(server, table), "a moment that is to come")
+        run(server, f"INSERT INTO {table} VALUES (8999, 'behind it', 1)")
+        wait_until(lambda: held(live) == rows(server, table), "what comes behind that")
         run(server, f'DELETE FROM {table} WHERE "Id" <= 100')
         run(server, f"INSERT INTO {table} VALUES (9001, 'new', 1)")
         wait_until(lambda: "new" in live.arrow()["kind"].to_pylist(), "a row after the delete")
@@ -176,7 +180,13 @@ def test_a_polled_table_has_what_its_watermark_tells_and_deletes_later(
     finally:
         home.plane.drop_live("odd")
     again = home.plane.live(
-        LIVE, how="poll", watermark="updated_at", poll_s=0.1, recopy_s=1, name="odd"
+        LIVE,
+        how="poll",
+        watermark="updated_at",
+        poll_s=0.1,
+        recopy_s=1,
+        name="odd",
+        where="kind <> 'none' -- a comment",
     )
     try:
         run(server, f'DELETE FROM {table} WHERE "Id" <= 200')

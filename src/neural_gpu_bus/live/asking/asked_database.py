@@ -14,8 +14,9 @@ import psycopg
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.errors import BadParameterError, ServerError
 from neural_gpu_bus.host_clock import host_clock_ns
+from neural_gpu_bus.live.applying.set_up import column_names
 from neural_gpu_bus.live.asking.trigger_log import channel
-from neural_gpu_bus.live.mirror.source import OPTIONS, column_names
+from neural_gpu_bus.live.mirror.source import OPTIONS
 from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
 from neural_gpu_bus.stores.postgres.reading.type_catalog import TypeCatalog
@@ -160,7 +161,7 @@ class AskedDatabase:
         fields = [
             Field(one.name, one.type_oid, one.modifier)
             for one in shape.columns
-            if one.name in column_names(definition, shape)
+            if one.name in column_names(shape, definition)
         ]
         self._types.learn(self._connection, [field.oid for field in fields])
         return self._types.columns(fields, OPTIONS)
@@ -171,7 +172,7 @@ class AskedDatabase:
         """All rows, by as many connections as cores and table suggest."""
         found: Any = self._store.reader.table(
             definition.table,
-            columns=column_names(definition, shape),
+            columns=column_names(shape, definition),
             where=definition.where,
             snapshot=look.snapshot,
             options=OPTIONS,

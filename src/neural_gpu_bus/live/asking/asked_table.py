@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from neural_gpu_bus.live.applying.set_up import column_names
 from neural_gpu_bus.live.asking import trigger_log
 from neural_gpu_bus.live.asking.merged_table import MergedTable
 from neural_gpu_bus.live.asking.watermark import Watermark
 from neural_gpu_bus.live.mirror.group import ASKED_GROUP, ASKED_MARK
-from neural_gpu_bus.live.mirror.source import column_names
 from neural_gpu_bus.stores.postgres.replication.table_shapes import quoted
 
 if TYPE_CHECKING:
@@ -198,8 +198,8 @@ class AskedTable:
         self, look: Look, database: AskedDatabase, condition: str, keys: pa.Table | None
     ) -> int:
         assert self.applied is not None and self._shape is not None  # noqa: S101, PT018
-        names = ", ".join(map(quoted, column_names(self.definition, self._shape)))
-        where = f" AND ({self.definition.where})" if self.definition.where else ""
+        names = ", ".join(map(quoted, column_names(self._shape, self.definition)))
+        where = f" AND ({self.definition.where}\n)" if self.definition.where else ""
         rows = database.read(
             f"SELECT {names} FROM {self._shape.quoted} WHERE {condition}{where}",  # noqa: S608
             look,

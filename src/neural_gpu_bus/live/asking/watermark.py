@@ -25,6 +25,11 @@ ROWS_MAX = 200_000
 #: Looks that are remembered while a transaction runs: of more the oldest count.
 _LOOKS_MAX = 1000
 _MOMENTS = ("timestamp without time zone", "timestamp with time zone")
+#: Now, or for clocks on the wall anywhere later: whose wall it is nobody knows (UTC+14 at most).
+_NOW = {
+    "timestamp with time zone": "clock_timestamp()",
+    "timestamp without time zone": "(clock_timestamp() AT TIME ZONE 'UTC' + interval '14 hours')",
+}
 _NUMBERS = ("smallint", "integer", "bigint")
 
 #: Table, place and transaction of a version of a row: no other has all three.
@@ -52,7 +57,8 @@ class Watermark:
                 parameter="watermark",
             )
         self._table, self._column = shape.quoted, quoted(name)
-        self._where = f" AND ({definition.where})" if definition.where else ""
+        # The line ends before the bracket: what is given may end with a comment.
+        self._where = f" AND ({definition.where}\n)" if definition.where else ""
         self._overlap_s = definition.overlap_s if self._kind in _MOMENTS else 0.0
         #: Of looks that may matter: transactions below had begun, and the highest watermark.
         self._looks: deque[tuple[int, str | None]] = deque()
@@ -60,11 +66,16 @@ class Watermark:
         self._seen: frozenset[RowVersion] = frozenset()
 
     def highest(self, connection: psycopg.Connection, condition: str = "TRUE") -> str | None:
-        """As text, of the rows that meet the condition; None where there is none."""
+        """As text, of the rows that meet the condition; None where there is none. Of moments never
+        one that is to come: a single row of 2099 would hide all changes behind it.
+        """
         finite = f" AND isfinite({self._column})" if self._kind in _MOMENTS else ""
+        highest = f"max({self._column})"
+        if self._kind in _NOW:
+            highest = f"least({highest}, {_NOW[self._kind]})"
         row = connection.execute(
-            f"SELECT max({self._column})::text FROM {self._table} "  # noqa: S608
-            f"WHERE {condition}{finite}".encode()
+            f"SELECT ({highest})::text FROM {self._table} "  # noqa: S608
+            f"WHERE {condition}{finite} HAVING max({self._column}) IS NOT NULL".encode()
         ).fetchone()
         return None if row is None else row[0]
 

@@ -59,7 +59,7 @@ def _copied(  # noqa: PLR0917  the same, with what it waits by
     waits: Waits,
 ) -> Copied:
     source = means.source
-    shape = source.admit(definition, waits)
+    shape = source.admit(definition, waits, means.claims)
     if not definition.changes_only:
         AppliedTable.check(shape, definition)
     for remark in remarks(shape, definition):

@@ -80,6 +80,12 @@ class FollowedTable:
         return frozenset((self.shape.oid, *self.shape.leaves))
 
     @property
+    def has_failed(self) -> bool:
+        """Whether it waits for its next attempt."""
+        idle = self.current is None and self.copy is None and self.coming is None
+        return bool(self.failures) and idle
+
+    @property
     def is_partitioned(self) -> bool:
         """Whether changes come under other OIDs than its own."""
         return self.shape is not None and self.shape.partitioned

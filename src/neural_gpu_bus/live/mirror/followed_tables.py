@@ -25,7 +25,7 @@ from neural_gpu_bus.live.mirror.going_on import GoingOn
 from neural_gpu_bus.live.mirror.pending import KeptBytes, PendingChanges, RowStep
 from neural_gpu_bus.live.mirror.releasing import Releasing
 from neural_gpu_bus.live.mirror.table_copy import CopyStoppedError, TableCopy
-from neural_gpu_bus.live.mirror.telling import covered, published_otherwise, soon_ns
+from neural_gpu_bus.live.mirror.telling import covered, soon_ns
 from neural_gpu_bus.live.mirror.whose_changes import WhoseChanges
 from neural_gpu_bus.live.shared.manifest import TableState
 
@@ -117,8 +117,12 @@ class FollowedTables:
 
     @property
     def sources(self) -> frozenset[str]:
-        """PostgreSQL's names of the tables that are followed."""
-        return frozenset(table.definition.table for table in self._tables.values())
+        """PostgreSQL's names of the tables that are followed, or will be next: one that failed may
+        have a filter that fails for a row, which would end the stream of all.
+        """
+        return frozenset(
+            table.definition.table for table in self._tables.values() if not table.has_failed
+        )
 
     @property
     def read_on(self) -> bool:
@@ -135,6 +139,7 @@ class FollowedTables:
         self._means.continuing.forget(table.definition.name)
         self._means.state.drop_table(table.definition.name)
         self._means.changes.drop(table.definition.name)
+        self._means.claims.drop(table.definition.name)
         self._means.room.forget(table.definition.name, keep="")
         if table.shape is not None:
             self._releasing.release(self.sources)
@@ -153,10 +158,6 @@ class FollowedTables:
     def _start(self, table: FollowedTable) -> None:
         means, name = self._means, table.definition.name
         self._tell(table, "starting")
-        other = self._other_of_the_same(table)
-        if other is not None:
-            self._fail(table, published_otherwise(table, other))
-            return
         table.version += 1
         series = table.series
 
@@ -167,22 +168,6 @@ class FollowedTables:
             name,
             lambda copy: copy_table(means, table.definition, series, copy, told),
         )
-
-    def _other_of_the_same(self, table: FollowedTable) -> FollowedTable | None:
-        """One that is published and has another filter or other kinds of changes: a table stands in
-        a home's publications once.
-        """
-        mine = table.definition
-        for other in self._tables.values():
-            its = other.definition
-            same = (its.table, its.where, its.append_only) == (
-                mine.table,
-                mine.where,
-                mine.append_only,
-            )
-            if its.table == mine.table and not same and other.shape is not None:
-                return other
-        return None
 
     def collect(self, position: int) -> bool:
         """Take copies that are over; whether a version was shown to readers.
@@ -256,6 +241,7 @@ class FollowedTables:
         _log.warning("a table cannot be followed", table=table.definition.name, reason=str(error))
         detail = str(error).partition("\n")[0]
         self._tell(table, "failed", detail, error=record, retry_ns=soon_ns(wait_s))
+        self._releasing.release(self.sources)
 
     # ---- changes
 

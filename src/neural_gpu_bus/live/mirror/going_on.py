@@ -72,6 +72,7 @@ class GoingOn:
             applied = means.room.found(table.series, shape, definition, columns)
         except DatasetNotFoundError:
             return False
+        means.claims.claim(definition, shape)
         table.go_on(applied, Copied(applied, kept.moment, kept.counts))
         self._looks.check_copied(table)  # was it altered while nobody looked?
         if table.current is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from neural_gpu_bus.live.mirror.claims import Claims
 
 if TYPE_CHECKING:
     from neural_gpu_bus.live.changes.told_changes import ToldChanges
@@ -28,3 +30,4 @@ class MirrorMeans:
     changes: ToldChanges
     continuing: Continuing
     pending_bytes_max: int = PENDING_BYTES_MAX
+    claims: Claims = field(default_factory=Claims)

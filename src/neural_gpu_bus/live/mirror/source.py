@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from neural_gpu_bus.addresses import postgres_address
 from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError, QueryError, QueryTimeoutError
 from neural_gpu_bus.host_clock import host_clock_ns
+from neural_gpu_bus.live.applying.set_up import column_names
 from neural_gpu_bus.live.mirror.questions import Questions
 from neural_gpu_bus.live.mirror.spare_connections import SpareConnections
 from neural_gpu_bus.stores.postgres.connections.connection import connect, translated
@@ -35,6 +36,7 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     publication_names,
 )
 from neural_gpu_bus.stores.postgres.replication.published_only import publish_only
+from neural_gpu_bus.stores.postgres.replication.row_filters import check_filter
 from neural_gpu_bus.stores.postgres.replication.slots import (
     SlotFacts,
     SlotWait,
@@ -57,6 +59,7 @@ from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
+    from neural_gpu_bus.live.mirror.claims import Claims
     from neural_gpu_bus.live.mirror.table_copy import Copied
     from neural_gpu_bus.ports import Progress
     from neural_gpu_bus.stores.postgres import PostgresStore
@@ -212,7 +215,7 @@ class Source:
 
     # ---- tables
 
-    def admit(self, definition: LiveDefinition, waits: Waits) -> TableShape:
+    def admit(self, definition: LiveDefinition, waits: Waits, claims: Claims) -> TableShape:
         """The table, which from now on is published. Raises what it cannot be live for."""
         wanted = TableWanted(
             definition.table, definition.columns, definition.where, definition.append_only
@@ -233,6 +236,8 @@ class Source:
             for notice in found.notices:
                 _log.info(notice, table=definition.name)
             shape = found.shapes[0]
+            check_filter(connection, shape, definition.where)
+            claims.claim(definition, shape)
             add_table(
                 connection,
                 self.publications,
@@ -370,7 +375,7 @@ class Source:
         return self._store.reader.hand_on(
             definition.table,
             taker,
-            columns=column_names(definition, moment.shape),
+            columns=column_names(moment.shape, definition),
             where=definition.where,
             snapshot=moment.snapshot,
             options=OPTIONS,
@@ -379,7 +384,7 @@ class Source:
 
     def columns(self, definition: LiveDefinition, shape: TableShape) -> list[SourceColumn]:
         """How the columns of the stream are decoded."""
-        wanted = column_names(definition, shape)
+        wanted = column_names(shape, definition)
         fields = [
             Field(one.name, one.type_oid, one.modifier)
             for one in shape.columns
@@ -391,9 +396,3 @@ class Source:
 
     def _connected(self) -> psycopg.Connection:
         return connect(self._dsn, timeout_s=self._connect_timeout_s)
-
-
-def column_names(definition: LiveDefinition, shape: TableShape) -> Sequence[str]:
-    """In the order of the table."""
-    wanted = definition.columns
-    return [one.name for one in shape.columns if wanted is None or one.name in wanted]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neural_gpu_bus.errors import BadParameterError
 from neural_gpu_bus.host_clock import host_clock_ns
 
 if TYPE_CHECKING:
@@ -22,13 +21,3 @@ def covered(table: FollowedTable, state: LiveTableState) -> tuple[int, bool]:
 def soon_ns(wait_s: float) -> int:
     """That moment of the host's clock."""
     return host_clock_ns() + int(wait_s * 1e9)
-
-
-def published_otherwise(table: FollowedTable, other: FollowedTable) -> BadParameterError:
-    """The error for a table that another live table has in another way."""
-    return BadParameterError(
-        f"table {table.definition.table!r} is live as {other.definition.name!r} with another where "
-        "or append_only, and can be published in one way only",
-        hint=f"drop that one first (`ngb live drop {other.definition.name}`), or give the same",
-        parameter="where",
-    )
