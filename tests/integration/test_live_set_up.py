@@ -12,7 +12,7 @@ import pytest
 
 from fix_servers import wait_until
 from live_oracle_home import LiveHome, live_home, live_server
-from neural_gpu_bus.errors import ReplicationRefusedError, StaleError
+from neural_gpu_bus.errors import BadParameterError, ReplicationRefusedError, StaleError
 from neural_gpu_bus.live.live_table import LiveTable
 from neural_gpu_bus.live.shared import TableState
 from neural_gpu_bus.status.live_slots import slot_advice_of
@@ -220,3 +220,43 @@ def test_a_table_that_loses_its_key_can_be_updated_again_and_says_what_it_needs(
     table = home.plane.live("loses", timeout_s=WAIT_S)
     assert_followed(home, table)
     home.plane.drop_live("loses")
+
+
+def test_a_table_under_another_spelling_is_the_same_table(home: LiveHome) -> None:
+    """It stands in the publications once: with another filter, one of the two would be wrong."""
+    plain = made(home, "spelled")
+    try:
+        with pytest.raises(BadParameterError, match="live as 'spelled' with another where"):
+            home.plane.live("public.spelled", name="other", where="id > 5", timeout_s=WAIT_S)
+        again = home.plane.live("public.spelled", name="again", timeout_s=WAIT_S)
+        for live in (plain, again):
+            home.server.run("INSERT INTO spelled SELECT coalesce(max(id), 0) + 1 FROM spelled")
+            live.wait_for(home.position(), WAIT_S)
+            assert home.server.run("SELECT count(*) FROM spelled") == [(live.rows(),)]
+    finally:
+        for name in ("spelled", "again"):
+            home.plane.drop_live(name)
+
+
+def test_a_filter_that_fails_for_a_row_fails_its_table_alone(
+    home: LiveHome, stays: LiveTable
+) -> None:
+    home.server.run("CREATE TABLE divides (id int8 PRIMARY KEY)")
+    live = home.plane.live("divides", where="10 / (id - 3) > -100 -- all", timeout_s=WAIT_S)
+    try:
+        home.server.run("INSERT INTO divides VALUES (1)")
+        live.wait_for(home.position(), WAIT_S)
+        home.server.run("INSERT INTO divides VALUES (3)")  # the server's process gives up on it
+
+        wait_until(lambda: live.state.state == "failed", "its copy fails as well")
+        assert "fails: " in live.state.detail
+        assert "division by zero" in live.state.detail
+        wait_until(lambda: "divides" not in published(home), "it is published no more")
+        home.server.run("UPDATE divides SET id = id WHERE id = 3")
+        assert_followed(home, stays)
+        home.server.run("DELETE FROM divides WHERE id = 3")
+        live.wait_live(WAIT_S)
+        live.wait_for(home.position(), WAIT_S)
+        assert live.rows() == 1
+    finally:
+        home.plane.drop_live("divides")

@@ -44,7 +44,9 @@ _WAYS_OUT = (
 _NOT_IN_PREREQUISITE_STATE = "55000"
 
 #: Refusals of a statement, of an object's state and of limits: here they are a stream's.
-_OF_THE_STREAM = ("42", "55", "53400", "58P01", "0A", "22023", "XX")
+_OF_THE_STREAM = ("42", "55", "53400", "58P01", "0A", "22", "XX")
+#: Data exceptions: nothing but a filter computes while the server decodes; 22023 is of an option.
+_DATA = "22"
 
 
 def stream_failure(refusal: Refusal, address: str, *, slot: str = "") -> NeuralGpuBusError:
@@ -53,6 +55,14 @@ def stream_failure(refusal: Refusal, address: str, *, slot: str = "") -> NeuralG
     if sqlstate is None or not sqlstate.startswith(_OF_THE_STREAM):
         return failure_from(
             sqlstate, text, address, detail=refusal.detail or None, hint=refusal.hint or None
+        )
+    if sqlstate.startswith(_DATA) and sqlstate != "22023":
+        return ReplicationError(
+            f"a row filter (where=) of a live table at {address} fails for a row: {text}",
+            hint="mend the filter or the row: its table fails and says so, the others go on",
+            server=SERVER,
+            sqlstate=sqlstate,
+            slot=slot,
         )
     detail = f" ({refusal.detail})" if refusal.detail else ""
     return ReplicationError(
