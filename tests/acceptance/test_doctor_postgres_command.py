@@ -20,7 +20,7 @@ def test_a_private_server_is_looked_at(ngb: Any) -> None:
     assert (shown.returncode, answer.returncode) == (0, 0), shown.stderr
     assert "no problem found" in shown.stdout
     assert "12.5 % of the server's memory all together" in " ".join(shown.stdout.split())
-    assert list(found["groups"]) == ["Connection", "Rights", "Settings", "Tables"]
+    assert list(found["groups"]) == ["Connection", "Rights", "Settings", "Live tables", "Tables"]
     assert found["groups"]["Connection"][0]["subject"] == "version"
 
 

@@ -275,3 +275,14 @@ def sleepers(settings: Settings) -> int:
             " WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' AND pid <> pg_backend_pid()"
         ).fetchone()
     return int(row[0]) if row else 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_what_is_shown_has_no_room() -> None:
+    with Path("/dev/full").open("w") as full:
+        told = subprocess.run(
+            [*COMMAND, "config"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+
+    assert told.returncode == 4
+    assert told.stderr == ("ngb: what was to be shown cannot be written: No space left on device\n")

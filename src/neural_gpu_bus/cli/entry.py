@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 #: What a shell reports for a command ended by Ctrl-C: 128 + SIGINT.
 INTERRUPTED_EXIT_CODE = 130
 INTERRUPTED = "ngb: interrupted; nothing was left half-done"
+#: As ``errors.HostError``, which is not imported before it is needed.
+HOST_EXIT_CODE = 4
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def run() -> None:
@@ -18,3 +23,9 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.stderr.write(INTERRUPTED + "\n")
         sys.exit(INTERRUPTED_EXIT_CODE)
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        sys.stderr.write(f"ngb: what was to be shown cannot be written: {error.strerror}\n")
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  what waits there has no room
+        sys.exit(HOST_EXIT_CODE)

@@ -165,11 +165,13 @@ def watch(names: Names = None, every: Every = WATCH_S) -> None:
         pairs = _pairs(look, chosen, every)
         if not out.is_terminal:
             for before, now in pairs:
+                _check_names(now, chosen)  # it may have been dropped meanwhile
                 for line in live_lines(before, now, wall_ns=time.time_ns()):
                     print(line, flush=True)
             return
         with Live(console=out, auto_refresh=False) as display:
             for before, now in pairs:
+                _check_names(now, chosen)
                 display.update(live_watch(before, now), refresh=True)
 
 

@@ -1,11 +1,13 @@
 """The folder: private, swept of the dead, never of the living."""
 
 import os
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from neural_gpu_bus.errors import BadSettingError
+from neural_gpu_bus.errors import BadSettingError, HostError
 from neural_gpu_bus.memory import UnifiedMemory
 from neural_gpu_bus.memory.files import folder as folders
 
@@ -107,3 +109,20 @@ def test_files_and_folders_have_the_rights_of_the_folder_they_lie_in(memory_fold
         modes.append((folder.stat().st_mode & 0o777, open_mode, sealed_mode))
 
     assert modes == [(0o700, 0o600, 0o400), (0o770, 0o660, 0o440)]
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_a_folder_that_is_gone_is_told(memory_folder: Path, *, is_made_anew: bool) -> None:
+    """Its keeper was killed; the next one's has the same path."""
+    memory = UnifiedMemory(memory_folder, 1 << 24)
+    gone = memory_folder.rename(memory_folder.with_name(f"{memory_folder.name}-gone"))
+    if is_made_anew:
+        UnifiedMemory(memory_folder, 1 << 24).close()
+
+    with pytest.raises(HostError, match="is gone: its keeper has ended"):
+        memory.put("a", {"x": [1.0]})
+    if not is_made_anew:
+        with pytest.raises(HostError, match="is gone: the keeper of this memory has ended"):
+            memory.growing.series("s", pa.schema([("x", pa.float64())]), [], None, "s")
+        memory_folder.mkdir()
+    shutil.rmtree(gone)

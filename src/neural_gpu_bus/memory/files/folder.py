@@ -197,7 +197,14 @@ def folder_locked(folder: Path) -> Iterator[None]:
 
     Raises HostError where another process keeps it for too long.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        raise HostError(
+            f"{str(folder)!r} is gone: the keeper of this memory has ended",
+            hint="open the plane again: ngb.open() finds the memory that is there now",
+            folder=str(folder),
+        ) from None
     try:
         if not locked_until(descriptor, time.monotonic() + LOCK_WAIT_S_MAX):
             raise HostError(
