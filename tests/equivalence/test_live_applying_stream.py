@@ -222,10 +222,16 @@ def test_few_rows_that_come_are_what_is_selected(
             database.execute(FEW.format(id=number * 100, rows=rows, keys=keys, late=late).encode())
             for steps in receive(session, database):
                 table.apply(steps)
-            if chance.random() < 0.1:  # what is kept of rows is taken back with them
+            if number > 20 and chance.random() < 0.3:  # from now on rows are found by an index
+                some = CHANGES[chance.randrange(len(CHANGES))].format(some=number % 6, any=number)
+                database.execute(some.encode())
+                for steps in receive(session, database):
+                    table.apply(steps)
+            elif chance.random() < 0.1:  # what is kept of rows is taken back with them
                 writer.discard()
                 table.discarded()
-                database.execute("DELETE FROM t WHERE id > %s", (number * 100,))
+                first = number * 100
+                database.execute("DELETE FROM t WHERE id BETWEEN %s AND %s", (first, first + 99))
                 for _ in receive(session, database):
                     pass
                 table.apply([])

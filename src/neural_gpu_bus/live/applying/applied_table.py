@@ -74,7 +74,7 @@ class AppliedTable:
         self._places = RowPlaces(self._editor, self._identity, definition)
         self._rows = self._editor.rows
         self._discards = self._editor.discards
-        self._few = FewInserts.of(self._editor, tuples, self._names)
+        self._few = FewInserts.of(self._editor, tuples, self._names, self._places)
         if not definition.key:
             self._editor.name(())  # an empty table has no rows, instead of being none
 
@@ -200,7 +200,7 @@ class AppliedTable:
 
     def _few_added(self, changes: Sequence[Any]) -> int:
         """Rows that went the short way; 0 where they have to go the general one."""
-        if self._few is None or self._places.index_bytes:
+        if self._few is None:
             return 0
         first = changes[0]
         if len(changes) > 1:

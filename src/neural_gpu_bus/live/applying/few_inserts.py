@@ -19,6 +19,7 @@ from neural_gpu_bus.memory.series.kernels import DATA, SOURCE_FIELDS, VALIDITY, 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from neural_gpu_bus.live.applying.row_places import RowPlaces
     from neural_gpu_bus.live.applying.tuples import Tuples
     from neural_gpu_bus.memory.series.row_editor import RowEditor
 
@@ -32,12 +33,18 @@ KEYS_MAX = 1 << 16
 class FewInserts:
     """Of one series. What it does not take it leaves as it was: the general way takes it."""
 
-    def __init__(self, editor: RowEditor, tuples: Tuples, names: Sequence[str]) -> None:
+    def __init__(
+        self, editor: RowEditor, tuples: Tuples, names: Sequence[str], places: RowPlaces
+    ) -> None:
         """Use ``of``."""
         shape = editor.shape
+        self._places = places
+        self._hashes = places.few_hashes()
         self._editor = editor
         self._tuples = tuples
         self._names = tuple(names)
+        hashed = () if self._hashes is None else self._hashes.names
+        self._hashed = [self._names.index(name) for name in hashed]
         self._stored = [self._names.index(column.name) for column in shape.stored]
         self._key = [self._names.index(name) for name in shape.key]
         self._widths = [_key_bytes(shape.schema.field(name).type) for name in shape.key]
@@ -48,11 +55,13 @@ class FewInserts:
         self._missed: list[Key] = []
 
     @classmethod
-    def of(cls, editor: RowEditor, tuples: Tuples, names: Sequence[str]) -> Self | None:
+    def of(
+        cls, editor: RowEditor, tuples: Tuples, names: Sequence[str], places: RowPlaces
+    ) -> Self | None:
         """None where keys are of a type whose bytes are not the key."""
         shape = editor.shape
         widths = [_key_bytes(shape.schema.field(name).type) for name in shape.key]
-        return None if -1 in widths else cls(editor, tuples, names)
+        return None if -1 in widths else cls(editor, tuples, names, places)
 
     def insert(self, changes: Any) -> int:
         """Rows that were added: all of these changes of one relation, or none."""
@@ -69,8 +78,13 @@ class FewInserts:
         except KeyError:
             self._missed = keys
             return 0
-        added = self._editor.add_few(self._sources(found), numbers, self._values(found))
-        return rows if added else 0
+        values = self._values(found)
+        if not self._editor.add_few(_sources(found, self._stored), numbers, values):
+            return 0
+        if self._hashes is not None and self._places.index_bytes:
+            hashes = self._hashes.of(_sources(found, self._hashed), rows)
+            self._places.add_few(hashes, numbers, values if len(values) else np.zeros_like(numbers))
+        return rows
 
     def learn(self, partitions: Numbers) -> None:
         """Of the rows that were left to the general way last, in their order."""
@@ -97,19 +111,6 @@ class FewInserts:
             parts.append([raw[a:b] for a, b in pairwise(ends)])
         return list(zip(*parts, strict=True))
 
-    def _sources(self, found: Any) -> Numbers:
-        """Where the stored columns lie: ``batches.sources_of`` of the same columns."""
-        sources = np.zeros((len(self._stored), SOURCE_FIELDS), np.int64)
-        base = found.memory.ctypes.data
-        for number, place in enumerate(self._stored):
-            validity, values, *text = found.places[place]
-            if validity is not None:
-                sources[number, VALIDITY] = base + validity[0]
-            sources[number, VALUES] = base + values[0]
-            if text:
-                sources[number, DATA] = base + text[0][0]
-        return sources
-
     def _values(self, found: Any) -> Numbers:
         """Of the order column."""
         if self._order is None or self._raw is None:
@@ -117,6 +118,20 @@ class FewInserts:
         at = found.places[self._order][1][0]
         values = np.frombuffer(found.memory, self._raw, found.rows, at)
         return values.astype(np.int64, copy=False)
+
+
+def _sources(found: Any, places: Sequence[int]) -> Numbers:
+    """Where these columns lie: ``batches.sources_of`` of the same columns."""
+    sources = np.zeros((len(places), SOURCE_FIELDS), np.int64)
+    base = found.memory.ctypes.data
+    for number, place in enumerate(places):
+        validity, values, *text = found.places[place]
+        if validity is not None:
+            sources[number, VALIDITY] = base + validity[0]
+        sources[number, VALUES] = base + values[0]
+        if text:
+            sources[number, DATA] = base + text[0][0]
+    return sources
 
 
 def _key_bytes(kind: Any) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from neural_gpu_bus.live.applying.place_index import PlaceIndex
 from neural_gpu_bus.live.applying.set_up import Identity
+from neural_gpu_bus.memory.series.hashing import RowHashes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -73,6 +74,17 @@ class RowPlaces:
         if self._index is not None:
             hashes = self._editor.hashes(columns, self._identity.names)
             self._index.put(hashes, partitions, self._editor.order_values(columns))
+
+    def few_hashes(self) -> RowHashes | None:
+        """For ``add_few``; None where no index is ever kept."""
+        if not self._identity.by_index:
+            return None
+        return RowHashes(self._editor.shape, self._identity.names)
+
+    def add_few(self, hashes: Hashes, partitions: Numbers, values: Numbers) -> None:
+        """The same as ``add``, of rows whose hashes are at hand; order values, 0 without one."""
+        if self._index is not None:
+            self._index.put(hashes, partitions, values)
 
     def forget(self) -> None:
         """The series is not what the index says any more."""

@@ -25,6 +25,29 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
 
 
+class RowHashes:
+    """Of rows at hand by the same columns, again and again."""
+
+    def __init__(self, shape: Shape, names: Sequence[str], seed: int = 0) -> None:
+        """``names``: of columns of the series."""
+        of_key = [name for name in names if name in shape.key]
+        others = [name for name in names if name not in shape.key]
+        self._seed = seed
+        self._parts = [_matrix(shape, of_key), _matrix(shape, others)]
+        #: In the order in which ``of`` takes them.
+        self.names = (*of_key, *others)
+
+    def of(self, sources: Numbers, rows: int) -> Hashes:
+        """``sources``: where those columns lie, as ``batches.source_of`` gives it."""
+        found, at = np.full(rows, self._seed, np.uint64), 0
+        for matrix in self._parts:
+            seeds, found = found, np.empty(rows, np.uint64)
+            here = sources[at : at + len(matrix)]
+            finding.hash_rows(matrix, np.arange(len(matrix)), here, seeds, 1, found)
+            at += len(matrix)
+        return found
+
+
 def row_hashes(shape: Shape, columns: Arrays, names: Sequence[str], seed: int = 0) -> Hashes:
     """Of rows at hand. ``columns``: of the series' types, each in one piece."""
     rows = len(columns[names[0]]) if names else 0
@@ -36,23 +59,31 @@ def row_hashes(shape: Shape, columns: Arrays, names: Sequence[str], seed: int = 
     return found
 
 
-def _hashed(shape: Shape, columns: Arrays, names: Sequence[str], seeds: Hashes) -> Hashes:
+def _matrix(shape: Shape, names: Sequence[str]) -> Numbers:
+    """What loops know of these columns; see ``kernels``."""
     from neural_gpu_bus.memory.layout.column_types import column_type
 
     matrix = np.zeros((len(names), kernels.COLUMN_FIELDS), np.int64)
-    sources = np.zeros((len(names), kernels.SOURCE_FIELDS), np.int64)
-    held: dict[str, Any] = {}
     for number, name in enumerate(names):
         kind = column_type(str(shape.schema.field(name).type), name)
         matrix[number, kernels.FORM] = FORMS.get(kind.form, kernels.FIXED)
         matrix[number, kernels.WIDTH] = kind.item_bytes
+    return matrix
+
+
+def _hashed(shape: Shape, columns: Arrays, names: Sequence[str], seeds: Hashes) -> Hashes:
+    from neural_gpu_bus.memory.layout.column_types import column_type
+
+    sources = np.zeros((len(names), kernels.SOURCE_FIELDS), np.int64)
+    held: dict[str, Any] = {}
+    for number, name in enumerate(names):
         array = columns[name]
         if array.type != shape.schema.field(name).type:  # a text of the key, of shorter offsets
             array = held[name] = array.cast(shape.schema.field(name).type)
-        sources[number] = source_of(array, kind)
+        sources[number] = source_of(array, column_type(str(shape.schema.field(name).type), name))
     found = np.empty_like(seeds)
     # ``held`` keeps what was made for the loop.
-    finding.hash_rows(matrix, np.arange(len(names)), sources, seeds, 1, found)
+    finding.hash_rows(_matrix(shape, names), np.arange(len(names)), sources, seeds, 1, found)
     return found
 
 
