@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +58,9 @@ _MAKING = ".making-"
 
 Described = TypeVar("Described", GroupMeta, SeriesMeta)
 
+#: All of this process.
+_groups: weakref.WeakSet[SeriesGroup] = weakref.WeakSet()
+
 
 class SeriesGroup:
     """Series published in one step by one writer, read by any number of processes."""
@@ -77,6 +82,8 @@ class SeriesGroup:
         self._maps = arena_maps(folder, maker)
         self._series: dict[str, Series] = {}
         self._places: dict[str, Path] = {}
+        self._turn = threading.RLock()
+        _groups.add(self)
 
     @classmethod
     def create(
@@ -132,16 +139,17 @@ class SeriesGroup:
 
     def names(self) -> list[str]:
         """Of its series, in order."""
-        there = group_folders(self.folder)
-        for name in [name for name, path in self._places.items() if path not in there]:
-            self._places.pop(name, None)
-            self._series.pop(name, None)
-        for path in there:
-            if path not in self._places.values():
-                meta = _meta(path, SeriesMeta)
+        with self._turn:  # several tables are copied at once, each by a thread that makes one
+            there = group_folders(self.folder)
+            for name in [name for name, path in self._places.items() if path not in there]:
+                self._places.pop(name, None)
+                self._series.pop(name, None)
+            known = set(self._places.values())
+            for path in there:
+                meta = None if path in known else _meta(path, SeriesMeta)
                 if meta is not None:
                     self._places[meta.name] = path
-        return sorted(self._places)
+            return sorted(self._places)
 
     def series(
         self,
@@ -158,27 +166,29 @@ class SeriesGroup:
         Texts become large_string and large_binary. Raises BadParameterError where it is there
         with another schema, key or order; DatasetNotFoundError; SharedMemoryFullError.
         """
-        known = self._series.get(name)
-        if known is None or known.is_removed:  # one that was only seen may be another one now
-            self.names()
-        if schema is not None:
-            meta = _described(name, schema, key, order_by, (chunk_rows_max, overlap_rows))
-            if name not in self._places:
-                self._make(meta)
-            self._check_same(name, meta)
-        if name not in self._series:
-            try:
-                self._series[name] = Series(self.place(name), self.clock)
-            except FileNotFoundError:  # it was removed just now
+        with self._turn:
+            known = self._series.get(name)
+            if known is None or known.is_removed:  # one that was only seen may be another one now
                 self.names()
-                raise self._not_there(name) from None
-        return self._series[name]
+            if schema is not None:
+                meta = _described(name, schema, key, order_by, (chunk_rows_max, overlap_rows))
+                if name not in self._places:
+                    self._make(meta)
+                self._check_same(name, meta)
+            if name not in self._series:
+                try:
+                    self._series[name] = Series(self.place(name), self.clock)
+                except FileNotFoundError:  # it was removed just now
+                    self.names()
+                    raise self._not_there(name) from None
+            return self._series[name]
 
     def place(self, name: str) -> SeriesPlace:
         """Where a series lies. Raises DatasetNotFoundError."""
-        if name not in self._places and name not in self.names():
-            raise self._not_there(name)
-        return SeriesPlace(self._places[name], self._maps)
+        with self._turn:
+            if name not in self._places and name not in self.names():
+                raise self._not_there(name)
+            return SeriesPlace(self._places[name], self._maps)
 
     def _not_there(self, name: str) -> DatasetNotFoundError:
         return DatasetNotFoundError(
@@ -200,6 +210,10 @@ class SeriesGroup:
             return {}
         found = snapshots([self.series(name) for name in names])
         return dict(zip(names, found, strict=True))
+
+    def after_fork(self) -> None:
+        """In the child: a thread of the parent may have had its turn, for ever."""
+        self._turn = threading.RLock()
 
     def drop(self) -> None:
         """Remove the group; frames stay, and who looks at its series later is told.
@@ -361,3 +375,11 @@ def _clocks(folder: Path, before: dict[Path, Clock]) -> dict[Path, Clock]:
         with suppress(ProtocolError, FileNotFoundError):  # spoilt, or dropped just now
             clocks[path] = before.get(path) or Clock(path / "clock")
     return clocks
+
+
+def _after_fork_in_child() -> None:
+    for group in list(_groups):
+        group.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -148,6 +150,31 @@ def test_a_series_that_was_only_seen_and_made_anew_elsewhere_is_found(
         writer.publish()
 
     assert other.series("a").last(1, k=3)["x"].tolist() == [8.0]
+
+
+def test_series_are_made_by_several_threads_at_once(group: SeriesGroup) -> None:
+    """While another one lists them: it lost some, or ended by "dictionary changed size"."""
+    made = threading.Event()
+
+    def make(first: int) -> None:
+        for number in range(first, first + 40):
+            group.series(f"s{number}", SCHEMA, ["k"])
+
+    def look() -> None:
+        while not made.is_set():
+            group.names()
+
+    with ThreadPoolExecutor(4) as threads:
+        looks = threads.submit(look)
+        makers = [threads.submit(make, first) for first in (0, 100, 200)]
+        try:
+            for maker in makers:
+                maker.result(timeout=60)
+        finally:
+            made.set()
+        looks.result(timeout=60)
+
+    assert len(group.names()) == 2 + 3 * 40
 
 
 def test_what_a_writer_left_that_died_while_it_took_one_out_is_swept(group: SeriesGroup) -> None:
