@@ -9,9 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-# Tests run in as many processes, each with private servers of its own: on 2 cores four, because many wait for
+# Tests run in as many processes, each with private servers of its own: on 2 cores three, because many wait for
 # what servers do. `make test WORKERS=0` runs them in one.
-WORKERS ?= 4
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test bench lint soak lock clean
