@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg.pq import ExecStatus
 
 from fix_servers import DEBIAN_POSTGRES, READY_S_MAX, short_folder, unused_port, wait_until
 from neural_gpu_bus.embedded.account import may_read, server_account
@@ -147,7 +148,9 @@ class OwnServer:
         """One statement by a connection of its own."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             found = connection.execute(statement.encode(), params or None)
-            return found.fetchall() if found.description else []
+            # Not by its description: a SELECT without columns has none, and rows.
+            has_rows = found.pgresult is not None and found.pgresult.status == ExecStatus.TUPLES_OK
+            return found.fetchall() if has_rows else []
 
     @contextmanager
     def locked(self, table: str) -> Iterator[None]:

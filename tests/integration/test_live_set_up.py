@@ -105,9 +105,11 @@ def test_what_was_dropped_while_nobody_followed_is_published_no_more(
     run(f"DROP PUBLICATION {FOREIGN}")
     told = {one.subject: one for one in slot_advice_of(home.plane.settings, home.server.dsn())}
     assert told[found[1][0]].what.startswith("temporary, read by pid")
+    there = "SELECT FROM pg_replication_slots WHERE slot_name = %s"
+    assert run(there, FOREIGN) == [()]
     for statement in told[FOREIGN].sql:  # the doctor's
         run(statement)
-    assert run("SELECT FROM pg_replication_slots WHERE slot_name = %s", FOREIGN) == []
+    assert run(there, FOREIGN) == []
 
 
 def test_a_table_that_is_locked_is_let_go_of_later(home: LiveHome, stays: LiveTable) -> None:
