@@ -60,7 +60,7 @@ class PlainChanges:
 class PlainTuples:
     """See ``applying.tuples.Tuples``; every value by itself."""
 
-    def few(self, changes: PlainChanges, names: Sequence[str]) -> None:
+    def few(self, names: Sequence[str]) -> None:
         """Never: the general way."""
 
     def joined(self, several: Sequence[PlainChanges]) -> PlainChanges:

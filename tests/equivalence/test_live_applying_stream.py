@@ -14,9 +14,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
+from neural_gpu_bus.live.applying.few_inserts import FewInserts
 from neural_gpu_bus.live.applying.wire_tuples import WireTuples
 from neural_gpu_bus.memory.series import SeriesGroup
-from neural_gpu_bus.memory.series.row_editor import RowEditor
 from neural_gpu_bus.memory.series.series import Series
 from neural_gpu_bus.memory.series.writer import SeriesWriter
 from neural_gpu_bus.stores.postgres.decoding.column_types import source_column
@@ -202,13 +202,14 @@ def test_few_rows_that_come_are_what_is_selected(
     chance = random.Random(seed := random.randrange(1 << 32))
     print(f"seed {seed}")
     took: list[bool] = []
-    short = RowEditor.add_few
+    short = FewInserts.insert
 
-    def noted(self: RowEditor, *given: Any) -> bool:
-        took.append(short(self, *given))
-        return took[-1]
+    def noted(self: FewInserts, changes: Any) -> int:
+        rows = short(self, changes)
+        took.append(rows > 0)
+        return rows
 
-    monkeypatch.setattr(RowEditor, "add_few", noted)
+    monkeypatch.setattr(FewInserts, "insert", noted)
     for statement in (TABLE, IDENTITIES["by another column"], "CREATE TABLE marks (n int)"):
         database.execute(statement)
     with (

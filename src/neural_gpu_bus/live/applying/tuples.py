@@ -56,9 +56,9 @@ class Tuples(Protocol):
         that the value is as it was; None where that is nowhere.
         """
 
-    def few(self, changes: Any, names: Sequence[str]) -> Any:
-        """Columns of all new tuples of a few changes in one memory; None where only ``rows`` can
-        tell.
+    def few(self, names: Sequence[str]) -> Any:
+        """Columns that a few new tuples are written into, ``PreparedColumns``; None where only
+        ``rows`` can tell.
         """
 
     def hashes(

@@ -9,13 +9,10 @@ import numpy as np
 
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.tuples import Which
-from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import FewColumns, FewRows
+from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import FewRows
+from neural_gpu_bus.stores.postgres.replication.prepared_columns import PreparedColumns
 from neural_gpu_bus.stores.postgres.replication.transactions import Relation, RowChanges
-from neural_gpu_bus.stores.postgres.replication.tuple_rows import (
-    few_columns,
-    key_hashes,
-    rows_of,
-)
+from neural_gpu_bus.stores.postgres.replication.tuple_rows import key_hashes, rows_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,14 +56,9 @@ class WireTuples:
         places = self._places(changes.relation, names)
         return rows_of(changes, which, rows, columns, places, few=few)
 
-    def few(self, changes: RowChanges, names: Sequence[str]) -> FewColumns | None:
-        """The same for all new tuples of a few changes, not yet Arrow's; None where only ``rows``
-        can tell.
-        """
-        few = self._reader(tuple(names))[1]
-        if few is None:
-            return None
-        return few_columns(changes, few, self._places(changes.relation, names))
+    def few(self, names: Sequence[str]) -> PreparedColumns | None:
+        """Columns for a few tuples; None where only ``rows`` can tell."""
+        return PreparedColumns.of([self._columns[name] for name in names])
 
     def hashes(
         self, changes: RowChanges, which: Which, rows: Numbers, names: Sequence[str]

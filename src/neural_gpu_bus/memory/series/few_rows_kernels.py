@@ -74,12 +74,7 @@ def _has_room(  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(
-    "boolean(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], "
-    "int64[::1], boolean[::1])",
-    nogil=True,
-    cache=True,
-)
+@njit
 def add_few(  # type: ignore[no-untyped-def]
     columns, sources, partitions, values, slots, arenas, last_values, touched
 ):

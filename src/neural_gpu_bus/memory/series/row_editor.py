@@ -16,7 +16,6 @@ from neural_gpu_bus.memory.series.batches import (
     partition_codes,
 )
 from neural_gpu_bus.memory.series.exchanging import FoundRows
-from neural_gpu_bus.memory.series.few_rows_kernels import add_few
 from neural_gpu_bus.memory.series.filling import ROWS_A_TURN, Filling
 from neural_gpu_bus.memory.series.states import SeriesState
 
@@ -151,20 +150,17 @@ class RowEditor:
         """What the series has, and how it is laid out."""
         return self._state.shape
 
-    def add_few(self, sources: Numbers, partitions: Numbers, values: Numbers) -> bool:
-        """Rows of partitions that are known, at most ``FEW_ROWS_MAX``, which lie behind all others;
-        all of them, or none and False where one does not, or has no room.
-
-        ``sources``: where the stored columns lie, as ``batches.sources_of`` gives it. ``values``:
-        of the order, empty without one.
+    def add_few(self, add: Callable[..., int], *given: Any) -> int:
+        """Have a compiled loop add rows by ``few_rows_kernels.add_few``: what it takes of this
+        series is handed on behind ``given``. How many it added; it adds all of its rows or none.
         """
         with self._turn():
             state = self._state
-            added: bool = add_few(
-                *(state.columns, sources, partitions, values, state.slot_words),
-                *(state.extents.arenas.addresses, state.last_values, state.touched),
+            added = add(
+                *(*given, state.columns, state.slot_words, state.extents.arenas.addresses),
+                *(state.last_values, state.touched),
             )
-            state.counts.appended_rows += len(partitions) if added else 0
+            state.counts.appended_rows += max(added, 0)
             return added
 
     def fill(self, columns: Arrays, partitions: Numbers) -> None:

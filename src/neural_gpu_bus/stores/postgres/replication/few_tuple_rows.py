@@ -53,7 +53,7 @@ class FewRows:
         self._schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
         self._kinds = self._schema.types
         self._is_text = [column.is_variable for column in columns]
-        self._bits = [0 if column.is_variable else _bits(column) for column in columns]
+        self._bits = [0 if column.is_variable else bits_of(column) for column in columns]
         self._is_bool = [column.layout == layouts.BOOL for column in columns]
         self._widths = np.array([column.width for column in columns], np.int64)
         self._slots = np.zeros((len(columns), layouts.TEXT_SLOTS), np.int64)
@@ -69,9 +69,7 @@ class FewRows:
     @classmethod
     def of(cls, columns: Sequence[SourceColumn]) -> Self | None:
         """None where one of them is not made of rows alone."""
-        if not columns or any(c.layout in _LEFT_OUT or c.is_hashed for c in columns):
-            return None
-        return cls(columns)
+        return cls(columns) if columns and is_of_rows_alone(columns) else None
 
     def table(self, messages: Bytes) -> pa.Table | None:
         """DataRow messages; None where something is wrong, which the general way tells."""
@@ -104,7 +102,7 @@ class FewRows:
         if found in {layouts.FAULTY, layouts.OTHER_MESSAGE} or state[layouts.POSITION] != size:
             return None
         null_counts = nulls.tolist()
-        places, nbytes = self._places(rows, texts.tolist(), null_counts)
+        places, nbytes = stretches(self._is_text, self._bits, rows, texts.tolist(), null_counts)
         memory = np.empty(nbytes, np.uint8)
         plan = self._planned(memory, places, rows)
         state = self._state.copy()
@@ -114,24 +112,6 @@ class FewRows:
         if state[layouts.FAULT]:
             return None
         return FewColumns(rows, memory, places, null_counts)
-
-    def _places(
-        self, rows: int, texts: list[int], nulls: list[int]
-    ) -> tuple[list[list[tuple[int, int] | None]], int]:
-        """Where validity, values or offsets and text of each column lie, and their bytes."""
-        at, places = 0, []
-        for number, is_text in enumerate(self._is_text):
-            sizes = [(rows + 7) // 8 if nulls[number] else -1]
-            if is_text:
-                sizes += [(rows + 1) * 8, texts[number]]
-            else:
-                sizes += [(rows * self._bits[number] + 7) // 8]
-            parts: list[tuple[int, int] | None] = []
-            for size in sizes:
-                parts.append(None if size < 0 else (at, size))
-                at += -(-max(size, 0) // _ALIGNED) * _ALIGNED
-            places.append(parts)
-        return places, at
 
     def _planned(
         self, memory: Bytes, places: list[list[tuple[int, int] | None]], rows: int
@@ -157,7 +137,38 @@ class FewRows:
         return plan
 
 
-def _bits(column: SourceColumn) -> int:
+def is_of_rows_alone(columns: Sequence[SourceColumn]) -> bool:
+    """Whether a row tells all of its values: no dictionaries, no types with parts."""
+    return not any(column.layout in _LEFT_OUT or column.is_hashed for column in columns)
+
+
+def stretches(
+    is_text: Sequence[bool],
+    bits: Sequence[int],
+    rows: int,
+    texts: Sequence[int],
+    nulls: Sequence[int],
+) -> tuple[list[list[tuple[int, int] | None]], int]:
+    """Where validity, values or offsets and text of each column lie, and the bytes of all.
+
+    ``bits``: of one value. ``texts``: bytes of each column's text. ``nulls``: 0 for no validity.
+    """
+    at, places = 0, []
+    for number, of_text in enumerate(is_text):
+        sizes = [(rows + 7) // 8 if nulls[number] else -1]
+        if of_text:
+            sizes += [(rows + 1) * 8, texts[number]]
+        else:
+            sizes += [(rows * bits[number] + 7) // 8]
+        parts: list[tuple[int, int] | None] = []
+        for size in sizes:
+            parts.append(None if size < 0 else (at, size))
+            at += -(-max(size, 0) // _ALIGNED) * _ALIGNED
+        places.append(parts)
+    return places, at
+
+
+def bits_of(column: SourceColumn) -> int:
     """Of one value."""
     return int(column.arrow_type().bit_width)
 

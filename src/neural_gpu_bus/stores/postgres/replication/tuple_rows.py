@@ -17,11 +17,7 @@ from neural_gpu_bus.stores.postgres.decoding.copy_decode import (
 )
 from neural_gpu_bus.stores.postgres.decoding.private_columns import PrivateReservation
 from neural_gpu_bus.stores.postgres.replication import tuple_kernels as kernels
-from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import (
-    FEW_ROWS_MAX,
-    FewColumns,
-    FewRows,
-)
+from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import FEW_ROWS_MAX, FewRows
 from neural_gpu_bus.stores.postgres.replication.key_kernels import hash_keys
 from neural_gpu_bus.stores.postgres.replication.transactions import RowChanges
 
@@ -66,14 +62,6 @@ def rows_of(
     if table is None:
         table = _decoded(target, columns)
     return table, unchanged if missing else None
-
-
-def few_columns(changes: RowChanges, few: FewRows, wire_places: Sequence[int]) -> FewColumns | None:
-    """All new tuples of few changes; None where the general way is to look at them. Raises as
-    ``rows_of``.
-    """
-    target, missing = _messages(changes, "new", changes.new_at, np.array(wire_places, np.int64))
-    return None if missing else few.columns(target)
 
 
 def _messages(

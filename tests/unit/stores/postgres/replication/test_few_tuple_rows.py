@@ -16,6 +16,8 @@ from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn, s
 from neural_gpu_bus.stores.postgres.decoding.read_options import ReadOptions
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.replication.few_tuple_rows import FEW_ROWS_MAX, FewRows
+from neural_gpu_bus.stores.postgres.replication.prepared_columns import PreparedColumns
+from neural_gpu_bus.stores.postgres.replication.prepared_kernels import NULLS, write_prepared
 from neural_gpu_bus.stores.postgres.replication.transaction_reader import TransactionReader
 from neural_gpu_bus.stores.postgres.replication.transactions import RowChanges
 from neural_gpu_bus.stores.postgres.replication.tuple_rows import rows_of
@@ -112,3 +114,45 @@ def test_types_with_parts_and_dictionaries_are_left_out() -> None:
     assert FewRows.of([source_column("byte", 18, options=PLAIN)]) is None
     assert FewRows.of([]) is None
     assert FEW_ROWS_MAX >= 1
+
+
+def prepared(columns: PreparedColumns, changes: RowChanges) -> bool:
+    places = columns.places(changes.relation)
+    return bool(
+        write_prepared(
+            *(changes.buffer, changes.new_at, len(changes.relation.columns), places),
+            *columns.arguments,
+        )
+    )
+
+
+def test_prepared_columns_take_batch_after_batch() -> None:
+    columns = PreparedColumns.of(COLUMNS)
+    assert columns is not None
+    for count, nulls in ((64, 0.0), (3, 0.3), (40, 1.0), (1, 0.0)):
+        changes = changes_of(random_rows(count, nulls))
+        expected = rows_of(changes, "new", np.arange(count), COLUMNS, PLACES)[0].combine_chunks()
+
+        assert prepared(columns, changes)
+        for number, name in enumerate(expected.column_names):
+            parts = [
+                part and pa.py_buffer(columns.memory.data[part[0] : part[0] + part[1]])
+                for part in columns.stretches[number]
+            ]
+            found = pa.Array.from_buffers(expected.schema.field(name).type, count, parts)
+            assert found.equals(expected[name].chunk(0))
+            assert found.null_count == columns.counts[NULLS, number]
+
+
+def test_prepared_columns_leave_what_they_have_no_room_for() -> None:
+    columns = PreparedColumns.of(COLUMNS)
+    assert columns is not None
+    assert not prepared(columns, changes_of(random_rows(65, 0.0)))
+    rows = random_rows(2, 0.0)
+    rows[1][[name for name, _, _ in TYPES].index("text")] = b"x" * 70_000
+    assert not prepared(columns, changes_of(rows))
+    rows = random_rows(2, 0.0)
+    rows[1][3] = b"short"
+    assert not prepared(columns, changes_of(rows))
+    assert prepared(columns, changes_of(random_rows(2, 0.0)))
+    assert PreparedColumns.of([source_column("text", 25)]) is None

@@ -19,6 +19,11 @@ PARTS = {
     "stream_kernels": [WORDS],
     "tuple_kernels": [WORDS],
     "key_kernels": [WORDS, FOLDER / "tuple_kernels.py"],
+    "prepared_kernels": [
+        WORDS,
+        *(FOLDER.parent / "decoding" / f"{name}.py" for name in ("layouts", "copy_kernels")),
+        FOLDER / "tuple_kernels.py",
+    ],
 }
 
 
@@ -26,7 +31,7 @@ def digest(files: list[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-@pytest.mark.parametrize("name", ["tuple_kernels", "stream_kernels", "key_kernels"])
+@pytest.mark.parametrize("name", list(PARTS))
 def test_a_loop_changes_with_what_is_compiled_into_it(name: str) -> None:
     found = re.search(r'(?m)^COMPILED_WITH = "(\w+)"$', (FOLDER / f"{name}.py").read_text())
 
