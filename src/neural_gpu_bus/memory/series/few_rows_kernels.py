@@ -1,5 +1,5 @@
 # ruff: noqa: PLR0917
-"""A few rows behind the last of their partitions, in one compiled call.
+"""A few rows behind the last of their partitions, and a publication, in few compiled calls.
 
 The general way groups rows, asks for room and writes, in two dozen calls: 150 us for one row, of
 which writing takes one.
@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from neural_gpu_bus.memory.series.addresses import load_64
+from neural_gpu_bus.memory.series.clock import PUBLISHED
 from neural_gpu_bus.memory.series.kernels import (
     _HEADER,
     _TEXT_HEADER,
@@ -24,10 +25,11 @@ from neural_gpu_bus.memory.series.kernels import (
     VALUES,
     _place,
     _segment,
+    store_in_order,
 )
 
 #: Of the files whose functions are compiled into these loops, which numba does not look at.
-COMPILED_WITH = "32418402af419f58"
+COMPILED_WITH = "97f794d276c50716"
 
 #: Rows of one partition are compared each with each.
 FEW_ROWS_MAX = 64
@@ -103,3 +105,25 @@ def add_few(  # type: ignore[no-untyped-def]
         if values.size:
             last_values[partition] = values[row]
     return True
+
+
+@njit(
+    "void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], boolean[::1])",
+    nogil=True,
+    cache=True,
+)
+def settle_touched(slots, published, values, published_values, touched):  # type: ignore[no-untyped-def]
+    """What touched partitions hold is published: no partition is touched any more."""
+    for partition in range(touched.size):
+        if touched[partition]:
+            published[partition] = slots[partition]
+            published_values[partition] = values[partition]
+            touched[partition] = False
+
+
+@njit("void(int64[::1], int64, int64, int64, int64, int64)", nogil=True, cache=True)
+def publish_stamp(words, at, generation, position, committed_ns, published_ns):  # type: ignore[no-untyped-def]
+    """The stamp of a generation whose slots are written; then it is published."""
+    words[at], words[at + 1] = generation, position
+    words[at + 2], words[at + 3] = committed_ns, published_ns
+    store_in_order(words, PUBLISHED, generation)

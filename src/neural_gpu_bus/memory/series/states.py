@@ -16,6 +16,7 @@ from neural_gpu_bus.memory.series.damage import (
 )
 from neural_gpu_bus.memory.series.directory import Key, WritableDirectory
 from neural_gpu_bus.memory.series.extents import CopyCounts, Extents
+from neural_gpu_bus.memory.series.few_rows_kernels import settle_touched
 from neural_gpu_bus.memory.series.kernels import write_slots
 from neural_gpu_bus.memory.series.records import CHUNK_BYTES, SLOT, SLOT_WORDS, Chunk, Slot
 
@@ -58,6 +59,7 @@ class SeriesState:
         chosen = np.ascontiguousarray(entries[np.arange(len(entries)), newest])
         self.slots = chosen.view(SLOT).reshape(len(entries))
         check_slots(self.slots, place.partitions)
+        self._seen = self.slots, _words(self.slots)
         self.published = self.slots.copy()
         self.touched = np.zeros(len(entries), np.bool_)
         self.last_values = np.zeros(len(entries), np.int64)
@@ -140,9 +142,9 @@ class SeriesState:
     @property
     def slot_words(self) -> Numbers:
         """``slots`` as loops see them: shape (partitions, 8)."""
-        import numpy as np
-
-        return self.slots.view(np.int64).reshape(len(self.slots), SLOT_WORDS)
+        if self._seen[0] is not self.slots:
+            self._seen = self.slots, _words(self.slots)
+        return self._seen[1]
 
     # ---- changes
 
@@ -175,22 +177,22 @@ class SeriesState:
         import numpy as np
 
         partitions = np.flatnonzero(self.touched)
-        self.slots["generation"][partitions] = generation
         if len(partitions):
+            self.slot_words[partitions, 0] = generation
             self.directory.tell_changed(generation)
             write_slots(self.directory.entries, self.slot_words, partitions, generation)
 
     def settle(self, *, published: bool) -> None:
         """Go on from what was published; or go back to it."""
-        import numpy as np
-
-        partitions = np.flatnonzero(self.touched)
-        if published:
-            self.published[partitions] = self.slots[partitions]
-            self._published_values[partitions] = self.last_values[partitions]
-        else:
-            self.slots[partitions] = self.published[partitions]
-            self.last_values[partitions] = self._published_values[partitions]
-            self.discards += 1
-        self.touched[partitions] = False
+        now = self.slot_words, self.last_values
+        before = _words(self.published), self._published_values
+        source, target = (now, before) if published else (before, now)
+        settle_touched(source[0], target[0], source[1], target[1], self.touched)
+        self.discards += not published
         self.extents.settle(published=published)
+
+
+def _words(slots: npt.NDArray[np.void]) -> Numbers:
+    import numpy as np
+
+    return slots.view(np.int64).reshape(len(slots), SLOT_WORDS)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from neural_gpu_bus.arguments import check_whole_number
@@ -19,6 +19,7 @@ from neural_gpu_bus.memory.series.compaction import compact
 from neural_gpu_bus.memory.series.editing import Edit, edit
 from neural_gpu_bus.memory.series.exchanging import add_rows
 from neural_gpu_bus.memory.series.extents import CopyCounts
+from neural_gpu_bus.memory.series.few_rows_kernels import publish_stamp
 from neural_gpu_bus.memory.series.filling import empty
 from neural_gpu_bus.memory.series.kernels import store_in_order
 from neural_gpu_bus.memory.series.locking import WriterLock
@@ -75,6 +76,8 @@ class SeriesWriter:
             self._words = clocks.writable_words(group.folder / "clock")
             self._settled = self.generation
             self._states: dict[str, SeriesState] = {}
+            #: Of those that may have changes that are not published.
+            self._changed: dict[str, SeriesState] = {}
             self._counts = CopyCounts()
             limits = (group.meta.arena_bytes_min, group.meta.arena_bytes_max)
             self._arenas = WritableArenas(
@@ -192,13 +195,15 @@ class SeriesWriter:
         nbytes = self._group.remove_series(state.meta.name)
         state.directory.tell_removed()
         self._states.pop(state.meta.name, None)
+        self._changed.pop(state.meta.name, None)
         self._words[clocks.BYTES] -= nbytes
         return True
 
     @_in_turn
     def editor(self, series: Series | str) -> RowEditor:
         """For sources that say which rows go and which come: changes of one series in one step."""
-        return RowEditor(self._checked(series), self._taking_turn)
+        state = self._checked(series)
+        return RowEditor(state, partial(self._taking_turn, state))
 
     # ---- publication
 
@@ -225,18 +230,13 @@ class SeriesWriter:
         position = _position(lsn)
         committed_ns = check_whole_number("committed_ns", committed_ns or 0, 0)
         words, generation = self._words, self.generation + 1
-        compact(list(self._states.values()), self._arenas)
+        if compact(list(self._states.values()), self._arenas):
+            self._changed.update(self._states)
         store_in_order(words, clocks.WRITING, generation)
-        for state in self._states.values():
+        for state in self._changed.values():
             state.write(generation)
         at = clocks.STAMPS_AT + generation % clocks.STAMPS * clocks.STAMP_WORDS
-        words[at : at + clocks.STAMP_WORDS] = (
-            generation,
-            position,
-            committed_ns,
-            self._clock_ns(),
-        )
-        store_in_order(words, clocks.PUBLISHED, generation)
+        publish_stamp(words, at, generation, position, committed_ns, self._clock_ns())
         self._settle(published=True)
         return generation
 
@@ -266,17 +266,21 @@ class SeriesWriter:
     # ---- inside
 
     @contextmanager
-    def _taking_turn(self) -> Iterator[None]:
+    def _taking_turn(self, state: SeriesState) -> Iterator[None]:
         self._check_own()
         with self._turn:
             self._check_open()
+            self._changed[state.meta.name] = state
             yield
 
     def _settle(self, *, published: bool) -> None:
-        for state in self._states.values():
+        for state in (self._changed if published else self._states).values():
             state.settle(published=published)
+        self._changed.clear()
         self._settled = self.generation
-        self._words[clocks.ARENAS_GONE] += self._arenas.remove_dead()
+        gone = self._arenas.remove_dead()
+        if gone:
+            self._words[clocks.ARENAS_GONE] += gone
 
     def _append(self, state: SeriesState, arrays: Arrays, numbers: Numbers) -> int:
         if len(numbers):
@@ -296,7 +300,10 @@ class SeriesWriter:
         return state.numbers_of(keys)[codes]
 
     def _checked(self, series: Series | str) -> SeriesState:
-        return self._state(series if isinstance(series, str) else series.name)
+        """It may be changed from now on."""
+        state = self._state(series if isinstance(series, str) else series.name)
+        self._changed[state.meta.name] = state
+        return state
 
     def _state(self, name: str) -> SeriesState:
         found = self._states.get(name)
