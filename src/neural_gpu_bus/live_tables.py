@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from neural_gpu_bus.arguments import check_seconds
-from neural_gpu_bus.error_records import from_record
-from neural_gpu_bus.errors import StaleError
 
 if TYPE_CHECKING:
     from neural_gpu_bus import embedded
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 
 #: How long the first copy may take.
 LIVE_S_MAX = 600.0
-#: How often counters are looked at while nothing else is told, and how often whether it is.
-_LOOK_S, _PAUSE_S = 0.02, 0.001
 
 
 class Plane(Protocol):
@@ -66,11 +61,11 @@ class LiveTables:
     ) -> LiveTable:
         """The table as columns that follow every commit, shared by all processes of the host.
 
-        The first call copies the table and may take a while: ``progress`` is told its state every
-        now and then, and may raise to stop waiting. Later calls, of any process, find it.
-        ``key``: columns that split it into partitions, ``order_by``: column that orders the rows
-        of one. ``where``: a row filter, as SQL (PostgreSQL 15 and later). ``append_only``: follow
-        inserts alone, for a table without a primary key.
+        The first call copies the table and may take a while: ``progress`` is told its state now and
+        then, and may raise to stop waiting. Later calls, of any process, find it. ``key``: columns
+        that split it into partitions, ``order_by``: column that orders each. ``where``: a row
+        filter, as SQL (PostgreSQL 15 and later). ``append_only``: follow inserts alone, for a table
+        without a primary key.
 
         ``slot="persistent"``: PostgreSQL keeps what is committed while nobody follows, for this and
         all other live tables of the home, and tables go on from there instead of being copied anew.
@@ -80,12 +75,12 @@ class LiveTables:
         ``poll_s`` for rows whose ``watermark`` rose, and every ``recopy_s`` for all: deletes, and
         changes that did not raise it or came over ``overlap_s`` late, are seen then alone.
 
-        Whoever may open the memory folder can read what the replicating role may read, row-level
-        security or not.
+        Who may open the memory folder can read what that role may read, whatever row security says.
 
         Raises ReplicationRefusedError with the SQL to run where the server or the table is not
         set up for it, UnsupportedTypeError, BadParameterError where a table of that name is live
-        otherwise, StaleError where it takes longer than ``timeout_s``.
+        otherwise, StaleError after ``timeout_s``, DatasetNotFoundError where somebody drops it
+        meanwhile. Then it is declared no more, unless others asked for it too.
         """
         from neural_gpu_bus.live.definitions import live_definition
 
@@ -145,16 +140,13 @@ def _followed(
     timeout_s: float,
     progress: Callable[[TableState], object] | None,
 ) -> LiveTable:
-    """Once it is live; what was declared is taken back where that fails."""
+    from neural_gpu_bus.live.becoming_live import BecomingLive
+
     check_seconds("timeout_s", timeout_s)
-    definition, is_new = plane.live_definitions.add(definition)
-    plane.attachment.follow()
-    try:
-        _wait_live(plane.live_view, definition, timeout_s, progress)
-    except BaseException:
-        if is_new:
-            plane.live_definitions.drop(definition.name)
-        raise
+    becoming = BecomingLive(
+        plane.live_view, plane.live_definitions, plane.attachment.follow, definition
+    )
+    becoming.wait(timeout_s, progress)
     return live_table(plane, definition.name)
 
 
@@ -169,47 +161,3 @@ def live_table(plane: Plane, name: str) -> LiveTable:
         plane.live_view,
         lambda series: growing.series(series, None, (), None, group_of(series)),
     )
-
-
-def _wait_live(
-    view: LiveView,
-    definition: LiveDefinition,
-    timeout_s: float,
-    progress: Callable[[TableState], object] | None,
-) -> None:
-    """Return once it is live. Raises what it failed with, where it never was whole.
-
-    What is told of one that had the name before, and is about to go, does not count.
-    """
-    name = definition.name
-    end_s, asked_ns = time.monotonic() + timeout_s, time.time_ns()
-    while True:
-        view.look_again()
-        epoch, state = view.epoch, view.counted(name)
-        if state is not None and state.added_ns != definition.added_ns:
-            state = None
-        if state is not None:
-            if state.state in {"live", "polled"}:
-                return
-            failed = state.state == "failed" and state.since_ns >= asked_ns
-            if failed and state.error is not None:
-                raise from_record(state.error)
-            if progress is not None:
-                progress(state)
-        if time.monotonic() > end_s:
-            why = view.why_not_live(name if state is not None else "")
-            raise StaleError(
-                f"live table {name!r} is not live after {timeout_s:g} s: {why}",
-                hint="wait longer (timeout_s=), or see `ngb live list` and the log of the home",
-                table=name,
-                why=why,
-                timeout_s=timeout_s,
-            )
-        _wait_told(view, epoch)
-
-
-def _wait_told(view: LiveView, epoch: int) -> None:
-    """Until another thing is told, and not for long."""
-    end_s = time.monotonic() + _LOOK_S
-    while view.epoch == epoch and time.monotonic() < end_s:
-        time.sleep(_PAUSE_S)

@@ -113,8 +113,7 @@ def add(
     with ngb.open() as plane:
         for notice in _notices(plane, wanted):
             err.print(f"[yellow]note:[/] {escape(printable(notice))}", soft_wrap=True)
-        was_there = wanted.name in plane.live_definitions.all()
-        with _interrupted(wanted, was_there), Copying(wanted.name, err) as shown:
+        with _interrupted(plane, wanted), Copying(wanted.name, err) as shown:
             found = _made_live(plane, wanted, timeout, shown.tell)
         rows, partitions = plural(found.rows(), "row"), plural(len(found.partitions()), "partition")
         out.print(f"{escape(printable(wanted.name))} is live: {rows} in {partitions}")
@@ -232,12 +231,13 @@ def _names(text: str) -> list[str]:
 
 
 @contextmanager
-def _interrupted(wanted: LiveDefinition, was_there: bool) -> Iterator[None]:
+def _interrupted(plane: ngb.DataPlane, wanted: LiveDefinition) -> Iterator[None]:
     """Say what becomes of the table where somebody does not want to wait."""
     try:
         yield
     except KeyboardInterrupt:
-        said = "goes on being copied" if was_there else "was taken back: nothing follows it"
+        stays = wanted.name in plane.live_definitions.all()
+        said = "goes on being copied" if stays else "was taken back: nothing follows it"
         err.print(f"{escape(printable(wanted.name))} {said}")
         raise
 

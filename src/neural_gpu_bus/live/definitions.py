@@ -71,12 +71,15 @@ class LiveDefinition(msgspec.Struct, frozen=True):
     changes_only: bool = False
     #: When it was added: tells it from one of its name that was dropped before.
     added_ns: int = 0
+    #: How many asked for it and did not give up before it was live.
+    wanted_by: int = 1
 
     def follows_as(self, other: LiveDefinition) -> bool:
-        """Whether both say the same, whenever they were added and by whichever slot: all tables of
-        a home have one slot, a persistent one as soon as any asks for it.
+        """Whether both say the same, whenever they were added, by whoever and by whichever slot:
+        all tables of a home have one slot, a persistent one as soon as any asks for it.
         """
-        return replace(self, added_ns=0, slot=other.slot) == replace(other, added_ns=0)
+        alike = replace(self, added_ns=0, slot=other.slot, wanted_by=other.wanted_by)
+        return alike == replace(other, added_ns=0)
 
     def is_same(self, other: LiveDefinition) -> bool:
         """Whether it is one that was added once, maybe with another slot since."""
@@ -131,7 +134,7 @@ def live_definition(
         if len(where) > WHERE_CHARACTERS_MAX or "\0" in where:
             raise _bad("where", f"a filter of {len(where):,} characters", "write a shorter one")
     _check_choice("how", how, get_args(How))
-    _check_choice("slot", slot, get_args(Slot))
+    _check_slot(slot, how)
     _check_asking(how, watermark, append_only, (poll_s, recopy_s, overlap_s))
     return LiveDefinition(
         table=table,
@@ -174,8 +177,11 @@ class LiveDefinitions:
             return 0, 0, 0
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def add(self, definition: LiveDefinition) -> tuple[LiveDefinition, bool]:
-        """The one that is kept, and whether it is new: nothing is done where an equal one is there.
+    def add(
+        self, definition: LiveDefinition, *, waits: bool = False
+    ) -> tuple[LiveDefinition, bool]:
+        """The one that is kept, and whether it is new. ``waits``: who asks waits for it, and may
+        ``give_up``; so another who does that leaves it to this one.
 
         Raises BadParameterError where another one has the name.
         """
@@ -183,10 +189,15 @@ class LiveDefinitions:
             found = self.all()
             before = found.get(definition.name)
             if before is not None and before.follows_as(definition):
-                if definition.slot == "persistent" != before.slot:
-                    before = replace(before, slot="persistent")
-                    self._write([*(found | {before.name: before}).values()])
-                return before, False
+                persistent = "persistent" in {definition.slot, before.slot}
+                now = replace(
+                    before,
+                    slot="persistent" if persistent else "temporary",
+                    wanted_by=before.wanted_by + waits,
+                )
+                if now != before:
+                    self._write([*(found | {now.name: now}).values()])
+                return now, False
             if before is not None:
                 raise _other(before, definition)
             if len(found) >= TABLES_MAX:
@@ -204,6 +215,27 @@ class LiveDefinitions:
                 raise not_live(name, list(found))
             self._write(list(found.values()))
         return gone
+
+    def give_up(self, definition: LiveDefinition) -> bool:
+        """Who asked for it does not wait any longer; whether that takes it away, because nobody
+        else asked.
+        """
+        with self._locked():
+            found = self.all()
+            now = found.get(definition.name)
+            if now is None or now.added_ns != definition.added_ns:
+                return False
+            if now.wanted_by > 1:
+                found[now.name] = replace(now, wanted_by=now.wanted_by - 1)
+            else:
+                del found[now.name]
+            self._write(list(found.values()))
+        return now.wanted_by <= 1
+
+    def has(self, definition: LiveDefinition) -> bool:
+        """Whether that very one is still declared."""
+        now = self.all().get(definition.name)
+        return now is not None and now.added_ns == definition.added_ns
 
     def _read(self, raw: bytes) -> _File:
         try:
@@ -282,7 +314,8 @@ def _other(before: LiveDefinition, wanted: LiveDefinition) -> BadParameterError:
     differ = [
         f"{field} {getattr(before, field)!r} and not {getattr(wanted, field)!r}"
         for field in LiveDefinition.__struct_fields__
-        if field != "added_ns" and getattr(before, field) != getattr(wanted, field)
+        if field not in {"added_ns", "wanted_by"}
+        and getattr(before, field) != getattr(wanted, field)
     ]
     return _bad(
         "name",
@@ -326,6 +359,12 @@ def _check_asking(
         check_seconds(name, span_s)
         if not least <= span_s <= POLL_S_MAX:
             raise _bad(name, f"{span_s!r} s", f"give {least:g} to {POLL_S_MAX:,.0f} s")
+
+
+def _check_slot(slot: Slot, how: How) -> None:
+    _check_choice("slot", slot, get_args(Slot))
+    if slot == "persistent" and how != "stream":
+        raise _bad("slot", f"how={how!r} reads no slot", "leave it out, or follow by the stream")
 
 
 def _check_choice(parameter: str, value: Any, known: Sequence[str]) -> None:

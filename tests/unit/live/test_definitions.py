@@ -50,6 +50,7 @@ def test_lists_of_names_become_tuples() -> None:
         ({"where": "a\0"}, "a filter of 2 characters"),
         ({"how": "guess"}, "there is no 'guess'"),
         ({"slot": "eternal"}, "there is no 'eternal'"),
+        ({"slot": "persistent", "how": "trigger"}, "slot: how='trigger' reads no slot"),
     ],
 )
 def test_what_cannot_be_one_is_refused(given: dict[str, Any], said: str) -> None:
@@ -78,6 +79,25 @@ def test_an_equal_one_is_there_already_and_another_is_refused(definitions: LiveD
     assert definitions.token() == before
     with pytest.raises(BadParameterError, match=r"'bars' is live with key \('id',\) and not \(\)"):
         definitions.add(live_definition("bars"))
+
+
+def test_who_asked_last_and_gives_up_takes_it_away(definitions: LiveDefinitions) -> None:
+    bars = live_definition("bars")
+    first, _ = definitions.add(bars, waits=True)
+    second, is_new = definitions.add(bars, waits=True)
+    assert not is_new
+    assert second.is_same(first)
+
+    assert not definitions.give_up(first)
+    assert definitions.has(second)
+    assert definitions.give_up(second)
+    assert definitions.all() == {}
+    assert not definitions.give_up(second)
+
+    kept, _ = definitions.add(bars)  # and it became live
+    asked_again, _ = definitions.add(bars, waits=True)
+    assert not definitions.give_up(asked_again)
+    assert definitions.has(kept)
 
 
 def test_one_that_was_dropped_and_added_again_is_another(definitions: LiveDefinitions) -> None:

@@ -124,7 +124,8 @@ class AskedTables:
             return
         wanted = self._wanted()
         for name, table in list(self._tables.items()):
-            if wanted.get(name) != table.definition:
+            now = wanted.get(name)
+            if now is None or not now.is_same(table.definition):
                 self._drop(name)
         for name, state in self._state.tables.items():
             if state.how != "stream" and name not in wanted:
