@@ -20,7 +20,7 @@ from neural_gpu_bus.memory.series.kernels import DATA, VALUES
 from neural_gpu_bus.stores.postgres.replication.prepared_kernels import NULLS, write_prepared
 
 #: Of the files whose functions are compiled into these loops; a test says it.
-COMPILED_WITH = "2bc78fd8a2d71098"
+COMPILED_WITH = "a9829b7fbbe191a5"
 
 #: What a call says where it added nothing: the general way is to take the rows; the same, and it
 #: tells where they went.

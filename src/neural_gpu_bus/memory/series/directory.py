@@ -225,9 +225,9 @@ class WritableDirectory:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._map()
-        if self._head[COUNT] > len(self.entries):
-            raise damaged(folder / PARTITIONS, f"it ends before entry {self._head[COUNT]:,}")
-        stop, count = int(self._head[KEY_BYTES]), int(self._head[COUNT])
+        if self.head[COUNT] > len(self.entries):
+            raise damaged(folder / PARTITIONS, f"it ends before entry {self.head[COUNT]:,}")
+        stop, count = int(self.head[KEY_BYTES]), int(self.head[COUNT])
         found = list(read_keys(folder / KEYS, 0, stop, count))
         self.keys = [key for key, _ in found]
         self.ids = {key: number for number, key in enumerate(self.keys)}
@@ -263,17 +263,17 @@ class WritableDirectory:
             self.keys.append(key)
         from neural_gpu_bus.memory.series.kernels import store_in_order
 
-        store_in_order(self._head, KEY_BYTES, self._written)
-        store_in_order(self._head, COUNT, len(self.keys))
+        store_in_order(self.head, KEY_BYTES, self._written)
+        store_in_order(self.head, COUNT, len(self.keys))
         return grown + len(packed)
 
     def tell_changed(self, generation: int) -> None:
         """Some partition changes with that generation; before it is published."""
-        self._head[CHANGED] = generation
+        self.head[CHANGED] = generation
 
     def tell_removed(self) -> None:
         """Whoever has it mapped is told that nothing more comes."""
-        self._head[REMOVED] = 1
+        self.head[REMOVED] = 1
 
     def _grow(self, nbytes: int) -> int:
         """Longer, never shorter: whoever maps the file keeps what he has."""
@@ -296,7 +296,7 @@ class WritableDirectory:
         except FileTooShortError as error:
             raise damaged(path, str(error.strerror)) from None
         words = raw[: len(raw) // 8 * 8].view(np.int64)
-        self._head = words[:_HEAD_WORDS]
+        self.head = words[:_HEAD_WORDS]
         whole = (len(words) - _HEAD_WORDS) // _ENTRY_WORDS
         entries = words[_HEAD_WORDS : _HEAD_WORDS + whole * _ENTRY_WORDS]
         self.entries = entries.reshape(whole, 2, SLOT_WORDS)

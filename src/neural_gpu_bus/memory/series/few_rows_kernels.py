@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 
 from neural_gpu_bus.memory.series.addresses import load_64
-from neural_gpu_bus.memory.series.clock import PUBLISHED
+from neural_gpu_bus.memory.series.clock import PUBLISHED, WRITING
+from neural_gpu_bus.memory.series.directory import CHANGED
 from neural_gpu_bus.memory.series.kernels import (
     _HEADER,
     _TEXT_HEADER,
@@ -26,10 +27,11 @@ from neural_gpu_bus.memory.series.kernels import (
     _place,
     _segment,
     store_in_order,
+    write_slots,
 )
 
 #: Of the files whose functions are compiled into these loops, which numba does not look at.
-COMPILED_WITH = "97f794d276c50716"
+COMPILED_WITH = "f0c11a9913b6fce0"
 
 #: Rows of one partition are compared each with each.
 FEW_ROWS_MAX = 64
@@ -127,3 +129,25 @@ def publish_stamp(words, at, generation, position, committed_ns, published_ns): 
     words[at], words[at + 1] = generation, position
     words[at + 2], words[at + 3] = committed_ns, published_ns
     store_in_order(words, PUBLISHED, generation)
+
+
+@njit(
+    "void(int64[::1], int64, int64, int64, int64, int64, int64[:, :, ::1], int64[::1], "
+    "int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], boolean[::1])",
+    nogil=True,
+    cache=True,
+)
+def publish_one(  # type: ignore[no-untyped-def]
+    words, at, generation, position, committed_ns, published_ns,
+    entries, head, slots, published, values, published_values, touched,
+):  # fmt: skip
+    """A whole publication where one series changed: the same stores in the same order."""
+    store_in_order(words, WRITING, generation)
+    partitions = np.flatnonzero(touched)
+    if partitions.size:
+        head[CHANGED] = generation
+        for partition in partitions:
+            slots[partition, 0] = generation
+        write_slots(entries, slots, partitions, generation)
+    publish_stamp(words, at, generation, position, committed_ns, published_ns)
+    settle_touched(slots, published, values, published_values, touched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.memory.series.attaching import SeriesPlace
 from neural_gpu_bus.memory.series.batches import column_matrix
@@ -181,6 +181,14 @@ class SeriesState:
             self.slot_words[partitions, 0] = generation
             self.directory.tell_changed(generation)
             write_slots(self.directory.entries, self.slot_words, partitions, generation)
+
+    @property
+    def own_words(self) -> tuple[npt.NDArray[Any], ...]:
+        """What ``publish_one`` takes."""
+        return (
+            *(self.directory.entries, self.directory.head, self.slot_words),
+            *(_words(self.published), self.last_values, self._published_values, self.touched),
+        )
 
     def settle(self, *, published: bool) -> None:
         """Go on from what was published; or go back to it."""

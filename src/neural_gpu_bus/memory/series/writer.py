@@ -19,7 +19,7 @@ from neural_gpu_bus.memory.series.compaction import compact
 from neural_gpu_bus.memory.series.editing import Edit, edit
 from neural_gpu_bus.memory.series.exchanging import add_rows
 from neural_gpu_bus.memory.series.extents import CopyCounts
-from neural_gpu_bus.memory.series.few_rows_kernels import publish_stamp
+from neural_gpu_bus.memory.series.few_rows_kernels import publish_one, publish_stamp
 from neural_gpu_bus.memory.series.filling import empty
 from neural_gpu_bus.memory.series.kernels import store_in_order
 from neural_gpu_bus.memory.series.locking import WriterLock
@@ -232,11 +232,16 @@ class SeriesWriter:
         words, generation = self._words, self.generation + 1
         if compact(list(self._states.values()), self._arenas):
             self._changed.update(self._states)
-        store_in_order(words, clocks.WRITING, generation)
-        for state in self._changed.values():
-            state.write(generation)
         at = clocks.STAMPS_AT + generation % clocks.STAMPS * clocks.STAMP_WORDS
-        publish_stamp(words, at, generation, position, committed_ns, self._clock_ns())
+        stamp = at, generation, position, committed_ns, self._clock_ns()
+        if len(self._changed) == 1:
+            (state,) = self._changed.values()
+            publish_one(words, *stamp, *state.own_words)
+        else:
+            store_in_order(words, clocks.WRITING, generation)
+            for state in self._changed.values():
+                state.write(generation)
+            publish_stamp(words, *stamp)
         self._settle(published=True)
         return generation
 

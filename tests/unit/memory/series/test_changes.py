@@ -71,7 +71,7 @@ def test_without_the_word_every_slot_is_looked_at(group: SeriesGroup) -> None:
     with group.writer() as writer:
         writer.append("a", {"k": [1], "x": [0.0]})
         one = writer.publish()
-        writer._states["a"].directory._head[directory.CHANGED] = 0
+        writer._states["a"].directory.head[directory.CHANGED] = 0
 
     assert a.has_changed(0)
     assert not a.has_changed(one)

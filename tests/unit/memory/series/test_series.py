@@ -171,10 +171,12 @@ def test_an_interrupted_publication_is_published_whole_or_forgotten(
         raise KeyboardInterrupt
 
     series = group.series("s", SCHEMA, ["k"], "ts")
+    group.series("t", SCHEMA, ["k"], "ts")
     with group.writer() as opened:
         opened.append("s", _one("a", [1], [1.0]))
         opened.publish()
         opened.append("s", _one("a", [2], [2.0]))
+        opened.append("t", _one("a", [2], [2.0]))  # one series alone is published in one call
         with monkeypatch.context() as patched:
             where = states if step == "write_slots" else extents.Extents
             patched.setattr(where, step, interrupted)

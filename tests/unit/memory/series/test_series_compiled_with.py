@@ -16,7 +16,7 @@ FOLDER = Path(series.__file__).parent
 #: Loops -> files with what is compiled into them.
 PARTS = {
     "weaving_kernels": ("addresses", "kernels"),
-    "few_rows_kernels": ("addresses", "clock", "kernels"),
+    "few_rows_kernels": ("addresses", "clock", "directory", "kernels"),
     "finding_kernels": ("addresses", "kernels", "weaving_kernels"),
 }
 
