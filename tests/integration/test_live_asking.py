@@ -13,7 +13,7 @@ import pytest
 from fix_servers import wait_until
 from live_oracle_home import LiveHome, live_home
 from neural_gpu_bus.errors import BadParameterError, ReplicationRefusedError
-from neural_gpu_bus.live.asking.trigger_log import check_rights
+from neural_gpu_bus.live.asking.trigger_log import check_rights, install, log_names
 from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
 from own_server import OwnServer, own_server
 
@@ -201,7 +201,8 @@ def test_what_cannot_be_followed_is_refused_with_the_way_out(
     run(
         server,
         "CREATE TABLE keyless (a int); CREATE TABLE split (a int PRIMARY KEY) PARTITION BY RANGE "
-        "(a); CREATE TABLE words (a text PRIMARY KEY)",
+        "(a); CREATE TABLE words (a text PRIMARY KEY); CREATE SCHEMA far; "
+        "CREATE TABLE far.words (a text PRIMARY KEY)",
     )
     live = home.plane.live
     with pytest.raises(BadParameterError, match="has no primary key"):
@@ -214,14 +215,13 @@ def test_what_cannot_be_followed_is_refused_with_the_way_out(
         live("words", how="poll")
     assert not home.plane.live_definitions.all()
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        shape = read_shape(connection, "words")
+        shape = read_shape(connection, "far.words")
         connection.execute("CREATE ROLE plain; SET ROLE plain")
         with pytest.raises(ReplicationRefusedError, match="may not create schema") as refused:
             check_rights(connection, shape)
         connection.execute("RESET ROLE")
-        for _, statement in refused.value.facts["missing"]:
-            connection.execute(statement.encode())
+        connection.execute(refused.value.hint.removeprefix("run:\n").encode())  # as it is
         connection.execute("SET ROLE plain")
-        check_rights(connection, shape)
-        connection.execute("RESET ROLE; DROP OWNED BY plain; DROP ROLE plain")
-    run(server, "DROP TABLE keyless, split, words")
+        install(connection, "nowhere", log_names("nowhere", "words", shape), shape)
+        connection.execute("RESET ROLE; DROP OWNED BY plain CASCADE; DROP ROLE plain")
+    run(server, "DROP TABLE keyless, split, words; DROP SCHEMA far CASCADE")

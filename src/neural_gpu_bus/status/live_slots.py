@@ -39,7 +39,8 @@ def _of_ours(slot: SlotFacts, wal_bytes_max: int) -> Advice:
     if slot.temporary:
         return Advice(slot.name, "good", what)
     verdict, words = judge(slot, wal_bytes_max)
-    drop = (f"SELECT pg_drop_replication_slot('{slot.name}')",)
+    # While it is read it cannot be dropped, and whoever reads it does that.
+    drop = () if slot.active_pid else (f"SELECT pg_drop_replication_slot('{slot.name}')",)
     if verdict == "lost":
         why = "the process of live tables drops it and copies tables anew; where none runs: drop it"
         return Advice(slot.name, "problem", words, why, drop)
@@ -51,7 +52,7 @@ def _of_ours(slot: SlotFacts, wal_bytes_max: int) -> Advice:
         return Advice(slot.name, "advice", what, why)
     why = (
         f"{words}; beyond its budget it is dropped and tables are copied anew: see `ngb live list` "
-        "for what holds them up, raise NGB_LIVE_SLOT_WAL_BYTES_MAX, or drop it where nothing runs"
+        f"for what holds them up, raise NGB_LIVE_SLOT_WAL_BYTES_MAX{', or drop it' if drop else ''}"
     )
     return Advice(slot.name, "problem" if verdict == "drop" else "advice", what, why, drop)
 

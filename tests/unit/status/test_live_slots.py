@@ -30,9 +30,10 @@ def slot(
         (slot(), "good", "persistent, read by pid 4242 of this home, keeps 3.0 MiB", False),
         (slot(f"{MINE}_0a1b2c3d", temporary=True), "good", "temporary, read by pid 4242", False),
         (slot(pid=0), "advice", "its budget is 8.0 GiB", False),
-        (slot(kept=5 * GIB), "advice", "keeps 5.0 GiB of WAL", True),
-        (slot(kept=9 * GIB), "problem", "keeps 9.0 GiB of WAL", True),
-        (slot(lost="wal_removed"), "problem", "is lost: wal_removed", True),
+        (slot(kept=5 * GIB), "advice", "keeps 5.0 GiB of WAL", False),  # it cannot be: it is read
+        (slot(kept=5 * GIB, pid=0), "advice", "keeps 5.0 GiB of WAL", True),
+        (slot(kept=9 * GIB, pid=0), "problem", "keeps 9.0 GiB of WAL", True),
+        (slot(lost="wal_removed", pid=0), "problem", "is lost: wal_removed", True),
         (slot("ngb_live_0123456789ab"), "good", "of another home", False),
         (slot("ngb_live_0123456789ab", pid=0), "advice", "of another home", True),
     ],
@@ -53,6 +54,6 @@ def test_no_slot_is_good() -> None:
 
 
 def test_the_short_doctor_has_the_statement_too() -> None:
-    (check,) = as_checks(slot_advice([slot(lost="wal_removed")], HOME, 8 * GIB))
+    (check,) = as_checks(slot_advice([slot(lost="wal_removed", pid=0)], HOME, 8 * GIB))
     assert (check.name, check.verdict) == ("live tables", Verdict.BAD)
     assert DROP.format(MINE) in check.advice

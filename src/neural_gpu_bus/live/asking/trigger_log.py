@@ -74,18 +74,19 @@ def log_names(home: str, name: str, shape: TableShape) -> LogNames:
 
 def check_rights(connection: psycopg.Connection, shape: TableShape) -> None:
     """Raises ReplicationRefusedError with the SQL to run."""
-    has_schema, may_use, may_make, may_trigger, may_read, role = (
+    has_schema, may_use, may_make, may_enter, may_trigger, may_read, role = (
         connection.execute(
             "SELECT to_regnamespace(%(s)s) IS NOT NULL, "
             "coalesce(has_schema_privilege(to_regnamespace(%(s)s), 'USAGE') "
             "AND has_schema_privilege(to_regnamespace(%(s)s), 'CREATE'), false), "
             "has_database_privilege(current_database(), 'CREATE'), "
+            "has_schema_privilege(relnamespace, 'USAGE'), "
             "has_table_privilege(%(t)s::oid, 'TRIGGER'), "
             "has_table_privilege(%(t)s::oid, 'SELECT'), "
-            "quote_ident(current_user)",
+            "quote_ident(current_user) FROM pg_class WHERE oid = %(t)s::oid",
             {"s": SCHEMA, "t": shape.oid},
         ).fetchone()
-        or (False,) * 6
+        or (False,) * 7
     )
     missing = []
     if not has_schema and not may_make:
@@ -94,6 +95,10 @@ def check_rights(connection: psycopg.Connection, shape: TableShape) -> None:
     if has_schema and not may_use:
         what = f"role {role} may not create in schema {SCHEMA}"
         missing.append((what, f"GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role}"))
+    if not may_enter:
+        schema = quoted(shape.schema)
+        what = f"role {role} may not use schema {schema}"
+        missing.append((what, f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
     for may, right in ((may_trigger, "TRIGGER"), (may_read, "SELECT")):
         if not may:
             what = f"role {role} lacks {right} on {shape.quoted}"
@@ -101,9 +106,15 @@ def check_rights(connection: psycopg.Connection, shape: TableShape) -> None:
     if missing:
         raise ReplicationRefusedError(
             f"table {shape} cannot be followed by triggers yet: {missing[0][0]}",
-            hint="run:\n" + "\n".join(f"  {sql};  -- {what}" for what, sql in missing),
+            hint="run:\n" + "\n".join(_line(what, sql) for what, sql in missing),
             missing=tuple(missing),
         )
+
+
+def _line(what: str, statement: str) -> str:
+    """Of a script; names may have ends of lines in them."""
+    comment = what.replace("\n", "\n  -- ")
+    return f"  {statement};  -- {comment}"
 
 
 def install(connection: psycopg.Connection, home: str, names: LogNames, shape: TableShape) -> None:

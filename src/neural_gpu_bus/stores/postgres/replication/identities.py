@@ -5,7 +5,7 @@ A publication of updates on a table without one makes the producer's own UPDATE 
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Collection
 
 from neural_gpu_bus.stores.postgres.replication.table_shapes import (
     DEFAULT,
@@ -14,37 +14,35 @@ from neural_gpu_bus.stores.postgres.replication.table_shapes import (
     NOTHING,
     RelationShape,
     TableShape,
-    quoted,
 )
 
 
-class BadIdentity(msgspec.Struct, frozen=True):
-    """Why a table's updates cannot be published."""
-
-    what: str
-    #: Statements of which one is the way out; the producer's to decide, never run by us.
-    ways: tuple[str, ...]
-
-
-def bad_identity(shape: TableShape) -> BadIdentity | None:
-    """What would make the producer's UPDATE fail or leave the mirror without a key; None for a
+def bad_identity(shape: TableShape) -> str:
+    """What would make the producer's UPDATE fail or leave the mirror without a key; empty for a
     table whose updates can be published.
     """
     if not shape.identity_columns:
-        return BadIdentity(_why_none(shape), _ways(shape))
-    generated = [
-        name
-        for name in shape.identity_columns
-        if (column := shape.column(name)) is not None
-        and shape.identity != FULL
-        and (column.generated == "v" or (column.generated and shape.version < 180_000))
+        return _why_none(shape)
+    if shape.identity != FULL:
+        generated = next((one for one in shape.identity_columns if not is_sent(shape, [one])), None)
+        if generated is not None:
+            return f"its replica identity has the generated column {generated!r}, which is not sent"
+    return _bad_partitions(shape) if shape.partitioned else ""
+
+
+def is_sent(shape: TableShape, columns: Collection[str]) -> bool:
+    """Whether values of all these columns come with the stream."""
+    kinds = [one.generated for one in shape.columns if one.name in columns]
+    return not any(kind == "v" or (kind and shape.version < 180_000) for kind in kinds)
+
+
+def bad_leaves(shape: TableShape, columns: Collection[str]) -> list[RelationShape]:
+    """Partitions whose identity is another than these columns of the table."""
+    return [
+        leaf
+        for leaf in shape.holding_rows()
+        if leaf.identity_columns is not None and set(leaf.identity_columns) != set(columns)
     ]
-    if generated:
-        return BadIdentity(
-            f"its replica identity has the generated column {generated[0]!r}, which is not sent",
-            _ways(shape),
-        )
-    return _bad_leaf(shape) if shape.partitioned else None
 
 
 def _why_none(shape: TableShape | RelationShape) -> str:
@@ -52,46 +50,26 @@ def _why_none(shape: TableShape | RelationShape) -> str:
         return "it has REPLICA IDENTITY NOTHING: UPDATE and DELETE would fail"
     if shape.identity == INDEX:
         return "the index of its REPLICA IDENTITY is gone: UPDATE and DELETE would fail"
-    return "it has no primary key and no REPLICA IDENTITY: UPDATE and DELETE would fail"
-
-
-def _ways(shape: TableShape) -> tuple[str, ...]:
-    table = shape.quoted
-    names = [one.name for one in shape.columns if one.not_null and not one.generated]
-    columns = quoted(names[0]) if names else "..."
-    index = quoted(f"{shape.name}_identity"[:63])
-    if shape.partitioned:
-        # New partitions inherit a primary key, and nothing else that is an identity.
-        return (f"ALTER TABLE {table} ADD PRIMARY KEY ({columns}, ...);",)
-    if shape.identity == NOTHING:
-        return (f"ALTER TABLE {table} REPLICA IDENTITY DEFAULT;",)
     return (
-        f"ALTER TABLE {table} ADD PRIMARY KEY ({columns});",
-        f"CREATE UNIQUE INDEX {index} ON {table} ({columns}); "
-        f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX {index};",
+        "it has no primary key that is checked at once, and no REPLICA IDENTITY: UPDATE and DELETE "
+        "would fail"
     )
 
 
-def _bad_leaf(shape: TableShape) -> BadIdentity | None:
+def _bad_partitions(shape: TableShape) -> str:
     """A partition of its own mind; or a root whose next partition would have no identity."""
     if shape.identity != DEFAULT:
-        return BadIdentity(
+        return (
             "it is partitioned, and REPLICA IDENTITY is not inherited by new partitions: their "
-            "UPDATE and DELETE would fail; only a primary key is",
-            (f"ALTER TABLE {shape.quoted} REPLICA IDENTITY DEFAULT;", *_ways(shape)),
+            "UPDATE and DELETE would fail; only a primary key is"
         )
-    wanted = set(shape.identity_columns)
-    for leaf in shape.holding_rows():
-        columns = leaf.identity_columns
-        if columns is None or set(columns) == wanted:
-            continue
-        name = quoted(leaf.schema, leaf.name)
-        if not columns:
-            why = f"partition {leaf.schema}.{leaf.name}: {_why_none(leaf)}"
-        else:
-            why = (
-                f"partition {leaf.schema}.{leaf.name} has a replica identity of other columns "
-                f"({', '.join(columns)}) than the table ({', '.join(shape.identity_columns)})"
-            )
-        return BadIdentity(why, (f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT;",))
-    return None
+    leaves = bad_leaves(shape, shape.identity_columns)
+    if not leaves:
+        return ""
+    leaf, columns = leaves[0], leaves[0].identity_columns
+    if not columns:
+        return f"partition {leaf.schema}.{leaf.name}: {_why_none(leaf)}"
+    return (
+        f"partition {leaf.schema}.{leaf.name} has a replica identity of other columns "
+        f"({', '.join(columns)}) than the table ({', '.join(shape.identity_columns)})"
+    )

@@ -12,6 +12,7 @@ from neural_gpu_bus.errors import ReplicationRefusedError
 from neural_gpu_bus.quantities import size
 from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.replication.identities import bad_identity
+from neural_gpu_bus.stores.postgres.replication.identity_ways import ways_out
 from neural_gpu_bus.stores.postgres.replication.publications import (
     ROW_FILTERS_SINCE,
     Membership,
@@ -43,12 +44,14 @@ class Missing(msgspec.Struct, frozen=True):
     """One thing that the server lacks."""
 
     what: str
-    #: To be run, identifiers quoted; empty where nothing that is run helps.
+    #: To be run as it is, identifiers quoted; empty where nothing that is run helps.
     sql: str
     #: Who may run it.
     by: str = ""
     #: The server has to be restarted after it.
     restart: bool = False
+    #: What else helps.
+    instead: str = ""
 
     def __str__(self) -> str:
         way = f": {self.sql}" if self.sql else ""
@@ -78,11 +81,13 @@ class Preflight(msgspec.Struct, frozen=True):
 
 
 def _as_script(one: Missing) -> str:
-    said = one.what if not one.sql else one.sql
-    about = [one.what] if one.sql else []
+    """A statement, and what it is for as a comment: names may have ends of lines in them."""
+    about = [one.what]
     about += [f"by {one.by}"] if one.by else []
     about += ["then restart the server"] if one.restart else []
-    return f"{said}  -- {'; '.join(about)}" if about else said
+    about += [f"or: {one.instead}"] if one.instead else []
+    comment = "; ".join(about).replace("\n", "\n  -- ")
+    return f"{one.sql}  -- {comment}" if one.sql else f"-- {comment}"
 
 
 _SERVER_SQL = """
@@ -169,11 +174,11 @@ def _of_server(server: _Server) -> list[Missing]:
     if server.in_recovery:
         found.append(Missing("this server is a standby: live tables need the primary", ""))
     if server.wal_level != "logical":
-        way = "ALTER SYSTEM SET wal_level = 'logical';"
+        way, whose = "ALTER SYSTEM SET wal_level = 'logical';", "a superuser"
         if server.managed:
-            way = f"-- set {server.managed} = 1 (or on) in the service's parameters"
+            way, whose = "", f"the service's parameters, {server.managed} = 1 (or on)"
         what = f"wal_level is {server.wal_level}, logical is needed"
-        found.append(Missing(what, way, "a superuser", restart=True))
+        found.append(Missing(what, way, whose, restart=True))
     for setting, used, most in _places(server):
         if most - used < PLACES_NEEDED:
             way = f"ALTER SYSTEM SET {setting} = {max(10, most + 4)};"
@@ -284,19 +289,24 @@ def _of_table(
     publication = names.growing if wanted.append_only else names.changes
     if not owns and (there is None or there.publication != publication or there.lacking):
         what = f"role {server.role!r} does not own {shape} and cannot put it into a publication"
-        way = f"GRANT {quoted(shape.owner)} TO {role};"
+        way, adds = f"GRANT {quoted(shape.owner)} TO {role};", ""
         if there is None:
             adds = add_statement(publication, shape, wanted.where)
-            way += f" -- or, where the publication is there, as its owner and the table's: {adds};"
-        found.append(Missing(what, way, "a superuser"))
-    return found + _of_changes(wanted, shape, server)
+            adds = f"where the publication is there, as its owner and the table's: {adds};"
+        found.append(Missing(what, way, "a superuser", instead=adds))
+    return found + _of_changes(connection, wanted, shape, server)
 
 
-def _of_changes(wanted: TableWanted, shape: TableShape, server: _Server) -> list[Missing]:
+def _of_changes(
+    connection: psycopg.Connection, wanted: TableWanted, shape: TableShape, server: _Server
+) -> list[Missing]:
     found = []
-    bad = None if wanted.append_only else bad_identity(shape)
-    if bad is not None:
-        found.append(Missing(f"table {shape}: {bad.what}", " -- or: ".join(bad.ways), shape.owner))
+    bad = "" if wanted.append_only else bad_identity(shape)
+    if bad:
+        out = ways_out(connection, shape)
+        way, *others = out.ways or ("",)
+        instead = " or: ".join([*others, *([out.words] if out.words else [])])
+        found.append(Missing(f"table {shape}: {bad}", way, shape.owner, instead=instead))
     if wanted.where and server.version < ROW_FILTERS_SINCE:
         major = server.version // 10_000
         found.append(Missing(f"where= needs PostgreSQL 15, this is {major}: leave it out", ""))

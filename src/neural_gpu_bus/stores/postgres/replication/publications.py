@@ -18,6 +18,7 @@ from psycopg import errors, sql
 from neural_gpu_bus.errors import BadParameterError, ReplicationRefusedError
 from neural_gpu_bus.stores.postgres.connections.connection import translated
 from neural_gpu_bus.stores.postgres.replication.identities import bad_identity
+from neural_gpu_bus.stores.postgres.replication.identity_ways import WaysOut, ways_out
 from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
 from neural_gpu_bus.stores.postgres.replication.table_shapes import FULL, TableShape, quoted
 from neural_gpu_bus.stores.postgres.replication.told import (
@@ -298,31 +299,32 @@ def _check_identity(connection: psycopg.Connection, made: Membership, shape: Tab
     if made.append_only:
         return
     bad = bad_identity(now)
-    if bad is not None:
-        raise refused_identity(now, bad.what, bad.ways)
+    if bad:
+        raise refused_identity(now, bad, ways_out(connection, now))
     if not made.where or now.identity == FULL:
         return
     filtered = list(now.stream_oids)
     used = connection.execute(_FILTER_COLUMNS_SQL, (made.publication, filtered)).fetchall()
     foreign = [column for (column,) in used if column not in now.identity_columns]
     if foreign:
+        # Of partitioned tables new partitions would not have it.
+        full = (f"ALTER TABLE {now.quoted} REPLICA IDENTITY FULL;",)
         raise refused_identity(
             now,
             f"where= uses column {foreign[0]!r}, which is not in its replica identity "
             f"({', '.join(now.identity_columns)}): UPDATE and DELETE would fail",
-            (f"ALTER TABLE {now.quoted} REPLICA IDENTITY FULL;",),
+            WaysOut(() if now.partitioned else full, "leave it out of where="),
         )
 
 
-def refused_identity(
-    shape: TableShape, what: str, ways: tuple[str, ...]
-) -> ReplicationRefusedError:
+def refused_identity(shape: TableShape, what: str, out: WaysOut) -> ReplicationRefusedError:
     """The error for a table whose updates cannot be published, with the ways out."""
-    ways_out = " or ".join(ways)
+    run = f"run {' or '.join(out.ways)} " if out.ways else ""
+    words = f"{'Or' if run else 'It needs'} {out.words}. " if out.words else ""
     return ReplicationRefusedError(
         f"table {shape} cannot be live with its updates: {what}",
-        hint=f"run {ways_out} Or, if rows are never updated or deleted, give append_only=True",
-        missing=((what, ways[0]),) if ways else (),
+        hint=f"{run}{words}Or, if rows are never updated or deleted, give append_only=True",
+        missing=((what, out.ways[0] if out.ways else ""),),
     )
 
 
@@ -344,7 +346,7 @@ def drop_harmful(
     if there is None:
         return
     ends_stream = any(column.sending_fails for column in shape.columns)
-    if ends_stream or (not there.append_only and bad_identity(shape) is not None):
+    if ends_stream or (not there.append_only and bad_identity(shape)):
         drop_table(connection, names, shape.oid)
 
 

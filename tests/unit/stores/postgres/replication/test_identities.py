@@ -1,4 +1,4 @@
-"""Whether a table's updates can be published, and the ways out where not."""
+"""Whether a table's updates can be published; the ways out are looked for on real servers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from neural_gpu_bus.stores.postgres.replication.identities import bad_identity
 from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
-from table_shapes_made import column, parts, relation, shape, with_column
+from table_shapes_made import parts, relation, shape, with_column
 
 
 @pytest.mark.parametrize(
@@ -23,44 +23,28 @@ from table_shapes_made import column, parts, relation, shape, with_column
     ids=["key", "index", "full", "partitions", "generated on 18"],
 )
 def test_what_can_be_published(table: TableShape) -> None:
-    assert bad_identity(table) is None
+    assert bad_identity(table) == ""
 
 
 @pytest.mark.parametrize(
-    ("table", "why", "way"),
+    ("table", "why"),
     [
-        (shape(identity_columns=()), "no primary key", 'ADD PRIMARY KEY ("id");'),
-        (shape(identity="n", identity_columns=()), "NOTHING", "REPLICA IDENTITY DEFAULT;"),
-        (shape(identity="i", identity_columns=()), "is gone", 'ADD PRIMARY KEY ("id");'),
+        (shape(identity_columns=()), "no primary key"),
+        (shape(identity="n", identity_columns=()), "NOTHING"),
+        (shape(identity="i", identity_columns=()), "is gone"),
         (
             with_column(shape(version=170_000), 0, generated="s"),
             "generated column 'id', which is not sent",
-            "ADD PRIMARY KEY",
         ),
         (
             parts(relation(5, index_columns=("price",))),
             "partition public.t5 has a replica identity of other columns [(]price[)]",
-            'ALTER TABLE "public"."t5" REPLICA IDENTITY DEFAULT;',
         ),
         (
             parts(relation(5), relation(6, identity="n")),
             "partition public.t6: it has REPLICA IDENTITY NOTHING",
-            'ALTER TABLE "public"."t6" REPLICA IDENTITY DEFAULT;',
         ),
     ],
 )
-def test_what_cannot_has_a_way_out(table: TableShape, why: str, way: str) -> None:
-    bad = bad_identity(table)
-
-    assert bad is not None
-    assert re.search(why, bad.what)
-    assert way in bad.ways[0]
-
-
-def test_a_table_without_a_column_that_could_be_the_key_gets_a_gap() -> None:
-    table = shape(columns=(column(1, "a"),), identity_columns=())
-
-    bad = bad_identity(table)
-
-    assert bad is not None
-    assert bad.ways[0] == 'ALTER TABLE "public"."bars" ADD PRIMARY KEY (...);'
+def test_what_cannot_says_why(table: TableShape, why: str) -> None:
+    assert re.search(why, bad_identity(table))

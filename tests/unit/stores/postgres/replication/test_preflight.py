@@ -29,7 +29,7 @@ def test_all_that_is_missing_is_in_the_hint_as_a_script() -> None:
         "run:",
         "  ALTER SYSTEM SET x = 1;  -- wal_level is replica; by a superuser; then restart the "
         "server",
-        "  this server is a standby",
+        "  -- this server is a standby",
     ]
     assert error.value.missing == (
         ("wal_level is replica", "ALTER SYSTEM SET x = 1;"),
