@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -236,7 +237,7 @@ class StreamSession:
                 return self._taken(reader.take_part, source)
             count = self._filled(source)
             is_all = count < RECEIVE_BYTES
-            if not count and not reader.has_whole and not self._wait(end_s):
+            if not count and not reader.has_whole and not self._wait(source, end_s):
                 if sender.failure is not None:
                     raise sender.failure
                 return None
@@ -271,13 +272,20 @@ class StreamSession:
             self._ahead.begin(source)
         return batch
 
-    def _wait(self, end_s: float) -> bool:
+    def _wait(self, source: StreamSource, end_s: float) -> bool:
         """Wait for bytes; False when the time is over."""
         open_bytes = self._reader.open_bytes
         if open_bytes > PAUSE_AFTER_BYTES:
             time.sleep(min(open_bytes * PAUSE_S_PER_BYTE, PAUSE_S_MAX))
-        left_ms = (end_s - time.monotonic()) * 1000
-        return bool(self._poll.poll(max(left_ms, 0)))
+        left_ms = max(end_s - time.monotonic(), 0) * 1000
+        try:
+            came = source.wait(self._reader.walk, math.ceil(left_ms), PAUSE_AFTER_BYTES)
+        except NeuralGpuBusError as error:
+            self._failure = error
+            return True
+        if came:
+            self._heard_s = time.monotonic()
+        return came or time.monotonic() < end_s
 
     def _wait_within(self, deadline: Deadline) -> None:
         self._poll.poll(deadline.poll_ms())

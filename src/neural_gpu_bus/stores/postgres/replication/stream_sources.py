@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 from psycopg.pq import ExecStatus
@@ -25,6 +25,9 @@ from neural_gpu_bus.stores.postgres.replication.stream_failures import (
     stream_translated,
 )
 from neural_gpu_bus.stores.postgres.wire import messages as wire
+
+if TYPE_CHECKING:
+    from neural_gpu_bus.stores.postgres.replication.stream_walk import StreamWalk
 
 COPY_BOTH = ord("W")
 COPY_DATA, COPY_DONE = ord("d"), ord("c")
@@ -49,6 +52,9 @@ class StreamSource(Protocol):
         ``RECEIVE_BYTES`` is all there was. Raises ServerUnreachableError when the connection is
         gone.
         """
+
+    def wait(self, walk: StreamWalk, wait_ms: int, open_bytes_max: int) -> bool:
+        """Wait for bytes; whether any came, or are there to ``fill``. They may have been walked."""
 
     def take_other(self, position: int) -> bool:
         """What stands at ``position`` and is no part of the copy: cut it out; False while it is
@@ -111,6 +117,10 @@ class SocketSource:
             raise stream_ended(self._address, "the server closed the connection")
         self.buffer.stop += count
         return count
+
+    def wait(self, walk: StreamWalk, wait_ms: int, open_bytes_max: int) -> bool:
+        """See ``StreamSource``."""
+        return walk.receive(self._socket.fileno(), wait_ms, open_bytes_max) or bool(self.fill())
 
     def take_other(self, position: int) -> bool:
         """See ``StreamSource``."""
@@ -187,6 +197,8 @@ class LibpqSource:
         self._lock = threading.Lock()
         self._rest = memoryview(b"")
         self._left_out: wire.Refusal | None = None
+        self._poll = select.poll()
+        self._poll.register(connection.fileno(), select.POLLIN)
         connection.add_notice_handler(self._note)
 
     def _note(self, notice: psycopg.errors.Diagnostic) -> None:
@@ -244,6 +256,10 @@ class LibpqSource:
         if found is not None and found.status == ExecStatus.FATAL_ERROR:
             raise psycopg.errors.error_from_result(found, encoding="utf-8")
         raise stream_ended(self._address, "the server ended the stream")
+
+    def wait(self, walk: StreamWalk, wait_ms: int, open_bytes_max: int) -> bool:  # noqa: ARG002
+        """See ``StreamSource``."""
+        return bool(self._poll.poll(wait_ms))
 
     def take_other(self, position: int) -> bool:
         """See ``StreamSource``; libpq takes all others itself."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neural_gpu_bus.errors import ProtocolError
 from neural_gpu_bus.stores.postgres.replication import stream_kernels as kernels
+from neural_gpu_bus.stores.postgres.replication.receiving_kernels import receive_whole
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,23 +62,33 @@ class StreamWalk:
         """Look at what has arrived; True where another kind of message stands at ``position``.
         Raises ProtocolError.
         """
-        while True:
-            why = kernels.walk_stream(
-                self.buffer.bytes,
-                self.buffer.stop,
-                self._state,
-                self.kinds,
-                self.old_kinds,
-                self.oids,
-                self.new_at,
-                self.old_at,
-                self.marks,
-            )
+        while self.position < self.buffer.stop:
+            why = kernels.walk_stream(self.buffer.bytes, self.buffer.stop, *self._arrays)
             if why == kernels.FAULTY:
                 raise self._fault()
             if why != kernels.FULL:
                 return bool(why == kernels.OTHER_MESSAGE)
             self._grow()
+        return False
+
+    def receive(self, socket: int, wait_ms: int, open_bytes_max: int) -> bool:
+        """Wait for bytes, and look at them until something is whole; whether any came. Not more
+        than about ``open_bytes_max`` of a transaction that goes on.
+        """
+        buffer = self.buffer
+        stop: int = receive_whole(
+            *(socket, wait_ms, open_bytes_max, buffer.bytes, buffer.stop, buffer.bytes_max),
+            *self._arrays,
+        )
+        came = stop > buffer.stop
+        buffer.stop = stop
+        return came
+
+    @property
+    def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """What loops write to."""
+        changes = self.kinds, self.old_kinds, self.oids, self.new_at, self.old_at
+        return self._state, *changes, self.marks
 
     def __getitem__(self, slot: int) -> int:
         """One of the state's slots."""

@@ -19,6 +19,10 @@ PARTS = {
     "stream_kernels": [WORDS],
     "tuple_kernels": [WORDS],
     "key_kernels": [WORDS, FOLDER / "tuple_kernels.py"],
+    "receiving_kernels": [
+        FOLDER.parent / "reading" / "exchange" / "receive_buffer.py",
+        FOLDER / "stream_kernels.py",
+    ],
     "prepared_kernels": [
         WORDS,
         *(FOLDER.parent / "decoding" / f"{name}.py" for name in ("layouts", "copy_kernels")),
