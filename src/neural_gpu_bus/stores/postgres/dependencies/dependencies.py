@@ -313,6 +313,8 @@ def _add_relation(gathered: Gathered, row: Sequence[Any]) -> None:
         gathered.not_live.append(f"{name} is a {kind}, whose changes nobody is told of")
     elif persistence == "u":
         gathered.not_live.append(f"{name} is unlogged, so its changes are in no log")
+    elif kind_code == "r" and children:
+        gathered.not_live.append(f"{name} is inherited from (INHERITS), and cannot be followed")
 
 
 def _add_function(gathered: Gathered, row: Sequence[Any]) -> None:
