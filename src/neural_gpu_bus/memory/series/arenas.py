@@ -9,7 +9,7 @@ or the next. An arena goes as a whole, by unlink; whoever has it mapped keeps it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 ARENAS = "arenas"
 #: Files are whole pages of every machine (Apple's have 16 KiB).
 PAGE_BYTES = 16_384
+#: Files a process has mapped, beyond twice those that were there at its last look, before it looks
+#: which of them are gone: who only attaches others' frames sees no clock that says so.
+GONE_MAX = 16
 
 
 def paged(nbytes: int) -> int:
@@ -49,6 +52,7 @@ class ArenaMaps:
         self._folder = folder / ARENAS
         self._map_file = map_file
         self._arrays: dict[int, Bytes] = {}
+        self._many = GONE_MAX
 
     def array(self, arena: int) -> Bytes:
         """All its bytes, read-only. FileNotFoundError where it was removed; ProtocolError."""
@@ -65,6 +69,9 @@ class ArenaMaps:
             finally:
                 os.close(file)
             self._arrays[arena] = found
+            if len(self._arrays) > self._many:
+                self.forget_gone()
+                self._many = 2 * len(self._arrays) + GONE_MAX
         return found
 
     def forget_gone(self) -> None:
@@ -79,6 +86,10 @@ class ArenaMaps:
 
     def __len__(self) -> int:
         return len(self._arrays)
+
+    def __iter__(self) -> Iterator[int]:
+        """Numbers of those that are mapped."""
+        return iter(list(self._arrays))
 
 
 class WritableArenas:

@@ -143,9 +143,8 @@ class Series(SeriesViews):
                 fence()
             if words[WRITING] <= generation + 1:
                 self._stamp = stamp
-                if words[ARENAS_GONE] != self._gone:
-                    self._gone = words[ARENAS_GONE]
-                    self._place.maps.forget_gone()
+                if words[ARENAS_GONE] != self._gone:  # asked here too: this is in every look
+                    self._forget_gone()
                 if not slot.rows and self._directory.is_removed:
                     raise series_dropped(self.name)
                 if not slot.generation:
@@ -166,6 +165,15 @@ class Series(SeriesViews):
 
     def _arena(self, arena: int) -> Bytes:
         return self._place.maps.array(arena)
+
+    def _forget_gone(self) -> None:
+        """Files of the group that were removed since this was done last: their memory is free once
+        nobody has them mapped.
+        """
+        gone = self._words[ARENAS_GONE]
+        if gone != self._gone:
+            self._gone = gone
+            self._place.maps.forget_gone()
 
 
 class SeriesSnapshot(SeriesViews):
@@ -268,6 +276,7 @@ def snapshots(several: Sequence[Series]) -> list[SeriesSnapshot]:
         if clock.words[WRITING] <= generation + 1:
             if stamp is None:
                 raise damaged(several[0]._place.partitions.parent, "no stamp")  # noqa: SLF001
+            several[0]._forget_gone()  # noqa: SLF001  all have the maps of one group
             try:
                 return [
                     _snapshot(series, entries, stamp)

@@ -32,8 +32,10 @@ from neural_gpu_bus.memory.series import (
 )
 from neural_gpu_bus.memory.series import group as group_module
 from neural_gpu_bus.memory.series import series as series_module
+from neural_gpu_bus.memory.series.arenas import GONE_MAX, ArenaMaps
 from neural_gpu_bus.memory.series.batches import partition_codes
 from neural_gpu_bus.memory.series.budget import map_file
+from neural_gpu_bus.memory.series.records import FILE_HEAD_BYTES
 from neural_gpu_bus.memory.series.source import ChunkSource
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us", tz="UTC")), ("x", pa.float64())])
@@ -526,3 +528,33 @@ def test_a_writer_that_was_forgotten_keeps_nobody_from_writing(group: SeriesGrou
 
     with group.writer() as again:
         assert again.publish() == 1
+
+
+def test_a_reader_that_looks_at_all_rows_lets_go_of_files_that_are_gone(
+    memory_folder: Path,
+) -> None:
+    group = SeriesGroup.create(memory_folder, "g", arena_bytes=(1 << 16, 1 << 16))
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as opened:
+        for step in range(40):
+            if step:
+                opened.delete("s", {"k": ["a"]}, on=["k"])
+            opened.append("s", _one("a", list(range(1000)), [float(step)] * 1000))
+            opened.publish()
+            assert series.arrow()["x"].to_pylist() == [float(step)] * 1000
+            there = {int(path.name) for path in (group.folder / "arenas").iterdir()}
+            assert set(group._maps) <= there
+    assert max(there) > 5
+
+
+def test_frames_from_other_processes_keep_few_files_that_are_gone(tmp_path: Path) -> None:
+    (tmp_path / "arenas").mkdir()
+    maps = ArenaMaps(tmp_path, map_file)
+    for number in range(1, 200):
+        path = tmp_path / "arenas" / str(number)
+        words = np.array([FILE_HEAD_BYTES, 1 << 14], np.int64)
+        path.write_bytes(words.tobytes().ljust(1 << 14, b"\0"))
+        maps.array(number)
+        if number > 3:
+            path.unlink()
+        assert len(maps) <= 2 * 4 + GONE_MAX
