@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from fix_reader import open_reader
 from fix_stores import Playground
 from neural_gpu_bus.errors import BadParameterError, QueryError
+from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedRange
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 from neural_gpu_bus.stores.postgres.reading.table import shared_table_read, side_by_side
 
@@ -63,9 +64,10 @@ def test_all_rows_come_once_and_in_order(parallel: PostgresReader, bars: str) ->
 
 
 class Batches:
-    """Keeps the batches of a read that hands them on."""
+    """Keeps the batches of a read that hands them on; of ``takes_received`` none as received."""
 
-    def __init__(self, refused_after: int = 1_000_000) -> None:
+    def __init__(self, refused_after: int = 1_000_000, *, takes_received: bool = False) -> None:
+        self.takes_received = takes_received
         self.prepared = 0
         self.tables: list[Any] = []
         self._refused_after = refused_after
@@ -81,13 +83,21 @@ class Batches:
             raise BadParameterError("no more", hint="none", parameter="n")
         self.tables.append(prepared)
 
+    def take_received(self, rows: ReceivedRange) -> int:
+        return rows.start
 
+    def learn(self, rows: ReceivedRange, taken: None) -> None:
+        assert rows.rows > 0
+
+
+@pytest.mark.parametrize("takes_received", [False, True])
 def test_rows_are_handed_on_in_order_while_more_come(
-    parallel: PostgresReader, bars: str, monkeypatch: pytest.MonkeyPatch
+    parallel: PostgresReader, bars: str, monkeypatch: pytest.MonkeyPatch, takes_received: bool
 ) -> None:
     monkeypatch.setattr(side_by_side, "BATCH_BYTES_MAX", 1 << 15)
+    monkeypatch.setattr(side_by_side, "HELD_BYTES_MAX", 1 << 17)
     monkeypatch.setattr(shared_table_read, "HANDED_ON_PAGES_MAX", 300)
-    taker = Batches()
+    taker = Batches(takes_received=takes_received)
     with parallel.snapshot() as moment:
         rows = parallel.hand_on(bars, taker, snapshot=moment, columns=["i", "t"])
         whole = read(parallel, bars, snapshot=moment, columns=["i", "t"])

@@ -15,6 +15,7 @@ from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.net_effect import NetEffect, net_effect
 from neural_gpu_bus.live.applying.net_effect_kernels import INSERT
+from neural_gpu_bus.live.applying.received_rows import ReceivedRows
 from neural_gpu_bus.live.applying.row_places import RowPlaces
 from neural_gpu_bus.live.applying.set_up import column_names, identity_of
 from neural_gpu_bus.live.applying.tuples import Batch, Tuples
@@ -163,7 +164,13 @@ class AppliedTable:
 
     def first_copy(self) -> FirstCopy:
         """For rows that come in batches: quickest in order, and right in any."""
-        return FirstCopy(self._editor.filling(), self._names, self._check_not_null, self._copied)
+        return FirstCopy(
+            self._editor.filling(),
+            self._names,
+            self._check_not_null,
+            self._copied,
+            lambda filling, columns: ReceivedRows.of(filling, columns, self._editor.shape),
+        )
 
     def _copied(self, rows: int) -> None:
         self._places.forget()

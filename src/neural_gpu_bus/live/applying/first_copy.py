@@ -6,9 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
+    from neural_gpu_bus.live.applying.received_rows import ReceivedRows
     from neural_gpu_bus.memory.series.filling import CodedRows, Filling
+    from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
+    from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedRange
 
 
 class FirstCopy:
@@ -22,7 +27,13 @@ class FirstCopy:
         names: Sequence[str],
         check: Callable[[pa.Table], None],
         done: Callable[[int], None],
+        received: Callable[[Filling, Sequence[SourceColumn]], ReceivedRows | None] | None = None,
     ) -> None:
+        """``received``: what writes rows of these columns as they were received; None where their
+        types do not let it.
+        """
+        self._make_received = received
+        self._received: ReceivedRows | None = None
         self._filling = filling
         self._names = names
         self._check = check
@@ -34,9 +45,30 @@ class FirstCopy:
         self._check(table)
         return self._filling.coded(table.select(list(self._names)), self._names), rows_expected
 
-    def take(self, prepared: tuple[CodedRows, int | None]) -> None:
-        """One after the other. Raises SharedMemoryFullError."""
-        self._filling.add(*prepared)
+    def take(self, prepared: tuple[CodedRows, int | None]) -> npt.NDArray[np.int64]:
+        """One after the other; the partition of each row. Raises SharedMemoryFullError."""
+        return self._filling.add(*prepared)
+
+    @property
+    def takes_received(self) -> bool:
+        """Whether rows are to be given as they were received."""
+        return self._make_received is not None or (
+            self._received is not None and self._received.is_worth_it
+        )
+
+    def take_received(self, rows: ReceivedRange) -> int:
+        """Rows as they were received; where the first one begins that was not taken. The others
+        are to be prepared, taken, and ``learn`` told of them.
+        """
+        make, self._make_received = self._make_received, None
+        if make is not None:
+            self._received = make(self._filling, rows.columns)
+        return rows.start if self._received is None else self._received.take(rows)
+
+    def learn(self, rows: ReceivedRange, partitions: npt.NDArray[np.int64]) -> None:
+        """What ``take`` said of these rows."""
+        if self._received is not None:
+            self._received.learn(rows.buffer, rows.start, partitions)
 
     def finish(self) -> int:
         """All rows are there; how many. Raises SharedMemoryFullError."""

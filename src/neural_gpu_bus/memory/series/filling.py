@@ -24,6 +24,7 @@ from neural_gpu_bus.memory.series.batches import (
     fitted,
     partition_codes,
 )
+from neural_gpu_bus.memory.series.filling_heads import PARTITIONS_MAX, written
 from neural_gpu_bus.memory.series.records import Slot
 from neural_gpu_bus.memory.series.rewriting import own_table
 from neural_gpu_bus.memory.series.states import SeriesState
@@ -77,17 +78,30 @@ class Filling:
         keys, codes = partition_codes([arrays[name] for name in shape.key], rows)
         return CodedRows({name: arrays[name] for name in shape.by_name}, keys, codes)
 
-    def add(self, rows: CodedRows, rows_expected: int | None = None) -> None:
-        """Rows come; ``rows_expected``: about so many in all. Raises SharedMemoryFullError."""
+    def write(self, write: Callable[[Numbers, Numbers], None]) -> int:
+        """Let somebody write rows behind the last of their partitions himself; how many that were.
+        See ``filling_heads.written``. None where rows come in no order, or partitions are many.
+        """
+        if self._is_disordered() or len(self._state.slots) > PARTITIONS_MAX:
+            return 0
+        with self._turn():
+            rows = written(self._state, write)
+        self.rows += rows
+        return rows
+
+    def add(self, rows: CodedRows, rows_expected: int | None = None) -> Numbers:
+        """Rows come; ``rows_expected``: about so many in all. The partition of each. Raises
+        SharedMemoryFullError.
+        """
         count = len(rows.codes)
         if not count:
-            return
+            return rows.codes
         self.rows += count
         with self._turn():
             partitions = self._state.numbers_of(rows.keys)[rows.codes]
             if self._is_disordered():
                 self._keep(rows.arrays, partitions)
-                return
+                return partitions
             late = exchanging.late_rows(self._state, rows.arrays, partitions)
             chosen = None
             if late.any():
@@ -98,7 +112,11 @@ class Filling:
                 )
             if chosen is None or len(chosen):
                 batch = batch_of(self._state.shape, rows.arrays, partitions, chosen)
-                self._append(self._with_room(batch, rows_expected))
+                try:
+                    self._append(self._with_room(batch, rows_expected))
+                except SharedMemoryFullError:  # what is expected may be long gone
+                    self._append(batch)
+        return partitions
 
     def finish(self) -> None:
         """All have come. Raises SharedMemoryFullError."""

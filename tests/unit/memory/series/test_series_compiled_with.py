@@ -17,6 +17,7 @@ FOLDER = Path(series.__file__).parent
 PARTS = {
     "weaving_kernels": ("addresses", "kernels"),
     "few_rows_kernels": ("addresses", "clock", "directory", "kernels"),
+    "filling_kernels": ("addresses", "kernels"),
     "finding_kernels": ("addresses", "kernels", "weaving_kernels"),
 }
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Bytes = npt.NDArray[np.uint8]
     Plan = npt.NDArray[np.uint64]
 
-__all__ = ["CopyScan", "ReceivedPart", "write_columns"]
+__all__ = ["CopyScan", "ReceivedPart", "ReceivedRange", "write_columns"]
 
 
 class ReceivedPart(NamedTuple):
@@ -50,6 +50,23 @@ class ReceivedPart(NamedTuple):
     buffer: Bytes
     #: Finished.
     scan: CopyScan
+
+
+class ReceivedRange(NamedTuple):
+    """DataRow messages that nobody has looked into yet."""
+
+    buffer: Bytes
+    start: int
+    stop: int
+    rows: int
+    columns: Sequence[SourceColumn]
+
+    def scanned(self) -> ReceivedPart:
+        """With its counts. Raises ProtocolError."""
+        scan = CopyScan(self.columns, framed=True, headless=True, start=self.start)
+        scan.feed(self.buffer, self.stop)
+        scan.finish(self.buffer, self.stop)
+        return ReceivedPart(self.buffer, scan)
 
 
 @dataclass(frozen=True, slots=True)

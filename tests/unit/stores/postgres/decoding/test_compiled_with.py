@@ -22,6 +22,7 @@ PARTS = {
     "copy_kernels": [*SHARED, *VALUES, FOLDER / "hash_kernels.py"],
     "cell_kernels": [*SHARED, *VALUES],
     "hash_kernels": SHARED,
+    "spreading_kernels": [*SHARED, *VALUES],
 }
 
 
@@ -29,7 +30,7 @@ def digest(files: list[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-@pytest.mark.parametrize("name", ["hash_kernels", "cell_kernels", "copy_kernels"])
+@pytest.mark.parametrize("name", list(PARTS))
 def test_a_loop_changes_with_what_is_compiled_into_it(name: str) -> None:
     found = re.search(r'(?m)^COMPILED_WITH = "(\w+)"$', (FOLDER / f"{name}.py").read_text())
 

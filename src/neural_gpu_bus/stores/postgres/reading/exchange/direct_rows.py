@@ -24,7 +24,7 @@ from neural_gpu_bus.errors import NeuralGpuBusError, ProtocolError, QueryError
 from neural_gpu_bus.stores.postgres.connections.connection import CLEAN_UP, failure_from
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
-from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan
+from neural_gpu_bus.stores.postgres.decoding.copy_decode import CopyScan, ReceivedRange
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
 from neural_gpu_bus.stores.postgres.reading.exchange.row_messages import OTHER_MESSAGE, walk_rows
 from neural_gpu_bus.stores.postgres.wire import messages as wire
@@ -79,8 +79,8 @@ class DirectRows:
         #: ReadyForQuery messages that are still to come.
         self._readies = 0
         self._started = 0
-        #: Rows that came before their types were known: where they begin, and their number.
-        self._waiting: tuple[int, int] | None = None
+        #: Rows that came before their types were known: from, to and how many.
+        self._waiting: tuple[int, int, int] | None = None
         #: Of all queries so far, and of those before the last.
         self._rows = self._rows_before = 0
         #: Last bytes of the reply: an error of any command before would stand in their place.
@@ -150,7 +150,7 @@ class DirectRows:
                 break
             if why != OTHER_MESSAGE or self._position == self._buffer.stop:
                 self._fill()
-        self._waiting = (start, self._finish_rows(rows))
+        self._waiting = (start, self._finish_rows(rows), rows)
 
     def receive(
         self, columns: Sequence[SourceColumn], counted: Callable[[CopyScan], None] | None = None
@@ -159,11 +159,7 @@ class DirectRows:
         is told each time that more rows are there, unless they came before their types were known.
         """
         if self._waiting is not None:
-            start, stop = self._waiting
-            scan = CopyScan(columns, framed=True, headless=True, start=start)
-            scan.feed(self._buffer.bytes, stop)
-            scan.finish(self._buffer.bytes, stop)
-            return scan
+            return ReceivedRange(self._buffer.bytes, *self._waiting, columns).scanned().scan
         scan = CopyScan(columns, framed=True, headless=True, start=self._position)
         while True:
             if scan.feed(self._buffer.bytes, self._buffer.stop):
@@ -189,12 +185,19 @@ class DirectRows:
 
         They are good until the next call.
         """
+        if not self._over:
+            self.rewind()
+        found = self.next_range(bytes_max, rows_max)
+        received = found and ReceivedRange(self._buffer.bytes, *found, columns)
+        return received.scanned().scan if received else None
+
+    def next_range(self, bytes_max: int, rows_max: int = _NO_LIMIT) -> tuple[int, int, int] | None:
+        """The same not looked into, good until ``rewind``: from, to and how many."""
         if self._over:
             return None
-        self._buffer.cut_out(0, self._position)
-        self._position = rows = 0
+        start, rows = self._position, 0
         while True:
-            left = bytes_max - self._position
+            left = bytes_max - (self._position - start)
             self._position, found, why = walk_rows(
                 self._buffer.bytes, self._position, self._buffer.stop, rows_max - rows, left
             )
@@ -202,18 +205,17 @@ class DirectRows:
             if why == OTHER_MESSAGE and self._is_end():
                 stop = self._finish_rows(None)
                 self._rows += rows
-                return self._batch(columns, stop) if rows else None
-            if rows == rows_max or self._position >= bytes_max:
+                return (start, stop, rows) if rows else None
+            if rows == rows_max or self._position - start >= bytes_max:
                 self._rows += rows
-                return self._batch(columns, self._position)
+                return start, self._position, rows
             if why != OTHER_MESSAGE or not self._has_message(self._position):
                 self._fill()
 
-    def _batch(self, columns: Sequence[SourceColumn], stop: int) -> CopyScan:
-        scan = CopyScan(columns, framed=True, headless=True)
-        scan.feed(self._buffer.bytes, stop)
-        scan.finish(self._buffer.bytes, stop)
-        return scan
+    def rewind(self) -> None:
+        """Use the bytes of all rows so far again."""
+        self._buffer.cut_out(0, self._buffer.stop if self._over else self._position)
+        self._position = self._started = 0
 
     # ---- the end of the rows
 

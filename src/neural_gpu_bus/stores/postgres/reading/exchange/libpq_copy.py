@@ -23,6 +23,7 @@ from neural_gpu_bus.stores.postgres.wire.messages import Field, data_row
 ROWS_BETWEEN_LOOKS = 4096
 
 SYNTAX_ERROR = "42601"
+_NO_LIMIT = 1 << 62
 
 _COPY = b"COPY ("
 _TRAILER = b"\xff\xff"
@@ -95,20 +96,34 @@ class LibpqCopy:
         self, columns: Sequence[SourceColumn], rows_max: int, bytes_max: int
     ) -> CopyScan | None:
         """See ``DirectRows.next_batch``."""
-        if self._payloads is None:
-            self._payloads = _rows_alone(self._received())
-        self._buffer.stop = rows = 0
-        for payload in self._payloads:
-            self._append(data_row(payload))
-            rows += 1
-            if rows == rows_max or self._buffer.stop >= bytes_max:
-                break
-        if not rows:
+        self._buffer.stop = 0
+        found = self._next(rows_max, bytes_max)
+        if found is None:
             return None
         scan = CopyScan(columns, framed=True, headless=True)
         scan.feed(self._buffer.bytes, self._buffer.stop)
         scan.finish(self._buffer.bytes, self._buffer.stop)
         return scan
+
+    def next_range(self, bytes_max: int) -> tuple[int, int, int] | None:
+        """See ``DirectRows.next_range``."""
+        return self._next(_NO_LIMIT, bytes_max)
+
+    def rewind(self) -> None:
+        """See ``DirectRows.rewind``."""
+        self._buffer.stop = 0
+
+    def _next(self, rows_max: int, bytes_max: int) -> tuple[int, int, int] | None:
+        """Rows behind what the buffer holds."""
+        if self._payloads is None:
+            self._payloads = _rows_alone(self._received())
+        start, rows = self._buffer.stop, 0
+        for payload in self._payloads:
+            self._append(data_row(payload))
+            rows += 1
+            if rows == rows_max or self._buffer.stop - start >= bytes_max:
+                break
+        return (start, self._buffer.stop, rows) if rows else None
 
     def _describe(self) -> list[Field]:
         self.finished = False

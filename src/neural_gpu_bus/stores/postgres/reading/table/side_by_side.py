@@ -20,12 +20,17 @@ import psycopg
 from neural_gpu_bus.errors import NeuralGpuBusError, QueryError
 from neural_gpu_bus.stores.postgres.connections.deadline import Deadline
 from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
-from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart
+from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedPart, ReceivedRange
 from neural_gpu_bus.stores.postgres.reading.exchange import transactions
 from neural_gpu_bus.stores.postgres.reading.exchange.exchanges import Exchange, exchange_on
 from neural_gpu_bus.stores.postgres.reading.exchange.libpq_session import LibpqSession
 from neural_gpu_bus.stores.postgres.reading.exchange.receive_buffer import ReceiveBuffer
-from neural_gpu_bus.stores.postgres.reading.table.in_order import BATCH_BYTES_MAX, InOrder
+from neural_gpu_bus.stores.postgres.reading.table.in_order import (
+    BATCH_BYTES_MAX,
+    HELD_BYTES_MAX,
+    Held,
+    InOrder,
+)
 from neural_gpu_bus.stores.postgres.wire.messages import Field
 
 #: Between two calls of who wants to hear of progress.
@@ -156,6 +161,7 @@ class SideBySide:
         buffer: ReceiveBuffer,
         told: Callable[[int], None] | None,
     ) -> None:
+        held = Held()
         with exchange_on(
             connection,
             buffer,
@@ -174,21 +180,29 @@ class SideBySide:
                     scan = exchange.receive(self._work.columns)
                     self._parts[index] = ReceivedPart(buffer.bytes, scan)
                 else:
-                    self._hand_on(self._batches, index, exchange, buffer)
+                    self._hand_on(self._batches, index, exchange, buffer, held)
 
     def _hand_on(
-        self, batches: InOrder, index: int, exchange: Exchange, buffer: ReceiveBuffer
+        self, batches: InOrder, index: int, exchange: Exchange, buffer: ReceiveBuffer, held: Held
     ) -> None:
         """The rows of one statement, as they come."""
-        columns, bytes_max = self._work.columns, min(BATCH_BYTES_MAX, buffer.bytes_max // 2)
-        while (scan := exchange.next_batch(columns, ROWS_MAX, bytes_max)) is not None:
-            part = ReceivedPart(buffer.bytes, scan)
-            batches.put(index, part, self._rows_expected, lambda: self._stopped)
+        room = buffer.bytes_max // (2 * len(self._rows))
+        bytes_max = min(BATCH_BYTES_MAX, room // 2)
+        while (found := exchange.next_range(bytes_max)) is not None:
+            received = ReceivedRange(buffer.bytes, *found, self._work.columns)
+            batches.put(index, received, self._rows_expected, held, self._is_stopped)
             if self._tell is not None and not self._running:  # nobody else does
                 self._tell(batches.rows)
+            if buffer.stop + bytes_max > min(HELD_BYTES_MAX, room):
+                batches.wait(held, self._is_stopped)
             if self._stopped:
                 return
+            if not held.count:
+                exchange.rewind()
         batches.end(index)
+
+    def _is_stopped(self) -> bool:
+        return self._stopped
 
     def _take(self) -> tuple[int, bytes] | None:
         with self._lock:
