@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
-from neural_gpu_bus.live.applying.few_inserts import FewInserts
+from neural_gpu_bus.live.applying.few_changes import FewChanges
 from neural_gpu_bus.live.applying.wire_tuples import WireTuples
 from neural_gpu_bus.memory.series import SeriesGroup
 from neural_gpu_bus.memory.series.series import Series
@@ -202,14 +203,14 @@ def test_few_rows_that_come_are_what_is_selected(
     chance = random.Random(seed := random.randrange(1 << 32))
     print(f"seed {seed}")
     took: list[bool] = []
-    short = FewInserts.insert
+    short = FewChanges.insert
 
-    def noted(self: FewInserts, changes: Any) -> int:
+    def noted(self: FewChanges, changes: Any) -> int:
         rows = short(self, changes)
         took.append(rows > 0)
         return rows
 
-    monkeypatch.setattr(FewInserts, "insert", noted)
+    monkeypatch.setattr(FewChanges, "insert", noted)
     for statement in (TABLE, IDENTITIES["by another column"], "CREATE TABLE marks (n int)"):
         database.execute(statement)
     with (
@@ -240,3 +241,71 @@ def test_few_rows_that_come_are_what_is_selected(
             assert held(series) == selected(database)
     assert any(took)
     assert not all(took) or order_by is None
+
+
+#: Of rows that stay where they are, mostly; some twice, some that are not there.
+FEW_UPDATES = [
+    "UPDATE t SET price = {any}, size = NULL WHERE id = {id}",
+    "UPDATE t SET price = NULL, more = repeat('x', {any} % 90), is_open = NOT is_open "
+    "WHERE id BETWEEN {id} AND {id} + {any} % 20",
+    "UPDATE t SET more = note || {any}, is_open = NULL WHERE id % 40 = {any} % 40",
+    "UPDATE t SET more = NULL WHERE id IN ({id}, {id} + 1, {id} + 7)",
+    "UPDATE t SET ts = ts + interval '1 second' WHERE id = {id}",
+    "UPDATE t SET instrument = 'instrument 0' WHERE id = {id}",
+    "DELETE FROM t WHERE id = {id}",
+]
+
+
+@pytest.mark.parametrize(
+    ("identity", "order_by"),
+    list(product(["by the key and the order", "by another column"], ["ts", None])),
+)
+def test_few_rows_that_change_are_what_is_selected(  # noqa: PLR0917  fixtures
+    postgres_dsn: str,
+    database: psycopg.Connection,
+    memory_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    identity: str,
+    order_by: str | None,
+) -> None:
+    """Partitions of one extent, and of several, which the general way writes."""
+    chance = random.Random(seed := random.randrange(1 << 32))
+    print(f"seed {seed}")
+    took: list[bool] = []
+    short = FewChanges.update
+
+    def noted(self: FewChanges, changes: Any) -> int:
+        rows = short(self, changes)
+        took.append(rows > 0)
+        return rows
+
+    monkeypatch.setattr(FewChanges, "update", noted)
+    for statement in (TABLE, IDENTITIES[identity], "CREATE TABLE marks (n int)"):
+        database.execute(statement)
+    with (
+        streamed(postgres_dsn, database) as session,
+        followed(database, memory_folder, order_by) as (table, series, writer),
+    ):
+        for number in range(40):
+            if number % 8 == 0:
+                database.execute(
+                    f"INSERT INTO t {NEW.format(first=number * 5 + 1, last=number * 5 + 40)}"
+                )
+            for _ in range(chance.choice([1, 1, 2])):
+                statement = chance.choice(FEW_UPDATES[:4] if number % 5 else FEW_UPDATES)
+                some = chance.randint(1, number * 5 + 1)
+                database.execute(statement.format(id=some, any=chance.randint(0, 999)).encode())
+            for steps in receive(session, database):
+                table.apply(steps)
+            writer.publish()
+            assert held(series) == selected(database)
+        database.execute("UPDATE t SET price = 7 WHERE id = (SELECT max(id) FROM t)")
+        before = held(series)
+        for steps in receive(session, database):
+            table.apply(steps)
+        writer.discard()
+        table.discarded()
+        writer.publish()
+        assert held(series) == before
+    assert any(took)
+    assert not all(took)

@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 
 from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
-from neural_gpu_bus.live.applying.few_inserts import FewInserts
+from neural_gpu_bus.live.applying.few_changes import FewChanges
 from neural_gpu_bus.live.applying.first_copy import FirstCopy
 from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.net_effect import NetEffect, net_effect
-from neural_gpu_bus.live.applying.net_effect_kernels import INSERT
+from neural_gpu_bus.live.applying.net_effect_kernels import INSERT, UPDATE
 from neural_gpu_bus.live.applying.received_rows import ReceivedRows
 from neural_gpu_bus.live.applying.row_places import RowPlaces
 from neural_gpu_bus.live.applying.set_up import column_names, identity_of
@@ -75,7 +75,7 @@ class AppliedTable:
         self._places = RowPlaces(self._editor, self._identity, definition)
         self._rows = self._editor.rows
         self._discards = self._editor.discards
-        self._few = FewInserts.of(self._editor, tuples, self._names, self._places)
+        self._few = FewChanges.of(self._editor, tuples, self._names, self._places)
         if not definition.key:
             self._editor.name(())  # an empty table has no rows, instead of being none
 
@@ -194,9 +194,9 @@ class AppliedTable:
             self._rows = 0
         if not changes:
             return ApplyCounts(truncated=truncated)
-        few = self._few_added(changes)
-        if few:
-            return ApplyCounts(few, 0, few, truncated)
+        few = self._few_done(changes)
+        if few is not None:
+            return msgspec.structs.replace(few, truncated=truncated) if truncated else few
         batch = Batch(self._tuples, changes)
         if (batch.kinds == INSERT).all():
             removed, added = 0, self._insert(batch)
@@ -205,18 +205,21 @@ class AppliedTable:
         self._rows += added - removed
         return ApplyCounts(len(batch.kinds), removed, added, truncated)
 
-    def _few_added(self, changes: Sequence[Any]) -> int:
-        """Rows that went the short way; 0 where they have to go the general one."""
+    def _few_done(self, changes: Sequence[Any]) -> ApplyCounts | None:
+        """What went the short way; None where they have to go the general one."""
         if self._few is None:
-            return 0
+            return None
         first = changes[0]
         if len(changes) > 1:
             if any(one.relation is not first.relation for one in changes):
-                return 0
+                return None
             first = self._tuples.joined(changes)
-        added = self._few.insert(first)
-        self._rows += added
-        return added
+        if first.kinds[0] == UPDATE:
+            rows = self._few.update(first)
+            return ApplyCounts(rows, rows, rows) if rows else None
+        rows = self._few.insert(first)
+        self._rows += rows
+        return ApplyCounts(rows, 0, rows) if rows else None
 
     def check_rows(self) -> None:
         """Raises NeedsCopyError where the series does not hold as many rows as it was given: what
@@ -273,6 +276,8 @@ class AppliedTable:
             table = self._filled(batch, effect, found, table, unchanged)
         self._check_not_null(table)
         columns, partitions = self._editor.numbered(table, self._names)
+        if self._few is not None:
+            self._few.learn(partitions)
         self._places.remove(found)
         self._editor.exchange(found, columns, partitions, effect.takes)
         self._places.add(columns, partitions)

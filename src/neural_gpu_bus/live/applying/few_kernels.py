@@ -12,15 +12,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from neural_gpu_bus.live.applying.net_effect_kernels import INSERT
+from neural_gpu_bus.live.applying.net_effect_kernels import INSERT, UPDATE
 from neural_gpu_bus.memory.series.addresses import copy_bytes, load_64, store_64
 from neural_gpu_bus.memory.series.few_rows_kernels import add_few
+from neural_gpu_bus.memory.series.few_updates_kernels import plan_few
 from neural_gpu_bus.memory.series.finding_kernels import _bytes_hash, _order_value, _same_bytes
 from neural_gpu_bus.memory.series.kernels import DATA, VALUES
 from neural_gpu_bus.stores.postgres.replication.prepared_kernels import NULLS, write_prepared
 
 #: Of the files whose functions are compiled into these loops; a test says it.
-COMPILED_WITH = "a9829b7fbbe191a5"
+COMPILED_WITH = "27a98f27ca3ed9f0"
 
 #: What a call says where it added nothing: the general way is to take the rows; the same, and it
 #: tells where they went.
@@ -133,21 +134,50 @@ def move_slots(slots, larger):  # type: ignore[no-untyped-def]
             larger[at] = slots[number]
 
 
-@njit(
-    "int64(uint8[::1], uint8[::1], int64[::1], int64, int64[::1], "
+@njit
+def _decoded(  # type: ignore[no-untyped-def]
+    buffer, tuples, tuple_columns, places,
+    messages, widths, texts, counts, plan, text_room, scratch,
+    sources, key, not_null, order, found, slots, store, table, partitions, values,
+):  # fmt: skip
+    """Rows whose columns, partitions and order values are there; or ``LEFT`` or ``UNKNOWN``."""
+    if not write_prepared(
+        buffer, tuples, tuple_columns, places, messages, widths, texts, counts, plan, text_room,
+        scratch,
+    ):  # fmt: skip
+        return np.int64(LEFT)
+    for place in not_null:
+        if counts[NULLS, place]:
+            return np.int64(LEFT)
+    rows = tuples.size
+    why = _find_partitions(key, sources, found, slots, store, table, partitions[:rows])
+    if why == rows and order[ORDER] >= 0:
+        at = sources[order[ORDER], VALUES]
+        for row in range(rows):
+            values[row] = _order_value(at, row, order[ORDER_WIDTH], order[ORDER_SIGNED])
+    return why
+
+
+#: Of rows and what they are read with, the same for all changes.
+_ROWS = (
+    "uint8[::1], uint8[::1], int64[::1], int64, int64[::1], "
     "uint8[::1], int64[::1], int64[:, ::1], int64[:, ::1], uint64[:, ::1], int64[::1], uint8[::1], "
-    "int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], "
+    "int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], "
     "uint8[::1], int64[:, ::1], uint8[::1], int64[::1], int64[::1], int64[::1], "
-    "int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], boolean[::1])",
+)
+
+
+@njit(
+    f"int64({_ROWS} int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], "
+    "boolean[::1])",
     nogil=True,
     cache=True,
 )
 def insert_few(  # type: ignore[no-untyped-def]
     kinds, buffer, tuples, tuple_columns, places,
     messages, widths, texts, counts, plan, text_room, scratch,
-    sources, stored, key, not_null, order,
-    found, slots, store, table, partitions, values,
-    columns, slot_words, arenas, last_values, touched,
+    sources, key, not_null, order, found, slots, store, table, partitions, values,
+    stored, columns, slot_words, arenas, last_values, touched,
 ):  # fmt: skip
     """Rows that were added, all of these, or ``LEFT`` or ``UNKNOWN``.
 
@@ -160,23 +190,48 @@ def insert_few(  # type: ignore[no-untyped-def]
     for row in range(rows):
         if kinds[row] != INSERT:
             return np.int64(LEFT)
-    if not write_prepared(
+    why = _decoded(
         buffer, tuples, tuple_columns, places, messages, widths, texts, counts, plan, text_room,
-        scratch,
-    ):  # fmt: skip
-        return np.int64(LEFT)
-    for place in not_null:
-        if counts[NULLS, place]:
-            return np.int64(LEFT)
-    why = _find_partitions(key, sources, found, slots, store, table, partitions[:rows])
+        scratch, sources, key, not_null, order, found, slots, store, table, partitions, values,
+    )  # fmt: skip
     if why != rows:
         return why
-    if order[ORDER] >= 0:
-        at = sources[order[ORDER], VALUES]
-        for row in range(rows):
-            values[row] = _order_value(at, row, order[ORDER_WIDTH], order[ORDER_SIGNED])
     ordered = values[:rows] if order[ORDER] >= 0 else values[:0]
     added = add_few(
         columns, stored, partitions[:rows], ordered, slot_words, arenas, last_values, touched
     )
     return np.int64(rows if added else LEFT)
+
+
+@njit(
+    f"int64({_ROWS} int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], "
+    "int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])",
+    nogil=True,
+    cache=True,
+)
+def update_few(  # type: ignore[no-untyped-def]
+    kinds, buffer, tuples, tuple_columns, places,
+    messages, widths, texts, counts, plan, text_room, scratch,
+    sources, key, not_null, order, found, slots, store, table, partitions, values,
+    old_at, on, columns, stored, stored_order, slot_words, arenas,
+    touched, extents, runs, targets,
+):  # fmt: skip
+    """How many partitions are to be written anew, or ``LEFT`` or ``UNKNOWN``; as ``insert_few``.
+
+    Of rows whose identity stays (no old tuple comes then). ``on``: stored columns of the identity
+    but for the order. Then what ``plan_few`` takes.
+    """
+    rows = kinds.size
+    for row in range(rows):
+        if kinds[row] != UPDATE or old_at[row] >= 0:
+            return np.int64(LEFT)
+    why = _decoded(
+        buffer, tuples, tuple_columns, places, messages, widths, texts, counts, plan, text_room,
+        scratch, sources, key, not_null, order, found, slots, store, table, partitions, values,
+    )  # fmt: skip
+    if why != rows:
+        return why
+    return plan_few(
+        columns, stored, on, stored_order, partitions[:rows], values[:rows], slot_words, arenas,
+        touched, extents, runs, targets,
+    )  # fmt: skip

@@ -28,7 +28,7 @@ class RowPlaces:
 
     def __init__(self, editor: RowEditor, identity: Identity, definition: LiveDefinition) -> None:
         self._editor = editor
-        self._identity = identity
+        self.identity = identity
         order = () if definition.order_by is None else (definition.order_by,)
         more = () if identity.by_index else (*definition.key, *order)
         #: Columns of a tuple that ``find`` wants.
@@ -43,7 +43,7 @@ class RowPlaces:
 
     def find(self, table: pa.Table) -> FoundRows:
         """Rows with these identities; ``missing`` of the answer says which are not there."""
-        if not self._identity.by_index:
+        if not self.identity.by_index:
             columns, partitions = self._editor.numbered(table, self.names)
             values = self._editor.order_values(columns)
             return self._editor.find(partitions, values, columns)
@@ -72,14 +72,14 @@ class RowPlaces:
     def add(self, columns: Arrays, partitions: Numbers) -> None:
         """These rows have come."""
         if self._index is not None:
-            hashes = self._editor.hashes(columns, self._identity.names)
+            hashes = self._editor.hashes(columns, self.identity.names)
             self._index.put(hashes, partitions, self._editor.order_values(columns))
 
     def few_hashes(self) -> RowHashes | None:
         """For ``add_few``; None where no index is ever kept."""
-        if not self._identity.by_index:
+        if not self.identity.by_index:
             return None
-        return RowHashes(self._editor.shape, self._identity.names)
+        return RowHashes(self._editor.shape, self.identity.names)
 
     def add_few(self, hashes: Hashes, partitions: Numbers, values: Numbers) -> None:
         """The same as ``add``, of rows whose hashes are at hand; order values, 0 without one."""
@@ -96,5 +96,5 @@ class RowPlaces:
         def put(partition: int, hashes: Hashes, values: Numbers) -> None:
             index.put(hashes, np.full(len(hashes), partition), values)
 
-        self._editor.each_held(self._identity.names, put)
+        self._editor.each_held(self.identity.names, put)
         return index

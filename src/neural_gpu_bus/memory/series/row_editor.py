@@ -15,7 +15,9 @@ from neural_gpu_bus.memory.series.batches import (
     order_values,
     partition_codes,
 )
+from neural_gpu_bus.memory.series.chunk_table import order_facts
 from neural_gpu_bus.memory.series.exchanging import FoundRows
+from neural_gpu_bus.memory.series.few_updates import FewUpdates
 from neural_gpu_bus.memory.series.filling import ROWS_A_TURN, Filling
 from neural_gpu_bus.memory.series.states import SeriesState
 
@@ -39,6 +41,8 @@ class RowEditor:
     ) -> None:
         self._state = state
         self._turn = turn
+        self._updates = FewUpdates()
+        self._order = order_facts(state.shape)
 
     @property
     def rows(self) -> int:
@@ -162,6 +166,23 @@ class RowEditor:
             )
             state.counts.appended_rows += max(added, 0)
             return added
+
+    def update_few(self, plan: Callable[..., int], sources: Numbers, *given: Any) -> int:
+        """Have a compiled loop plan by ``few_updates_kernels.plan_few`` how rows change that stay
+        where they are: what it takes of this series is handed on behind ``given``. What it answers;
+        where that is more than 0, it is done. Raises SharedMemoryFullError.
+
+        ``sources``: where the stored columns of these rows lie.
+        """
+        with self._turn():
+            state = self._state
+            count = plan(
+                *(*given, state.columns, sources, self._order, state.slot_words),
+                *(state.extents.arenas.addresses, *self._updates.answers),
+            )
+            if count > 0:
+                self._updates.write(state, sources, count)
+            return count
 
     def fill(self, columns: Arrays, partitions: Numbers) -> None:
         """The same for very many: the writer's turn is given up every now and then.

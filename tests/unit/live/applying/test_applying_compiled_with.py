@@ -17,6 +17,7 @@ PARTS = (
     "live/applying/net_effect_kernels.py",
     "memory/series/addresses.py",
     "memory/series/few_rows_kernels.py",
+    "memory/series/few_updates_kernels.py",
     "memory/series/finding_kernels.py",
     "memory/series/kernels.py",
     "stores/postgres/replication/prepared_kernels.py",

@@ -18,6 +18,7 @@ PARTS = {
     "weaving_kernels": ("addresses", "kernels"),
     "few_rows_kernels": ("addresses", "clock", "directory", "kernels"),
     "filling_kernels": ("addresses", "kernels"),
+    "few_updates_kernels": ("addresses", "finding_kernels", "kernels", "weaving_kernels"),
     "finding_kernels": ("addresses", "kernels", "weaving_kernels"),
 }
 

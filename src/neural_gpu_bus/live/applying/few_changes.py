@@ -1,7 +1,8 @@
-"""A few rows that come behind all others, the usual change of market data: the short way.
+"""A few rows that come behind all others, or change where they are: the short way.
 
 The general way makes Arrow tables and groups rows by partition: half a millisecond of Python for
-one row. Here one compiled call takes them from the stream's bytes to their partitions.
+one row. Here one compiled call takes new rows from the stream's bytes to their partitions; for
+rows that change it says what becomes of their extents.
 """
 
 from __future__ import annotations
@@ -20,42 +21,39 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from neural_gpu_bus.live.applying.row_places import RowPlaces
+    from neural_gpu_bus.live.applying.set_up import Identity
     from neural_gpu_bus.live.applying.tuples import Tuples
     from neural_gpu_bus.memory.series.row_editor import RowEditor
+    from neural_gpu_bus.memory.series.shape import Shape
 
     Numbers = npt.NDArray[np.int64]
 
 
-class FewInserts:
+class FewChanges:
     """Of one series. What it does not take it leaves as it was: the general way takes it."""
 
     def __init__(
         self, editor: RowEditor, prepared: Any, names: Sequence[str], places: RowPlaces
     ) -> None:
         """Use ``of``."""
-        shape = editor.shape
+        shape, sources = editor.shape, _sources(prepared)
         numbers = {name: number for number, name in enumerate(names)}
         self._editor, self._prepared, self._places = editor, prepared, places
         self._hashes = places.few_hashes()
-        self._sources = _sources(prepared)
         hashed = () if self._hashes is None else self._hashes.names
-        self._hashed = self._sources[[numbers[name] for name in hashed]]
+        self._hashed = sources[[numbers[name] for name in hashed]]
+        self._stored = sources[[numbers[column.name] for column in shape.stored]]
+        self._on = _on(shape, places.identity)
         self._partitions, self._values = np.zeros((2, FEW_ROWS_MAX), np.int64)
         key = [(numbers[name], _key_bytes(shape.schema.field(name).type)) for name in shape.key]
         keys = np.array(key, np.int64).reshape(len(key), 2)
-        self._keys = KnownKeys(keys, self._sources)
+        self._keys = KnownKeys(keys, sources)
         order = (-1, 0, 0)
         if shape.order is not None:
             raw = np.dtype(shape.order.kind.raw)
             order = (numbers[shape.order.name], raw.itemsize, int(raw.kind == "i"))
         not_null = [number for number, _ in key] + ([order[0]] if order[0] >= 0 else [])
-        self._facts = (
-            self._sources,
-            self._sources[[numbers[column.name] for column in shape.stored]],
-            keys,
-            np.array(not_null, np.int64),
-            np.array(order, np.int64),
-        )
+        self._facts = sources, keys, np.array(not_null, np.int64), np.array(order, np.int64)
         #: Rows whose keys were not known last.
         self._missed = 0
 
@@ -71,28 +69,56 @@ class FewInserts:
 
     def insert(self, changes: Any) -> int:
         """Rows that were added: all of these changes of one relation, or none."""
-        self._missed, rows = 0, len(changes.kinds)
-        prepared, relation = self._prepared, changes.relation
-        places = prepared.places(relation)
-        if rows > FEW_ROWS_MAX or places is None:
+        given, rows = self._given(changes), len(changes.kinds)
+        if given is None:
             return 0
-        added = self._editor.add_few(
-            kernels.insert_few,
-            *(changes.kinds, changes.buffer, changes.new_at, len(relation.columns), places),
-            *(*prepared.arguments, *self._facts, *self._keys.arguments),
-            *(self._partitions, self._values),
-        )
+        added = self._editor.add_few(kernels.insert_few, *given, self._stored)
         if added > 0 and self._hashes is not None and self._places.index_bytes:
             hashes = self._hashes.of(self._hashed, rows)
             self._places.add_few(hashes, self._partitions[:rows], self._values[:rows])
         self._missed = rows if added == kernels.UNKNOWN else 0
         return max(added, 0)
 
+    def update(self, changes: Any) -> int:
+        """Rows that were replaced: all of these changes of one relation, or none. Where they lie
+        stays as it was. Raises SharedMemoryFullError.
+        """
+        given, rows = self._given(changes), len(changes.kinds)
+        if given is None or self._on is None:
+            return 0
+        count = self._editor.update_few(
+            kernels.update_few, self._stored, *given, changes.old_at, self._on
+        )
+        self._missed = rows if count == kernels.UNKNOWN else 0
+        return rows if count > 0 else 0
+
     def learn(self, partitions: Numbers) -> None:
         """Of the rows that were left to the general way last, in their order."""
         if len(partitions) == self._missed:
             self._keys.learn(partitions)
         self._missed = 0
+
+    def _given(self, changes: Any) -> tuple[Any, ...] | None:
+        """What loops take of these changes; None where the general way is to take them."""
+        self._missed, prepared, relation = 0, self._prepared, changes.relation
+        places = prepared.places(relation)
+        if len(changes.kinds) > FEW_ROWS_MAX or places is None:
+            return None
+        return (
+            *(changes.kinds, changes.buffer, changes.new_at, len(relation.columns), places),
+            *(*prepared.arguments, *self._facts, *self._keys.arguments),
+            *(self._partitions, self._values),
+        )
+
+
+def _on(shape: Shape, identity: Identity) -> Numbers | None:
+    """Stored columns that tell rows of one partition and order value apart; None where old rows
+    come whole, and may be there several times, or no row ever changes.
+    """
+    if identity.whole or not identity.names:
+        return None
+    names = [name for name in identity.names if name in shape.by_name and name != shape.order_by]
+    return np.array([shape.by_name[name].place for name in names], np.int64)
 
 
 def _sources(prepared: Any) -> Numbers:
