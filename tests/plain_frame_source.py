@@ -60,6 +60,9 @@ class PlainFrameSource:
     def arrow(self) -> pa.Table:
         return self._table
 
+    def arrow_rows(self, start: int, stop: int) -> pa.Table:
+        return self._table.slice(start, stop - start)
+
     def private(self) -> PlainFrameSource:
         return PlainFrameSource(self._path, private=True)
 

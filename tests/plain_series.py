@@ -17,6 +17,8 @@ SCHEMA = pa.schema(
         ("side", pa.bool_()),
         ("note", pa.string()),
         ("size", pa.int16()),
+        ("span", pa.struct([("lower", pa.int64()), ("note", pa.string())])),
+        ("levels", pa.list_(pa.struct([("price", pa.float32()), ("tags", pa.list_(pa.string()))]))),
     ]
 )
 KEY = ("instrument", "venue")
@@ -24,6 +26,14 @@ KEY = ("instrument", "venue")
 
 def key_of(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
+
+
+def _told(row: Row, on: list[str]) -> tuple[Any, ...]:
+    """What a row is known by: of values with parts how they are written."""
+    return (
+        *key_of(row),
+        *(row[n] if n in {"ts", "size", "note", "side"} else repr(row[n]) for n in on),
+    )
 
 
 class PlainSeries:
@@ -47,27 +57,27 @@ class PlainSeries:
                 held.sort(key=lambda row: row["ts"])  # stable
 
     def upsert(self, rows: list[Row], on: list[str]) -> int:
-        last = {(key_of(row), *(row[name] for name in on)): row for row in rows}
+        last = {_told(row, on): row for row in rows}
         replaced = self.delete(rows, on)
         self.append([row for row in rows if any(row is kept for kept in last.values())])
         return replaced
 
     def update(self, rows: list[Row], on: list[str], columns: list[str]) -> int:
         changed = 0
-        last = {(key_of(row), *(row[name] for name in on)): row for row in rows}
-        for key, held in self.partitions.items():
+        last = {_told(row, on): row for row in rows}
+        for held in self.partitions.values():
             for place, row in enumerate(held):
-                new = last.get((key, *(row[name] for name in on)))
+                new = last.get(_told(row, on))
                 if new is not None:
                     held[place] = row | {name: new[name] for name in columns}
                     changed += 1
         return changed
 
     def delete(self, rows: list[Row], on: list[str]) -> int:
-        gone = {(key_of(row), *(row[name] for name in on)) for row in rows}
+        gone = {_told(row, on) for row in rows}
         removed = 0
         for key, held in self.partitions.items():
-            kept = [row for row in held if (key, *(row[name] for name in on)) not in gone]
+            kept = [row for row in held if _told(row, on) not in gone]
             removed += len(held) - len(kept)
             self.partitions[key] = kept
         return removed

@@ -23,6 +23,15 @@ from plain_series import KEY, SCHEMA, PlainSeries, Row, as_columns
 
 EPOCH = datetime(2024, 1, 1)  # noqa: DTZ001  as Arrow gives a column without a zone
 
+SPANS = [None, *({"lower": low, "note": note} for low in (None, 3) for note in (None, "", "xß"))]
+LEVELS = [
+    None,
+    *(
+        {"price": price, "tags": tags}
+        for price in (None, 1.5)
+        for tags in (None, [], ["a", None], ["", "bcd"])
+    ),
+]
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
@@ -33,6 +42,8 @@ ROWS = st.lists(
             "side": st.sampled_from([None, True, False]),
             "note": st.one_of(st.none(), st.text("xyß", max_size=9)),
             "size": st.one_of(st.none(), st.integers(-3, 3)),
+            "span": st.sampled_from(SPANS),
+            "levels": st.lists(st.sampled_from(LEVELS), max_size=2) | st.none(),
         }
     ),
     max_size=12,
@@ -47,7 +58,9 @@ KEYS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
 #: Many rows of one partition: more than a chunk takes.
 MANY = st.integers(1, 60)
 NAMES = st.sampled_from(["ordered", "loose"])
-ON = st.sampled_from([["ts"], ["ts", "size"], ["note"], ["size", "side"]])
+ON = st.sampled_from(
+    [["ts"], ["ts", "size"], ["note"], ["size", "side"], ["span"], ["levels", "ts"]]
+)
 
 
 def told(frame: Any) -> list[Row]:

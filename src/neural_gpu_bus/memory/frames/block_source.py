@@ -145,6 +145,10 @@ class BlockSource:
             self._table = table.replace_schema_metadata(own or None)
         return self._table
 
+    def arrow_rows(self, start: int, stop: int) -> pa.Table:
+        """Some rows of it."""
+        return self.arrow().slice(start, stop - start)
+
     def private(self) -> BlockSource:
         """The same pages mapped anew, writable for this process alone; a copy where the file is
         gone, because there is no other way to such a mapping.

@@ -357,9 +357,8 @@ class Frame(Mapping[str, "Array"]):
 
     def arrow_column(self, name: str) -> Any:
         """For this package: the rows of one column as an Arrow array."""
-        column: Any = self.source.arrow()[name]
-        chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        return chunk.slice(self.start, self.rows)
+        column: Any = self.source.arrow_rows(self.start, self.stop)[name]
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
     def private(self) -> Frame:
         """For this package: the same window over bytes that this process may write to, seen by

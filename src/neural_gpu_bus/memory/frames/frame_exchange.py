@@ -22,11 +22,11 @@ _DLPACK_READ_ONLY = (1, 0)
 
 def to_arrow(frame: Frame) -> pa.Table:
     """The window's rows and columns."""
-    table = frame.source.arrow()
+    source = frame.source
+    some = frame.rows < source.rows
+    table = source.arrow_rows(frame.start, frame.stop) if some else source.arrow()
     if len(frame) < len(table.column_names):
         table = table.select(list(frame))
-    if frame.rows < len(table):
-        table = table.slice(frame.start, frame.rows)
     return table
 
 

@@ -40,6 +40,10 @@ class GoneSource:
         """Gone."""
         self._gone()
 
+    def arrow_rows(self, start: int, stop: int) -> Any:  # noqa: ARG002  the contract's
+        """Gone."""
+        self._gone()
+
     def private(self) -> Any:
         """Gone."""
         self._gone()

@@ -68,6 +68,9 @@ class FrameSource(Protocol):
     def arrow(self) -> pa.Table:
         """All rows and columns over the same bytes, without a copy."""
 
+    def arrow_rows(self, start: int, stop: int) -> pa.Table:
+        """Rows from ``start`` to ``stop`` (exclusive) of the same; neither is behind the last."""
+
     def private(self) -> FrameSource:
         """The same pages mapped anew for a library that knows no read-only arrays: what it
         writes stays in this process, on pages of its own.

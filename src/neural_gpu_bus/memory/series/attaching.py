@@ -92,7 +92,7 @@ def attach_rows(  # noqa: PLR0917  pickle gives them by position
     import pyarrow as pa
 
     tables = [
-        source.arrow().slice(piece.start, piece.stop - piece.start)
+        source.arrow_rows(piece.start, piece.stop)
         for source, piece in zip(sources, pieces, strict=True)
     ]
     return GatheredSource(

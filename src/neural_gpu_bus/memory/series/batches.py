@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def column_matrix(shape: Shape) -> Numbers:
 
 def fitted(shape: Shape, columns: Any, names: Sequence[str], *, exact: bool = False) -> Arrays:
     """These columns, in this order, each in one piece and of the series' type; texts of the key in
-    either width unless ``exact``.
+    either width unless ``exact``. Columns with parts are given as their flat ones.
 
     Raises BadParameterError for columns that are missing or too many, BadValueError for values
     that do not fit and for NULLs where none may be, UnsupportedTypeError.
@@ -63,23 +64,49 @@ def fitted(shape: Shape, columns: Any, names: Sequence[str], *, exact: bool = Fa
             hint="give exactly these",
             parameter="columns",
         )
-    return {
-        name: _column(table[name], shape.schema.field(name), shape, exact=exact) for name in names
-    }
+    found: dict[str, Any] = {}
+    for name in names:
+        field = shape.schema.field(name)
+        if name in shape.nested:
+            found.update(_nested(table[name], field, shape))
+        else:
+            found[name] = _column(table[name], field, shape, exact=exact)
+    return found
+
+
+def _nested(column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape) -> Arrays:
+    """Its flat columns."""
+    from neural_gpu_bus.memory.series.taking_apart import taken_apart
+
+    _check_nulls(column, field.name, nullable=field.nullable)
+    with _casting(column, field):
+        parts = [taken_apart(chunk, field.type, field.name) for chunk in column.chunks]
+    flat = [shape.by_name[name] for name in shape.flat_names[field.name]]
+    return {one.name: _in_one([part[one.name] for part in parts], one.arrow) for one in flat}
 
 
 def _column(
     column: pa.ChunkedArray[Any], field: pa.Field[Any], shape: Shape, *, exact: bool
 ) -> Any:
-    import pyarrow as pa
 
     stored = shape.by_name.get(field.name)
     # A key is looked up by its value, which a text of either width has; casting 100 takes 24 us.
     either = stored is None and not exact and _are_texts(column, field)
     as_it_is = column.type == field.type or either
-    try:
-        if not as_it_is:
+    if not as_it_is:
+        with _casting(column, field):
             column = column.cast(field.type)
+    _check_nulls(column, field.name, nullable=stored is not None and stored.nullable)
+    return _in_one(column.chunks, field.type)
+
+
+@contextmanager
+def _casting(column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> Iterator[None]:
+    """What does not fit is told as ours."""
+    import pyarrow as pa
+
+    try:
+        yield
     except pa.ArrowNotImplementedError as error:
         raise UnsupportedTypeError(
             f"column {field.name!r} is {column.type} where {field.type} is wanted: {error}",
@@ -94,18 +121,24 @@ def _column(
             column=field.name,
             row=0,
         ) from None
-    if column.null_count and (stored is None or not stored.nullable):
+
+
+def _check_nulls(column: pa.ChunkedArray[Any], name: str, *, nullable: bool) -> None:
+    if column.null_count and not nullable:
         raise BadValueError(
-            f"column {field.name!r} has {column.null_count} NULLs where none may be",
+            f"column {name!r} has {column.null_count} NULLs where none may be",
             hint="leave these rows out; keys and the order column have no NULLs",
-            column=field.name,
+            column=name,
             row=0,
         )
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    if not column.num_chunks:
-        return pa.array([], field.type)
-    return pa.concat_arrays(column.chunks)
+
+
+def _in_one(chunks: Sequence[Any], kind: pa.DataType) -> Any:
+    import pyarrow as pa
+
+    if len(chunks) == 1:
+        return chunks[0]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], kind)
 
 
 def _are_texts(column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> bool:
@@ -310,7 +343,7 @@ def order_values(shape: Shape, columns: Arrays | pa.Table) -> Numbers:
 
     if shape.order is None:
         return np.empty(0, np.int64)
-    array = _one(columns[shape.order.name])
+    array = one_array(columns[shape.order.name])
     if not len(array):
         return np.empty(0, np.int64)
     raw = np.frombuffer(
@@ -331,7 +364,7 @@ def sources_of(
     sources = np.zeros((len(shape.stored), kernels.SOURCE_FIELDS), np.int64)
     for number, column in enumerate(shape.stored):
         if names is None or column.name in names:
-            sources[number] = source_of(_one(columns[column.name]), column.kind)
+            sources[number] = source_of(one_array(columns[column.name]), column.kind)
     return sources
 
 
@@ -356,7 +389,7 @@ def source_of(array: Any, kind: ColumnType) -> Numbers:
     return source
 
 
-def _one(column: Any) -> Any:
+def one_array(column: Any) -> Any:
     """A column as one array; those of tables are joined by their makers, or empty."""
     import pyarrow as pa
 

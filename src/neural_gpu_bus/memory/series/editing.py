@@ -49,7 +49,8 @@ def edit(
     if not table.num_rows:
         return 0
     numbers = add(state, arrays) if kind == "upsert" else _known(state, arrays)
-    stored = table.select([name for name in names if name not in shape.key])
+    on = shape.flat(on)
+    stored = table.select([name for name in table.column_names if name not in shape.key])
     partitions = np.unique(numbers[numbers >= 0])
     changed, without = 0, []
     with state.all_or_nothing(partitions):

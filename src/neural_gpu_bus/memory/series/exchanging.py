@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neural_gpu_bus.memory.series import finding_kernels as finding
 from neural_gpu_bus.memory.series import weaving_kernels as loops
 from neural_gpu_bus.memory.series.appending import append
-from neural_gpu_bus.memory.series.batches import Arrays, batch_of, lengths, order_values, sources_of
+from neural_gpu_bus.memory.series.batches import (
+    Arrays,
+    batch_of,
+    lengths,
+    one_array,
+    order_values,
+    sources_of,
+)
 from neural_gpu_bus.memory.series.chunk_table import ChunkTable, chunk_table, order_facts
 from neural_gpu_bus.memory.series.records import Chunk
 from neural_gpu_bus.memory.series.rewriting import own_table, replace
@@ -91,26 +98,31 @@ def _group_table(held: ChunkTable, partitions: Numbers, firsts: Numbers, stop: i
 
 
 def take(state: SeriesState, found: FoundRows, rows: Numbers, names: Sequence[str]) -> pa.Table:
-    """Stored columns of some rows that were found, in this order; a copy."""
+    """Columns of some rows that were found, in this order, none of the key; a copy."""
     import pyarrow as pa
 
+    shape, flat = state.shape, state.shape.flat(names)
     chunks, at = found.places[rows].T
     order = np.argsort(chunks, kind="stable")
-    tables = [own_schema(state, names).empty_table()]
+    tables = [pa.schema([(name, shape.by_name[name].arrow) for name in flat]).empty_table()]
     for number in np.unique(chunks).tolist():
         chunk = Chunk._make(found.held.raw[number].item())
         inside = at[order][chunks[order] == number] - chunk.overlap
-        tables.append(own_table(state, chunk).select(list(names)).take(inside))
+        tables.append(own_table(state, chunk).select(flat).take(inside))
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    return pa.concat_tables(tables).take(back)
+    held = pa.concat_tables(tables).take(back).combine_chunks()
+    return pa.table({name: _whole(state, held, name) for name in names})
 
 
-def own_schema(state: SeriesState, names: Sequence[str]) -> pa.Schema:
-    """Of some stored columns."""
-    import pyarrow as pa
+def _whole(state: SeriesState, table: pa.Table, name: str) -> Any:
+    """A column of a table of flat ones."""
+    from neural_gpu_bus.memory.series.putting_together import put_together
 
-    return pa.schema([(name, state.shape.schema.field(name).type) for name in names])
+    kind = state.shape.nested.get(name)
+    if kind is None:
+        return table[name]
+    return put_together(kind, name, lambda flat: one_array(table[flat]))
 
 
 def is_late(state: SeriesState, columns: Arrays, partitions: Numbers) -> bool:

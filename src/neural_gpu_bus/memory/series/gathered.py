@@ -63,13 +63,15 @@ class GatheredSource:
     def column(self, name: str) -> ColumnBytes:
         """Buffers of one column."""
         kind = str(self._table.schema.field(name).type)
-        is_text = column_type(kind, name).form == "text"
+        found = column_type(kind, name)
+        is_text = found.form == "text"
         if not self.rows:
             empty = _bytes(None)
-            offsets = _bytes(bytes(8)) if is_text else empty
+            offsets = _bytes(bytes(int(found.offsets[-1]))) if found.offsets else empty
             return ColumnBytes(name, kind, 0, None, offsets, empty if is_text else None)
         array = _whole(self._table[name])
-        validity, values, *data = array.buffers()
+        validity, *others = array.buffers()
+        values, *data = others if found.form != "nested" or found.offsets else [None]
         return ColumnBytes(
             name,
             kind,
@@ -82,6 +84,10 @@ class GatheredSource:
     def arrow(self) -> pa.Table:
         """Over the same bytes."""
         return self._table
+
+    def arrow_rows(self, start: int, stop: int) -> pa.Table:
+        """Some rows of it."""
+        return self._table.slice(start, stop - start)
 
     def private(self) -> GatheredSource:
         """Another copy, which may be written to."""
@@ -112,6 +118,8 @@ def _copied(array: Any) -> Any:
 
     if pa.types.is_dictionary(array.type):
         return pa.DictionaryArray.from_arrays(_copied(array.indices), array.dictionary)
+    if pa.types.is_nested(array.type):
+        return array.take(pa.array(range(len(array)), pa.int64()))
     copies = [
         None if part is None else pa.py_buffer(np.frombuffer(part, np.uint8).copy())  # type: ignore[arg-type]
         for part in array.buffers()

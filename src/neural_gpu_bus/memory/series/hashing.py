@@ -31,7 +31,7 @@ class RowHashes:
     def __init__(self, shape: Shape, names: Sequence[str], seed: int = 0) -> None:
         """``names``: of columns of the series."""
         of_key = [name for name in names if name in shape.key]
-        others = [name for name in names if name not in shape.key]
+        others = shape.flat([name for name in names if name not in shape.key])
         self._seed = seed
         self._parts = [_matrix(shape, of_key), _matrix(shape, others)]
         #: In the order in which ``of`` takes them.
@@ -50,9 +50,9 @@ class RowHashes:
 
 def row_hashes(shape: Shape, columns: Arrays, names: Sequence[str], seed: int = 0) -> Hashes:
     """Of rows at hand. ``columns``: of the series' types, each in one piece."""
-    rows = len(columns[names[0]]) if names else 0
+    rows = len(columns[shape.flat(names)[0]]) if names else 0
     of_key = [name for name in names if name in shape.key]
-    others = [name for name in names if name not in shape.key]
+    others = shape.flat([name for name in names if name not in shape.key])
     found = np.full(rows, seed, np.uint64)
     for several in (of_key, others):
         found = _hashed(shape, columns, several, found)
@@ -65,10 +65,16 @@ def _matrix(shape: Shape, names: Sequence[str]) -> Numbers:
 
     matrix = np.zeros((len(names), kernels.COLUMN_FIELDS), np.int64)
     for number, name in enumerate(names):
-        kind = column_type(str(shape.schema.field(name).type), name)
+        kind = column_type(str(_type_of(shape, name)), name)
         matrix[number, kernels.FORM] = FORMS.get(kind.form, kernels.FIXED)
         matrix[number, kernels.WIDTH] = kind.item_bytes
     return matrix
+
+
+def _type_of(shape: Shape, name: str) -> Any:
+    """Of a flat column, or one of the key."""
+    stored = shape.by_name.get(name)
+    return shape.schema.field(name).type if stored is None else stored.arrow
 
 
 def _hashed(shape: Shape, columns: Arrays, names: Sequence[str], seeds: Hashes) -> Hashes:
@@ -78,9 +84,10 @@ def _hashed(shape: Shape, columns: Arrays, names: Sequence[str], seeds: Hashes) 
     held: dict[str, Any] = {}
     for number, name in enumerate(names):
         array = columns[name]
-        if array.type != shape.schema.field(name).type:  # a text of the key, of shorter offsets
-            array = held[name] = array.cast(shape.schema.field(name).type)
-        sources[number] = source_of(array, column_type(str(shape.schema.field(name).type), name))
+        wanted = _type_of(shape, name)
+        if array.type != wanted:  # a text of the key, of shorter offsets
+            array = held[name] = array.cast(wanted)
+        sources[number] = source_of(array, column_type(str(wanted), name))
     found = np.empty_like(seeds)
     # ``held`` keeps what was made for the loop.
     finding.hash_rows(_matrix(shape, names), np.arange(len(names)), sources, seeds, 1, found)
@@ -93,7 +100,8 @@ def held_hashes(state: SeriesState, names: Sequence[str]) -> Iterator[tuple[int,
 
     shape, partitions = state.shape, np.array(state.with_rows(), np.int64)
     of_key = [name for name in names if name in shape.key]
-    on = np.array([shape.by_name[n].place for n in names if n not in shape.key], np.int64)
+    others = shape.flat([name for name in names if name not in shape.key])
+    on = np.array([shape.by_name[name].place for name in others], np.int64)
     keys = [state.directory.keys[partition] for partition in partitions.tolist()]
     values = {
         name: pa.array([key[shape.key.index(name)] for key in keys], shape.schema.field(name).type)

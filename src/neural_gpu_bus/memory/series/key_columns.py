@@ -62,15 +62,25 @@ def _one(shape: Shape, key: Key, name: str) -> Any:
     return pa.array([key[shape.key.index(name)]], shape.schema.field(name).type)
 
 
-def table_over(
-    shape: Shape, key: Key, rows: int, stored: Callable[[StoredColumn], ColumnBytes]
+def table_over(  # noqa: PLR0917  what a source has
+    shape: Shape,
+    key: Key,
+    rows: int,
+    stored: Callable[[StoredColumn], ColumnBytes],
+    start: int = 0,
+    stop: int | None = None,
 ) -> pa.Table:
-    """An Arrow table over buffers; columns of the key as frames show them."""
+    """An Arrow table over buffers of so many rows, of those from ``start`` to ``stop``; columns of
+    the key as frames show them.
+    """
     import pyarrow as pa
 
     arrays: list[Any] = []
     for field in shape.schema:
         column = shape.by_name.get(field.name)
+        if field.name in shape.nested:
+            arrays.append(nested_over(shape, field.name, rows, stored, start, stop))
+            continue
         if column is not None:
             arrays.append(_over(field.type, rows, stored(column)))
         else:
@@ -81,7 +91,27 @@ def table_over(
                 indices = _over(pa.int32(), rows, found)
                 values = _one(shape, key, field.name)
                 arrays.append(pa.DictionaryArray.from_arrays(indices, values))
+        if start or stop is not None:
+            arrays[-1] = arrays[-1][start:stop]
     return pa.table(arrays, names=shape.schema.names)
+
+
+def nested_over(  # noqa: PLR0917  as ``table_over``
+    shape: Shape,
+    name: str,
+    rows: int,
+    stored: Callable[[StoredColumn], ColumnBytes],
+    start: int = 0,
+    stop: int | None = None,
+) -> Any:
+    """A column with parts over buffers of its flat ones."""
+    from neural_gpu_bus.memory.series.putting_together import put_together
+
+    def flat(part: str) -> Any:
+        column = shape.by_name[part]
+        return _over(column.arrow, rows, stored(column))[start:stop]
+
+    return put_together(shape.nested[name], name, flat)
 
 
 def _over(kind: pa.DataType, rows: int, column: ColumnBytes) -> Any:
@@ -106,12 +136,8 @@ def empty_table(shape: Shape) -> pa.Table:
 
 
 def stored_table(shape: Shape, rows: int, stored: Callable[[str], ColumnBytes]) -> pa.Table:
-    """A table of the stored columns alone, over buffers."""
+    """A table of the stored columns alone, those with parts as their flat ones, over buffers."""
     import pyarrow as pa
 
-    kinds = [shape.schema.field(column.name).type for column in shape.stored]
-    arrays = [
-        _over(kind, rows, stored(column.name))
-        for kind, column in zip(kinds, shape.stored, strict=True)
-    ]
+    arrays = [_over(column.arrow, rows, stored(column.name)) for column in shape.stored]
     return pa.table(arrays, names=[column.name for column in shape.stored])

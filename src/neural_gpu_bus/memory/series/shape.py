@@ -8,7 +8,8 @@ An extent is one piece of an arena that holds up to ``capacity`` rows of one par
                 (texts: capacity + 1 offsets of 64 bits); each on a boundary of 64 bytes
     text data   for each text column
 
-Columns of the key are no part of it: within a partition they hold one value.
+Columns of the key are no part of it: within a partition they hold one value. Columns with parts
+(lists, structs, maps) lie as several flat ones, see ``nested_types``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from neural_gpu_bus.errors import BadParameterError, UnsupportedTypeError
 from neural_gpu_bus.memory.layout.column_types import ColumnType, column_type
+from neural_gpu_bus.memory.series.nested_types import has_parts, row_parts, series_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,14 +36,6 @@ TEXT_HEADER_BYTES = 16
 PLACES_KEPT_MAX = 1024
 #: Bits of the mask of columns with NULLs; columns beyond share the last one.
 NULL_BITS = 63
-
-_SHORT_TEXTS = {
-    "string": "large_string",
-    "string_view": "large_string",
-    "binary": "large_binary",
-    "binary_view": "large_binary",
-}
-
 
 _KEY_TYPES = re.compile(r"u?int\d+|large_string|bool|date32\[day\]")
 
@@ -59,6 +53,7 @@ class StoredColumn:
     #: Arrow's spelling.
     type: str
     kind: ColumnType
+    arrow: pa.DataType
     nullable: bool
     #: Number among the columns that lie in extents: its bit in masks of columns with NULLs.
     place: int
@@ -84,12 +79,16 @@ class Shape:
 
     def __init__(self, schema: pa.Schema, key: Sequence[str], order_by: str | None) -> None:
         _check_given(schema, key)
-        self.schema = _flat(schema)
+        self.schema = _normal(schema)
         self.key = tuple(key)
         self.order_by = order_by
         self._check()
+        #: Names of flat columns of each column that is not of the key; its own where it is flat.
+        self.flat_names: dict[str, tuple[str, ...]] = {}
         self.stored = tuple(self._stored())
         self.by_name = {column.name: column for column in self.stored}
+        #: Types of the columns that have parts.
+        self.nested = {f.name: f.type for f in self.schema if has_parts(f.type)}
         self.order = None if order_by is None else self.by_name[order_by]
         self.texts = sum(column.text >= 0 for column in self.stored)
         self._places: dict[int, tuple[list[tuple[int, int]], int]] = {}
@@ -137,15 +136,24 @@ class Shape:
         for field in self.schema:
             if field.name in self.key:
                 continue
-            kind = column_type(str(field.type), field.name)
-            is_text = kind.form == "text"
             nullable = field.nullable and field.name != self.order_by
-            text = texts if is_text else -1
-            found.append(
-                StoredColumn(field.name, str(field.type), kind, nullable, len(found), text)
-            )
-            texts += is_text
+            parts = list(row_parts(field.type, field.name, nullable=nullable))
+            self.flat_names[field.name] = tuple(part.name for part in parts)
+            for part in parts:
+                kind = column_type(str(part.type), part.name)
+                text = texts if kind.form == "text" else -1
+                place = len(found)
+                found.append(
+                    StoredColumn(
+                        *(part.name, str(part.type), kind, part.type, part.nullable, place, text)
+                    )
+                )
+                texts += text >= 0
         return found
+
+    def flat(self, names: Sequence[str]) -> list[str]:
+        """Names of the flat columns of these; columns of the key are their own."""
+        return [flat for name in names for flat in self.flat_names.get(name, (name,))]
 
     def _check(self) -> None:
         names = self.schema.names
@@ -203,25 +211,12 @@ def _check_given(schema: Any, key: Any) -> None:
         )
 
 
-def _flat(schema: pa.Schema) -> pa.Schema:
-    """The same with texts of 64-bit offsets; UnsupportedTypeError for what has children."""
+def _normal(schema: pa.Schema) -> pa.Schema:
+    """The same without dictionaries and with offsets of 64 bits; UnsupportedTypeError."""
     import pyarrow as pa
 
-    fields = []
-    for field in schema:
-        kind: Any = field.type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if str(kind) in _SHORT_TEXTS:
-            kind = getattr(pa, _SHORT_TEXTS[str(kind)])()
-        found = column_type(str(kind), field.name)
-        if found.form not in ("bits", "text") and not found.fixed_width:
-            raise UnsupportedTypeError(
-                f"column {field.name!r} has type {field.type}, which a series cannot hold",
-                hint="give numbers, bool, dates, times, decimals, text or binary; "
-                "put nested values as a dataset",
-                column=field.name,
-                type=str(field.type),
-            )
-        fields.append(pa.field(field.name, kind, field.nullable))
+    fields = [
+        pa.field(field.name, series_type(field.type, field.name), field.nullable)
+        for field in schema
+    ]
     return pa.schema(fields)

@@ -273,7 +273,7 @@ class SeriesViews(ABC):
 
         sources = [self._source(partition, piece.chunk, stamp) for piece in pieces]
         tables = [
-            source.arrow().slice(piece.start, piece.stop - piece.start)
+            source.arrow_rows(piece.start, piece.stop)
             for source, piece in zip(sources, pieces, strict=True)
         ]
         key, title = self._directory.keys[partition], sources[0].title
@@ -284,9 +284,7 @@ class SeriesViews(ABC):
         """For this package: rows of a partition over their own bytes, one table a chunk."""
         told = stamp or Stamp(0, 0, 0, 0)
         return [
-            self._source(partition, piece.chunk, told)
-            .arrow()
-            .slice(piece.start, piece.stop - piece.start)
+            self._source(partition, piece.chunk, told).arrow_rows(piece.start, piece.stop)
             for piece in self._pieces(slot, 0, slot.rows)
         ]
 

@@ -127,7 +127,7 @@ class SeriesWriter:
         ``partitions``: whole numbers of shape (rows,), as ``partition_ids`` gives them.
         """
         state = self._checked(series)
-        arrays = fitted(state.shape, columns, list(state.shape.by_name))
+        arrays = fitted(state.shape, columns, list(state.shape.flat_names))
         partitions = _numbers(partitions)
         rows = len(next(iter(arrays.values())))
         if len(partitions) != rows:
