@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from neural_gpu_bus.errors import BadValueError, UnsupportedTypeError
+from neural_gpu_bus.live.applying.array_depths import ArrayDepths
 from neural_gpu_bus.live.applying.few_changes import FewChanges
 from neural_gpu_bus.live.applying.first_copy import FirstCopy
 from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
@@ -18,7 +19,7 @@ from neural_gpu_bus.live.applying.net_effect_kernels import INSERT, UPDATE
 from neural_gpu_bus.live.applying.received_rows import ReceivedRows
 from neural_gpu_bus.live.applying.row_places import RowPlaces
 from neural_gpu_bus.live.applying.set_up import column_names, identity_of
-from neural_gpu_bus.live.applying.tuples import Batch, Tuples
+from neural_gpu_bus.live.applying.tuples import Batch, Tuples, one_table
 from neural_gpu_bus.live.applying.unchanged_values import ValuesBefore, filled_from_old
 
 if TYPE_CHECKING:
@@ -55,13 +56,14 @@ class ApplyCounts(msgspec.Struct, frozen=True):
 class AppliedTable:
     """Not for several threads at once. What it changes is seen when the writer publishes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  the parts that its maker has
         self,
         writer: SeriesWriter,
         series: str,
         table: TableShape,
         definition: LiveDefinition,
         tuples: Tuples,
+        depths: ArrayDepths | None = None,
     ) -> None:
         """``series``: made with the definition's ``key`` and ``order_by``."""
         self._writer = writer
@@ -76,6 +78,8 @@ class AppliedTable:
         self._rows = self._editor.rows
         self._discards = self._editor.discards
         self._few = FewChanges.of(self._editor, tuples, self._names, self._places)
+        self._depths = depths or ArrayDepths()
+        self._depths.begin(self._editor.shape.schema)
         if not definition.key:
             self._editor.name(())  # an empty table has no rows, instead of being none
 
@@ -94,17 +98,16 @@ class AppliedTable:
         table: TableShape,
         definition: LiveDefinition,
         columns: Sequence[SourceColumn],
+        depths: ArrayDepths | None = None,
     ) -> Self:
         """With an empty series of that name, which is made.
 
         ``columns``: of the definition, in the order of the table, as they are read. Raises
         UnsupportedTypeError, SharedMemoryFullError.
         """
-        import pyarrow as pa
-
         from neural_gpu_bus.live.applying.wire_tuples import WireTuples
 
-        schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
+        schema = (depths or ArrayDepths()).schema(columns)
         sizes = {} if definition.append_only else SIZES_WITH_UPDATES
         key, order_by = list(definition.key), definition.order_by
         try:
@@ -115,23 +118,24 @@ class AppliedTable:
                 hint=f"{error.hint}; or leave the column out: columns=[...]",
                 **error.facts,
             ) from None
-        return cls(writer, series, table, definition, WireTuples(columns))
+        return cls(writer, series, table, definition, WireTuples(columns), depths)
 
     @classmethod
-    def found(
+    def found(  # noqa: PLR0917  the same
         cls,
         writer: SeriesWriter,
         series: str,
         table: TableShape,
         definition: LiveDefinition,
         columns: Sequence[SourceColumn],
+        depths: ArrayDepths | None = None,
     ) -> Self:
         """With a series that is there, to be followed from what it was published as on. Places of
         rows are looked up from its columns, when the first row goes.
         """
         from neural_gpu_bus.live.applying.wire_tuples import WireTuples
 
-        return cls(writer, series, table, definition, WireTuples(columns))
+        return cls(writer, series, table, definition, WireTuples(columns), depths)
 
     @property
     def series(self) -> str:
@@ -307,11 +311,13 @@ class AppliedTable:
     ) -> pa.Table:
         """With values that were not sent because they are as they were."""
         if self._identity.whole:
-            return filled_from_old(batch, table, unchanged, effect.added)
+            nested = self._editor.shape.nested
+            return filled_from_old(batch, table, unchanged, effect.added, nested)
         before = ValuesBefore(batch, effect, self._editor, found, self._definition.key)
         return before.filled(table, unchanged, effect.added)
 
     def _check_not_null(self, table: pa.Table) -> None:
+        self._depths.check(table, self._definition.table)
         order = self._definition.order_by
         for name in (*self._definition.key, *([] if order is None else [order])):
             if name in table.column_names and table[name].null_count:
@@ -338,8 +344,6 @@ class AppliedTable:
 
 def _removed_tuples(batch: Batch, removed: Numbers, names: Sequence[str]) -> pa.Table:
     """Old tuples, or where a change has none its new one, in the order of ``removed``."""
-    import pyarrow as pa
-
     by_old = batch.has_old[removed]
     if by_old.all() or not by_old.any():
         return batch.rows("old" if by_old.any() else "new", removed, names)[0]
@@ -350,4 +354,4 @@ def _removed_tuples(batch: Batch, removed: Numbers, names: Sequence[str]) -> pa.
     places = np.empty(len(removed), np.int64)
     places[by_old] = np.arange(by_old.sum())
     places[~by_old] = by_old.sum() + np.arange((~by_old).sum())
-    return pa.concat_tables(tables, promote_options="permissive").take(places)
+    return one_table(tables).take(places)

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from neural_gpu_bus.errors import BadValueError
+from neural_gpu_bus.live.applying.array_depths import depth_of, has_items
+from neural_gpu_bus.memory.series.nested_types import series_type
+from neural_gpu_bus.memory.series.putting_together import in_series_type
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
@@ -89,8 +94,6 @@ class Batch:
         self, which: Which, changes: Numbers, names: Sequence[str]
     ) -> tuple[pa.Table, npt.NDArray[np.uint8]]:
         """Columns of the tuples of some changes, in rising order, and where they are as before."""
-        import pyarrow as pa
-
         if len(self._parts) == 1:
             table, unchanged = self._tuples.rows(self._parts[0], which, changes, names)
             return table, _no_marks(table) if unchanged is None else unchanged
@@ -99,7 +102,7 @@ class Batch:
             table, unchanged = self._tuples.rows(part, which, rows, names)
             tables.append(table)
             marks.append(_no_marks(table) if unchanged is None else unchanged)
-        return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(marks)
+        return one_table(tables), np.concatenate(marks)
 
     def hashes(self, which: Which, names: Sequence[str]) -> npt.NDArray[np.uint64]:
         """Of all changes; zeros for those without such a tuple."""
@@ -121,6 +124,33 @@ class Batch:
             if cuts[at] < cuts[at + 1]
         ]
         return found or [(self._parts[0], changes[:0])]
+
+
+def one_table(tables: Sequence[pa.Table]) -> pa.Table:
+    """Rows of all; arrays of several dimensions beside those that have no items. Raises
+    BadValueError where arrays have different dimensions.
+    """
+    import pyarrow as pa
+
+    tables = list(tables)
+    for place, field in enumerate(tables[0].schema):
+        kinds = [table.schema.field(place).type for table in tables]
+        depths = [depth_of(kind) for kind in kinds]
+        if min(depths) == max(depths):
+            continue
+        kind = series_type(kinds[depths.index(max(depths))], field.name)
+        for at, table in enumerate(tables):
+            if depths[at] < max(depths) and has_items(table[place]):
+                raise BadValueError(
+                    f"arrays of column {field.name!r} have {depths[at]} dimensions, and those of "
+                    f"other rows {max(depths)}: they are no one column",
+                    hint="leave the column out: columns=[...]",
+                    column=field.name,
+                    row=0,
+                )
+            column = pa.chunked_array(in_series_type(table[place], kind), kind)
+            tables[at] = table.set_column(place, field.name, column)
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _together(changes: Sequence[Any]) -> list[list[Any]]:

@@ -6,7 +6,7 @@ which may lack the value too, or the row as the series has it, found by its old 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.net_effect import NetEffect
 from neural_gpu_bus.live.applying.net_effect_kernels import FROM_BEFORE
 from neural_gpu_bus.live.applying.tuples import Batch
+from neural_gpu_bus.memory.series.nested_types import has_parts
+from neural_gpu_bus.memory.series.putting_together import in_series_type
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,12 +57,13 @@ class ValuesBefore:
 
     def _column(self, column: Any, name: str, rows: Numbers, changes: Numbers) -> Any:
         """Look at the tuples before, and at those before them, until each row has its value."""
-        pieces, places = list(column.chunks), np.arange(len(column))
+        kind = self._editor.shape.nested.get(name, column.type)
+        pieces, places = _as(column, kind), np.arange(len(column))
         length = len(column)
 
         def take(piece: Any, of_rows: Numbers) -> None:
             nonlocal length
-            pieces.extend(piece.cast(column.type).chunks)
+            pieces.extend(_as(piece, kind))
             places[of_rows] = length + np.arange(len(piece))
             length += len(piece)
 
@@ -79,7 +82,7 @@ class ValuesBefore:
             has = unchanged[back, 0] == 0
             take(told[name].take(back[has]), rows[has])
             rows, changes = rows[~has], before[~has]
-        return _joined(pieces, column.type).take(places)
+        return _joined(pieces, kind).take(places)
 
     def _held(self, name: str, changes: Numbers) -> Any:
         """Of the rows from before the batch that these changes take away."""
@@ -92,19 +95,36 @@ class ValuesBefore:
         return self._editor.take(self._found, rows, [name])[name]
 
 
-def filled_from_old(batch: Batch, table: pa.Table, unchanged: Marks, changes: Numbers) -> pa.Table:
-    """The same where the old tuples of the very changes have the values."""
+def filled_from_old(
+    batch: Batch,
+    table: pa.Table,
+    unchanged: Marks,
+    changes: Numbers,
+    nested: Mapping[str, pa.DataType],
+) -> pa.Table:
+    """The same where the old tuples of the very changes have the values. ``nested``: types of the
+    series' columns that have parts.
+    """
     for place in np.flatnonzero(unchanged.any(axis=0)).tolist():
         name = table.column_names[place]
         rows = np.flatnonzero(unchanged[:, place])
         if not batch.has_old[changes[rows]].all():
             raise _lacks(name)
-        old = batch.rows("old", changes[rows], [name])[0][name].cast(table[name].type)
+        kind = nested.get(name, table[name].type)
+        old = _as(batch.rows("old", changes[rows], [name])[0][name], kind)
         places = np.arange(table.num_rows)
         places[rows] = table.num_rows + np.arange(len(rows))
-        column = _joined([*table[name].chunks, *old.chunks], old.type).take(places)
+        column = _joined([*_as(table[name], kind), *old], kind).take(places)
         table = table.set_column(place, name, column)
     return table
+
+
+def _as(column: Any, kind: Any) -> list[Any]:
+    """Its chunks, of that type."""
+    if has_parts(kind):
+        return in_series_type(column, kind)
+    found: list[Any] = column.cast(kind).chunks
+    return found
 
 
 def _joined(pieces: list[Any], kind: pa.DataType) -> Any:

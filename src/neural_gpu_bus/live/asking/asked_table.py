@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from neural_gpu_bus.live.applying.array_depths import ArrayDepths
+from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.set_up import column_names
 from neural_gpu_bus.live.asking import trigger_log
 from neural_gpu_bus.live.asking.merged_table import MergedTable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.memory.growing import GrowingColumns
     from neural_gpu_bus.memory.series.writer import SeriesWriter
+    from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
 
 #: What is told while a table is copied: why, rows that are there and that are expected.
@@ -41,6 +44,7 @@ class AskedTable:
         self._shape: TableShape | None = None
         self._log: LogNames | None = None
         self._watermark: Watermark | None = None
+        self._depths = ArrayDepths()
         self._coming: tuple[Any, ...] | None = None
         self.next_s = self.recopy_at_s = 0.0
         self.failures = 0
@@ -98,13 +102,17 @@ class AskedTable:
             reason = "its definition or its triggers changed, or it was truncated"
         if self.applied is None or reason:
             return self._copy(look, database, shape, token, make, copying, reason)
-        changed = (
-            self._by_log(look, database)
-            if self._watermark is None
-            else self._by_mark(look, database)
-        )
+        why = "very many rows changed"
+        try:
+            changed = (
+                self._by_log(look, database)
+                if self._watermark is None
+                else self._by_mark(look, database)
+            )
+        except NeedsCopyError as error:
+            changed, why = None, error.what
         if changed is None:
-            return self._copy(look, database, shape, token, make, copying, "very many rows changed")
+            return self._copy(look, database, shape, token, make, copying, why)
         return changed
 
     def settle(self) -> bool:
@@ -153,19 +161,36 @@ class AskedTable:
         copying(reason, 0, 0)
         columns = database.columns(definition, shape)
         self.version += 1
-        applied = MergedTable.create(*make, ASKED_GROUP, self.series, shape, definition, columns)
         rows = database.copy(
             definition,
             shape,
             look,
             lambda done, total: copying(reason, done, max(total or 0, done)),
         )
-        applied.copy_rows(rows)
+        applied = self._filled(make, shape, columns, rows)
         read = None
         if mark is not None:
             read = mark.read(look.connection, look.visible, frozenset())
         self._coming = ("copied", read, applied, shape, token, mark)
         return rows.num_rows
+
+    def _filled(
+        self,
+        make: tuple[GrowingColumns, SeriesWriter],
+        shape: TableShape,
+        columns: list[SourceColumn],
+        rows: pa.Table,
+    ) -> MergedTable:
+        """A series with these rows."""
+        while True:
+            applied = MergedTable.create(
+                *(*make, ASKED_GROUP, self.series, shape, self.definition, columns, self._depths)
+            )
+            try:
+                applied.copy_rows(rows)
+                return applied
+            except NeedsCopyError:  # its arrays have more dimensions: once for each column
+                self.version += 1
 
     def _by_log(self, look: Look, database: AskedDatabase) -> int | None:
         assert self._log is not None and self._shape is not None  # noqa: S101, PT018  it is copied

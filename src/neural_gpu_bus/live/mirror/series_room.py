@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.errors import DatasetNotFoundError
 from neural_gpu_bus.live.applying.applied_table import AppliedTable
+from neural_gpu_bus.live.applying.array_depths import ArrayDepths
 from neural_gpu_bus.live.mirror.copy_turns import CopyTurns
 from neural_gpu_bus.live.mirror.group import GROUP
 
@@ -27,6 +29,8 @@ class SeriesRoom:
         self._growing = growing
         #: For copies into them.
         self.turns = CopyTurns()
+        #: Of each live table.
+        self._depths: defaultdict[str, ArrayDepths] = defaultdict(ArrayDepths)
         self.writer: SeriesWriter = growing.writer(GROUP, make=True)
 
     def close(self) -> None:
@@ -51,7 +55,8 @@ class SeriesRoom:
     ) -> AppliedTable:
         """A series for one version of a table."""
         return AppliedTable.create(
-            self._growing, self.writer, GROUP, series, shape, definition, columns
+            *(self._growing, self.writer, GROUP, series, shape, definition, columns),
+            self._depths[definition.name],
         )
 
     def found(
@@ -64,7 +69,8 @@ class SeriesRoom:
         """The series of a version that is there, as it was published last. Raises
         DatasetNotFoundError.
         """
-        return AppliedTable.found(self.writer, series, shape, definition, columns)
+        depths = self._depths[definition.name]
+        return AppliedTable.found(self.writer, series, shape, definition, columns, depths)
 
     def forget(self, name: str, *, keep: str) -> None:
         """Empty all versions of a table but one, and take away those that are: views live on."""

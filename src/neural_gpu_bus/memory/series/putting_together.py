@@ -24,6 +24,7 @@ from neural_gpu_bus.memory.series.nested_types import (
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pyarrow as pa
 
     Bools = npt.NDArray[np.bool_]
     Numbers = npt.NDArray[np.int64]
@@ -35,6 +36,15 @@ Flat = Callable[[str], Any]
 def put_together(kind: Any, name: str, flat: Flat) -> Any:
     """Rows of one column. ProtocolError where its parts do not agree."""
     return _Parts(name, flat).rows(kind, name)
+
+
+def in_series_type(column: pa.ChunkedArray[Any], kind: Any) -> list[Any]:
+    """The same values as a series holds them. Raises as ``taken_apart``."""
+    from neural_gpu_bus.memory.series.taking_apart import taken_apart
+
+    return [
+        put_together(kind, "", taken_apart(chunk, kind, "").__getitem__) for chunk in column.chunks
+    ]
 
 
 class _Parts:

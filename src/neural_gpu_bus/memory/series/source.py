@@ -134,7 +134,8 @@ class ChunkSource:
             return _empty_column(column)
         validity_at, values_at = places[column.place]
         at = self.chunk.offset
-        has_nulls = bool(self.chunk.nulls & column.null_bit)
+        # The last bit is of several columns, of which some may have no NULL and no bitmap.
+        has_nulls = column.nullable and bool(self.chunk.nulls & column.null_bit)
         begin = at + values_at
         values = arena[begin : begin + column.value_bytes(rows)]
         validity = data = None
