@@ -14,8 +14,9 @@ from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from fix_reader import open_reader
+from fix_servers import wait_until
 from fix_stores import Playground
-from neural_gpu_bus.errors import BadParameterError, QueryError
+from neural_gpu_bus.errors import BadParameterError, QueryError, QueryTimeoutError
 from neural_gpu_bus.stores.postgres.decoding.copy_decode import ReceivedRange
 from neural_gpu_bus.stores.postgres.reading.reader import PostgresReader
 from neural_gpu_bus.stores.postgres.reading.table import shared_table_read, side_by_side
@@ -113,6 +114,49 @@ def test_a_taker_that_refuses_ends_the_read(parallel: PostgresReader, bars: str)
         parallel.hand_on(bars, taker, snapshot=moment)
     assert len(taker.tables) == 1
     assert read(parallel, bars).num_rows == ROWS
+
+
+def test_rows_that_are_handed_on_wait_a_second_behind_a_change(
+    postgres_dsn: str, bars: str
+) -> None:
+    """Of a table that the snapshot's own session holds: the change waits for that, we behind it."""
+    change = f"LOCK TABLE {bars} IN ACCESS EXCLUSIVE MODE"
+    with (
+        open_reader(postgres_dsn, connections_max=4) as reader,
+        psycopg.connect(postgres_dsn) as holder,
+        psycopg.connect(postgres_dsn) as changer,
+        reader.snapshot() as moment,
+    ):
+        holder.execute(f"LOCK TABLE {bars} IN ACCESS SHARE MODE".encode())
+        waiting = threading.Thread(target=changer.execute, args=(change.encode(),))
+        waiting.start()
+        waits = b"SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)"
+        pid = changer.info.backend_pid
+        wait_until(lambda: holder.execute(waits, (pid,)).fetchone() == (True,), "the change")
+        taker = Batches()
+        with pytest.raises(QueryTimeoutError, match="lock"):
+            reader.hand_on(bars, taker, snapshot=moment)
+        assert waiting.is_alive()
+        assert reader.expected_rows(bars) is None
+        holder.rollback()
+        waiting.join()
+        changer.rollback()
+        assert not taker.tables
+        assert reader.hand_on(bars, taker, snapshot=moment) == ROWS
+
+
+def test_rows_that_are_expected(postgres_dsn: str, bars: str, playground: Playground) -> None:
+    playground.run("CREATE TABLE never_counted AS SELECT * FROM bars")
+    playground.run("ALTER TABLE never_counted SET (autovacuum_enabled = off)")
+    with open_reader(postgres_dsn, connections_max=4) as reader:
+        assert reader.expected_rows(bars) == ROWS
+        some = reader.expected_rows(bars, where="part = 3 -- of seven")
+        unknown = reader.expected_rows(playground.table("never_counted"))
+        assert reader.expected_rows("no_such_table") is None
+    assert some is not None
+    assert abs(some - ROWS / 7) < ROWS / 20
+    assert unknown is not None
+    assert unknown > ROWS / 4  # by its pages
 
 
 def test_columns_and_conditions(parallel: PostgresReader, bars: str) -> None:

@@ -106,10 +106,10 @@ def _fits(column: SourceColumn, shape: Shape) -> bool:
     kind: Any = column.arrow_type()
     if column.name in shape.key:
         return True
-    stored = shape.by_name[column.name]
-    form = stored.kind.form
-    if kind != shape.schema.field(column.name).type:
+    stored = shape.by_name.get(column.name)
+    if stored is None or kind != shape.schema.field(column.name).type:
         return False
+    form = stored.kind.form
     if form == "text":
         return column.is_variable and stored.kind.offsets == "<i8"
     if form == "bits":

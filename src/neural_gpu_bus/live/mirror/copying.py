@@ -5,6 +5,7 @@ write a series that nobody looks at yet.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,6 +15,7 @@ from neural_gpu_bus.live.applying.applied_table import AppliedTable
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.no_rows import NoRows
 from neural_gpu_bus.live.applying.set_up import remarks
+from neural_gpu_bus.live.mirror.copy_ahead import made_ready
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
 from neural_gpu_bus.stores.postgres.replication.told import Waits
@@ -65,13 +67,19 @@ def _copied(  # noqa: PLR0917  the same, with what it waits by
     for remark in remarks(shape, definition):
         _log.info(remark, table=definition.name)
     counts = source.change_counts(shape) if definition.append_only else None
-    copy.announce(shape)
-    told("waiting", "")
-    with source.moment(definition, waits) as moment:
+    with ExitStack() as while_copied:
+        columns = []
+        if not definition.changes_only:
+            columns = source.columns(definition, shape)
+            while_copied.enter_context(made_ready(means, definition, columns))
+        copy.announce(shape)
+        told("waiting", "")
+        moment = while_copied.enter_context(source.moment(definition, waits))
         if definition.changes_only:
             return Copied(NoRows(), moment)
         told("copying", "")
-        columns = source.columns(definition, moment.shape)
+        if moment.shape != shape:
+            columns = source.columns(definition, moment.shape)
         applied = means.room.made(series, moment.shape, definition, columns)
 
         def progress(done: int, total: int | None) -> None:

@@ -106,7 +106,7 @@ class Source:
         self.publications: PublicationNames = publication_names(home)
         self._dsn = dsn
         self._home = home
-        self._store = store
+        self.reader = store.reader
         self._connect_timeout_s = connect_timeout_s
         self._slot_wal_bytes_max = slot_wal_bytes_max
         #: By live table: what is worth knowing of it, as ``preflight`` found it last.
@@ -372,7 +372,7 @@ class Source:
         progress: Progress,
     ) -> int:
         """Its rows as of the moment, in batches, while more are received; how many."""
-        return self._store.reader.hand_on(
+        return self.reader.hand_on(
             definition.table,
             taker,
             columns=column_names(moment.shape, definition),

@@ -24,6 +24,7 @@ from neural_gpu_bus.memory.series.filling import empty
 from neural_gpu_bus.memory.series.kernels import store_in_order
 from neural_gpu_bus.memory.series.locking import WriterLock
 from neural_gpu_bus.memory.series.records import Stamp
+from neural_gpu_bus.memory.series.room_ahead import RoomAhead
 from neural_gpu_bus.memory.series.row_editor import RowEditor
 from neural_gpu_bus.memory.series.states import SeriesState
 from neural_gpu_bus.memory.series.writer_statistics import WriterStatistics
@@ -204,6 +205,11 @@ class SeriesWriter:
         """For sources that say which rows go and which come: changes of one series in one step."""
         state = self._checked(series)
         return RowEditor(state, partial(self._taking_turn, state))
+
+    @property
+    def room_ahead(self) -> RoomAhead:
+        """Makes pages before rows come."""
+        return RoomAhead(self._arenas, self._turn, self._check_open)
 
     # ---- publication
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from neural_gpu_bus.errors import SharedMemoryFullError
-from neural_gpu_bus.memory.series import SeriesGroup, filling
+from neural_gpu_bus.memory.series import SeriesGroup, arenas, filling
 from neural_gpu_bus.memory.series.series import Series
 from neural_gpu_bus.memory.series.writer import SeriesWriter
 
@@ -121,6 +122,33 @@ def test_room_for_what_did_not_come_is_given_back(group: SeriesGroup) -> None:
         assert writer._states["s"].slots["capacity"].sum() <= filling.ROOM_LEFT_MAX * ROWS
         writer.publish()
         assert held(series) == rows_of(list(range(ROWS))).to_pylist()
+
+
+def test_pages_that_were_made_ahead_are_used_and_the_others_go(group: SeriesGroup) -> None:
+    series = group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as writer:
+        assert writer.room_ahead.make(3 << 20, lambda: True) >= 3 << 20
+        made = writer.statistics.arenas
+        writer.publish()  # nothing lies in them yet
+        filled(writer, "s", ORDERS["as they are ordered"], ROWS)
+        assert writer.statistics.arenas == made
+        writer.room_ahead.drop()
+        writer.publish()
+        assert writer.statistics.arenas == 1
+        assert held(series) == rows_of(list(range(ROWS))).to_pylist()
+
+
+def test_room_that_is_not_there_is_not_made_ahead(
+    group: SeriesGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group.series("s", SCHEMA, ["k"], "ts")
+    with group.writer() as writer:
+        refused = SharedMemoryFullError("no room", hint="none", wanted_bytes=1)
+        monkeypatch.setattr(arenas, "allocate", Mock(side_effect=refused))
+        before = writer.statistics.arena_bytes
+        assert writer.room_ahead.make(1 << 30, lambda: True) == 0
+        assert writer.room_ahead.make(1 << 30, lambda: False) == 0
+        assert writer.statistics.arena_bytes == before
 
 
 def test_without_order_or_key_rows_stay_as_they_came(group: SeriesGroup) -> None:

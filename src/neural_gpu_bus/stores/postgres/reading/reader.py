@@ -22,6 +22,7 @@ from neural_gpu_bus.stores.postgres.reading.read_report import ReadReport, ReadR
 from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.result_columns import ResultColumns
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
+from neural_gpu_bus.stores.postgres.reading.table.expecting import expected_rows
 from neural_gpu_bus.stores.postgres.reading.table.in_order import InOrder, TakesBatches
 from neural_gpu_bus.stores.postgres.reading.table.table_read import hand_on_table, receive_table
 from neural_gpu_bus.stores.postgres.reading.table.table_request import ReceivedTable, TableRequest
@@ -179,6 +180,13 @@ class PostgresReader:
         with limit.named():
             hand_on_table(self._means, asked, batches)
         return batches.rows
+
+    def expected_rows(self, table: str, *, where: str | None = None) -> int | None:
+        """About how many it has, as the server expects; None where it does not say so at once. The
+        connections that reading it takes are open then.
+        """
+        question = table_question(table, columns=None, where=where, params=None, order_by=None)
+        return expected_rows(self._means, question)
 
     def report(self, result: Columns) -> ReadReport | None:
         """How ``table`` read a result that is still there; None for what it did not read."""
