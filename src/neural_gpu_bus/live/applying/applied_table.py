@@ -15,7 +15,7 @@ from neural_gpu_bus.live.applying.first_copy import FirstCopy
 from neural_gpu_bus.live.applying.identity_hashes import identity_hashes
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.net_effect import NetEffect, net_effect
-from neural_gpu_bus.live.applying.net_effect_kernels import INSERT, UPDATE
+from neural_gpu_bus.live.applying.net_effect_kernels import INSERT
 from neural_gpu_bus.live.applying.received_rows import ReceivedRows
 from neural_gpu_bus.live.applying.row_places import RowPlaces
 from neural_gpu_bus.live.applying.set_up import column_names, identity_of
@@ -51,6 +51,15 @@ class ApplyCounts(msgspec.Struct, frozen=True):
     removed: int = 0
     added: int = 0
     truncated: bool = False
+
+    def more(self, changes: int, removed: int, added: int) -> ApplyCounts:
+        """With what came to it."""
+        return msgspec.structs.replace(
+            self,
+            changes=self.changes + changes,
+            removed=self.removed + removed,
+            added=self.added + added,
+        )
 
 
 class AppliedTable:
@@ -198,32 +207,28 @@ class AppliedTable:
             self._rows = 0
         if not changes:
             return ApplyCounts(truncated=truncated)
-        few = self._few_done(changes)
-        if few is not None:
-            return msgspec.structs.replace(few, truncated=truncated) if truncated else few
+        changes, done = self._by_short_way(changes, ApplyCounts(truncated=truncated))
+        if not changes:
+            return done
         batch = Batch(self._tuples, changes)
         if (batch.kinds == INSERT).all():
             removed, added = 0, self._insert(batch)
         else:
             removed, added = self._change(batch)
         self._rows += added - removed
-        return ApplyCounts(len(batch.kinds), removed, added, truncated)
+        return done.more(len(batch.kinds), removed, added)
 
-    def _few_done(self, changes: Sequence[Any]) -> ApplyCounts | None:
-        """What went the short way; None where they have to go the general one."""
-        if self._few is None:
-            return None
-        first = changes[0]
-        if len(changes) > 1:
-            if any(one.relation is not first.relation for one in changes):
-                return None
-            first = self._tuples.joined(changes)
-        if first.kinds[0] == UPDATE:
-            rows = self._few.update(first)
-            return ApplyCounts(rows, rows, rows) if rows else None
-        rows = self._few.insert(first)
-        self._rows += rows
-        return ApplyCounts(rows, 0, rows) if rows else None
+    def _by_short_way(self, changes: list[Any], done: ApplyCounts) -> tuple[list[Any], ApplyCounts]:
+        """What is left for the general way, the later ones, and what is done with the others."""
+        if self._few is None or not self._few.begin(changes):
+            return changes, done
+        every = self._tuples.joined(changes)
+        rows = self._few.insert(every)
+        if rows:
+            self._rows += rows
+            return _behind(every, rows), done.more(rows, 0, rows)
+        rows = self._few.update(every)
+        return _behind(every, rows), done.more(rows, rows, rows)
 
     def check_rows(self) -> None:
         """Raises NeedsCopyError where the series does not hold as many rows as it was given: what
@@ -280,7 +285,7 @@ class AppliedTable:
             table = self._filled(batch, effect, found, table, unchanged)
         self._check_not_null(table)
         columns, partitions = self._editor.numbered(table, self._names)
-        if self._few is not None:
+        if self._few is not None and len(partitions) == len(batch.kinds):
             self._few.learn(partitions)
         self._places.remove(found)
         self._editor.exchange(found, columns, partitions, effect.takes)
@@ -340,6 +345,11 @@ class AppliedTable:
             table=self._definition.table,
             reason=reason,
         )
+
+
+def _behind(changes: Any, first: int) -> list[Any]:
+    """Those from ``first`` on; none for none."""
+    return [changes.part(first, len(changes.kinds))] if first < len(changes.kinds) else []
 
 
 def _removed_tuples(batch: Batch, removed: Numbers, names: Sequence[str]) -> pa.Table:

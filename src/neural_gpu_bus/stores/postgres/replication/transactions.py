@@ -55,6 +55,14 @@ class RowChanges(msgspec.Struct, frozen=True, eq=False):
     def __len__(self) -> int:
         return int(self.kinds.size)
 
+    def part(self, first: int, stop: int) -> RowChanges:
+        """Some of them, one after the other."""
+        places = slice(first, stop)
+        return RowChanges(
+            *(self.relation, self.buffer, self.kinds[places], self.new_at[places]),
+            *(self.old_at[places], self.old_kinds[places]),
+        )
+
 
 Step = RowChanges | Truncated | LogicalMessage | Relation
 
