@@ -45,6 +45,8 @@ TYPES = {
     "mood": ("mood", ["'ok'", "'bad'"]),
     "row_at": ("tid", ["'(3,4)'"]),
 }
+#: Computed when it is read, so that no stream has it.
+VIRTUAL = "doubled"
 ROWS = 40
 
 
@@ -71,7 +73,8 @@ def connection(postgres_dsn: str) -> Iterator[psycopg.Connection[Any]]:
         opened.execute("CREATE TYPE leg AS (id int8, name text, parts float8[], mood mood)")
         columns = ", ".join(f"{name} {kind}" for name, (kind, _) in TYPES.items())
         opened.execute(
-            f"CREATE TABLE all_types (id int8 PRIMARY KEY, k text NOT NULL, {columns});"
+            f"CREATE TABLE all_types (id int8 PRIMARY KEY, k text NOT NULL, {columns}, "
+            f"{VIRTUAL} int8 GENERATED ALWAYS AS (id * 2) VIRTUAL);"
             "ALTER TABLE all_types ALTER wide SET STORAGE EXTERNAL".encode()
         )
         yield opened
@@ -83,7 +86,7 @@ def run(connection: psycopg.Connection[Any], statement: str) -> None:
 
 
 def plain(plane: ngb.DataPlane) -> list[dict[str, Any]]:
-    rows = plane.table("all_types").arrow().to_pylist()
+    rows = plane.table("all_types").arrow().drop_columns(VIRTUAL).to_pylist()
     return sorted(rows, key=lambda row: row["id"])
 
 
@@ -105,6 +108,8 @@ def test_a_table_of_all_types_follows_every_commit(
 
     try:
         assert told(live.arrow()) == plain(plane)
+        if how == "stream":
+            assert f"not send them: '{VIRTUAL}'" in str(plane.live_states()["all_types"].notices)
         several = ", ".join(f"({values(row, 1)})" for row in range(ROWS, ROWS + 200))
         run(connection, f"INSERT INTO all_types VALUES {several}")
         wait_until(is_equal, "rows that came")
@@ -126,3 +131,54 @@ def test_a_table_of_all_types_follows_every_commit(
         assert pickle.loads(pickle.dumps(live.last(3, k="k1")))["legs"] is not None
     finally:
         plane.drop_live("all_types")
+
+
+def test_moments_without_end_stop_a_table_and_say_the_ways_out(
+    plane: ngb.DataPlane, connection: psycopg.Connection[Any]
+) -> None:
+    run(connection, "CREATE TABLE moments (id int PRIMARY KEY, ts timestamptz)")
+    run(connection, "ALTER TABLE moments REPLICA IDENTITY FULL")
+    run(connection, "INSERT INTO moments VALUES (1, '2024-01-01 00:00+00')")
+    live = plane.live("moments", timeout_s=30)
+    try:
+        run(connection, "INSERT INTO moments VALUES (2, 'infinity')")
+        wait_until(lambda: plane.live_states()["moments"].state == "failed", "its failure")
+        error = plane.live_states()["moments"].error
+        assert error is not None
+        assert "'ts'" in error.what
+        assert "infinite" in error.what
+        assert "where='isfinite(ts)', with REPLICA IDENTITY FULL" in error.hint
+        assert live.as_of.stale  # what there is is no more told to be fresh
+        run(connection, "UPDATE moments SET ts = '2025-01-01 00:00+00' WHERE id = 2")
+        wait_until(lambda: live.rows() == 2, "the next attempt")
+        plane.drop_live("moments")
+
+        live = plane.live("moments", where="isfinite(ts)", timeout_s=30)
+        run(connection, "INSERT INTO moments VALUES (3, '-infinity'), (4, '2026-01-01 00:00+00')")
+        run(connection, "UPDATE moments SET ts = 'infinity' WHERE id = 1")
+        wait_until(lambda: sorted(live.arrow()["id"].to_pylist()) == [2, 4], "rows that may come")
+    finally:
+        plane.drop_live("moments")
+        run(connection, "DROP TABLE moments")
+
+
+def test_arrays_of_more_dimensions_come_by_a_copy_and_mixed_ones_are_refused(
+    plane: ngb.DataPlane, connection: psycopg.Connection[Any]
+) -> None:
+    run(connection, "CREATE TABLE depths (id int PRIMARY KEY, x int[])")
+    live = plane.live("depths", timeout_s=30)
+    try:
+        run(connection, "INSERT INTO depths VALUES (1, NULL), (2, '{}'), (3, '{{1,2},{3,4}}')")
+        wait_until(lambda: live.rows() == 3, "rows of two dimensions")
+        rows = sorted(live.arrow().to_pylist(), key=lambda row: row["id"])
+        assert [row["x"] for row in rows] == [None, [], [[1, 2], [3, 4]]]
+        run(connection, "INSERT INTO depths VALUES (4, '{5}')")
+        wait_until(lambda: plane.live_states()["depths"].state == "failed", "its failure")
+        error = plane.live_states()["depths"].error
+        assert error is not None
+        assert "columns=" in error.hint
+        run(connection, "DELETE FROM depths WHERE id = 3")
+        wait_until(lambda: [5] in live.arrow()["x"].to_pylist(), "rows of one dimension")
+    finally:
+        plane.drop_live("depths")
+        run(connection, "DROP TABLE depths")

@@ -58,9 +58,9 @@ def identity_of(table: TableShape, definition: LiveDefinition) -> Identity:
 
 def column_names(table: TableShape, definition: LiveDefinition) -> list[str]:
     """Of the series, in the order of the table. Raises ColumnNotFoundError."""
-    there = [column.name for column in table.columns]
     if definition.columns is None:
-        return there
+        return [column.name for column in table.chosen(None)]
+    there = [column.name for column in table.columns]
     for name in definition.columns:
         _check_there(definition, name, there)
     return [name for name in there if name in definition.columns]

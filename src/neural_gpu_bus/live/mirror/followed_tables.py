@@ -17,6 +17,7 @@ from neural_gpu_bus.errors import (
     SharedMemoryFullError,
 )
 from neural_gpu_bus.live.applying.applied_table import NeedsCopyError
+from neural_gpu_bus.live.applying.refused_values import in_live_words
 from neural_gpu_bus.live.mirror.catalog_looks import CatalogLooks
 from neural_gpu_bus.live.mirror.copying import copy_table
 from neural_gpu_bus.live.mirror.failpoints import failpoint
@@ -234,6 +235,7 @@ class FollowedTables:
         _log.info("a table is live", table=table.definition.name, series=table.series)
 
     def _fail(self, table: FollowedTable, error: Exception) -> None:
+        error = in_live_words(error, table.definition)
         table.failures += 1
         wait_s = min(RETRY_S * 2 ** (table.failures - 1), RETRY_S_MAX)
         table.next_attempt_s = self._clock_s() + wait_s

@@ -32,8 +32,7 @@ def bad_identity(shape: TableShape) -> str:
 
 def is_sent(shape: TableShape, columns: Collection[str]) -> bool:
     """Whether values of all these columns come with the stream."""
-    kinds = [one.generated for one in shape.columns if one.name in columns]
-    return not any(kind == "v" or (kind and shape.version < 180_000) for kind in kinds)
+    return all(shape.sends(one) for one in shape.columns if one.name in columns)
 
 
 def bad_leaves(shape: TableShape, columns: Collection[str]) -> list[RelationShape]:

@@ -315,6 +315,12 @@ def _of_changes(
 
 def _table_notices(wanted: TableWanted, shape: TableShape) -> list[str]:
     found = []
+    if wanted.columns is None and shape.left_out:
+        names = ", ".join(repr(one.name) for one in shape.left_out)
+        found.append(
+            f"generated columns of table {shape} are left out, because the server does not send "
+            f"them: {names}. Compute them from the others where they are needed"
+        )
     if shape.row_security:
         found.append(
             f"table {shape} has row security: all of its rows will be readable by whoever can open "

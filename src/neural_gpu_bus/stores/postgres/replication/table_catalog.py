@@ -186,7 +186,7 @@ def _check_column(shape: TableShape, column: ColumnShape) -> None:
             column=column.name,
             type=column.type_name,
         )
-    if column.generated == "v" or (column.generated and shape.version < 180_000):
+    if not shape.sends(column):
         which = "virtual" if column.generated == "v" else "stored"
         why = (
             "computed when it is read, and never sent"

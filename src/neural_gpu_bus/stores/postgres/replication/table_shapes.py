@@ -10,6 +10,8 @@ from psycopg import sql
 
 #: As ``pg_class.relreplident`` has them: primary key, nothing, all columns, an index.
 DEFAULT, NOTHING, FULL, INDEX = "d", "n", "f", "i"
+#: Sends stored generated columns.
+GENERATED_SINCE = 180_000
 
 
 class ColumnShape(msgspec.Struct, frozen=True):
@@ -131,10 +133,23 @@ class TableShape(msgspec.Struct, frozen=True):
         """The column of that name."""
         return next((one for one in self.columns if one.name == name), None)
 
+    @property
+    def left_out(self) -> tuple[ColumnShape, ...]:
+        """Columns that are no part of a stream: virtual generated ones, which are computed when
+        they are read, and before PostgreSQL 18 all generated ones.
+        """
+        return tuple(one for one in self.columns if not self.sends(one))
+
+    def sends(self, column: ColumnShape) -> bool:
+        """Whether its values come with the stream."""
+        return not column.generated or (column.generated != "v" and self.version >= GENERATED_SINCE)
+
     def chosen(self, columns: Collection[str] | None) -> tuple[ColumnShape, ...]:
-        """These columns (None: all) and those of the identity, in the table's order."""
+        """These columns (None: all that are sent) and those of the identity, in the table's
+        order.
+        """
         if columns is None:
-            return self.columns
+            return tuple(one for one in self.columns if self.sends(one))
         wanted = {*columns, *(self.identity_columns if self.identity != FULL else ())}
         return tuple(one for one in self.columns if one.name in wanted)
 
