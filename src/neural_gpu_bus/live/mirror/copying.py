@@ -74,7 +74,7 @@ def _copied(  # noqa: PLR0917  the same, with what it waits by
             while_copied.enter_context(made_ready(means, definition, columns))
         copy.announce(shape)
         told("waiting", "")
-        moment = while_copied.enter_context(source.moment(definition, waits))
+        moment = while_copied.enter_context(source.moment(definition, waits, shape))
         if definition.changes_only:
             return Copied(NoRows(), moment)
         told("copying", "")

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from neural_gpu_bus.live.mirror.spare_connections import plan_once
 from neural_gpu_bus.stores.postgres.connections.connection import translated
 
 
@@ -25,6 +26,7 @@ class Questions:
         with self._turn, translated(self._address):
             if self._connection is None or self._connection.closed or self._connection.broken:
                 self._connection = self._connected()
+                plan_once(self._connection)
             return question(self._connection)
 
     def close(self) -> None:

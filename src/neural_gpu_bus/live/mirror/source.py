@@ -223,19 +223,20 @@ class Source:
 
         def admitted(connection: psycopg.Connection) -> TableShape:
             # It may be published and have lost its key: its UPDATE fails until it is taken out.
-            drop_harmful(connection, self.publications, read_shape(connection, definition.table))
+            shape = read_shape(connection, definition.table)
+            drop_harmful(connection, self.publications, shape)
             persistent = definition.slot == "persistent"
             found = preflight(
                 connection,
                 (wanted,),
                 self.publications,
                 slot_wal_bytes_max=self._slot_wal_bytes_max if persistent else None,
+                known={definition.table: shape},
             )
             found.check()
             self.notices[definition.name] = found.notices
             for notice in found.notices:
                 _log.info(notice, table=definition.name)
-            shape = found.shapes[0]
             check_filter(connection, shape, definition.where)
             claims.claim(definition, shape)
             add_table(
@@ -345,14 +346,15 @@ class Source:
         self,
         definition: LiveDefinition,
         waits: Waits,
+        known: TableShape,
     ) -> Iterator[SnapshotMoment]:
         """A snapshot for the body, once all older transactions have ended. Also of a table that was
         copied from this stream before: one whose commit came just before its changes were kept may
         not be visible yet.
         """
         with (
-            self._spare.lend() as connection,
-            moment_on(connection, definition.table, self.publications, waits) as moment,
+            self._spare.lend() as it,
+            moment_on(it, definition.table, self.publications, waits, known=known) as moment,
         ):
             self._flush()
             yield moment

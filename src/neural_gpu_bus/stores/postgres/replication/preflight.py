@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import psycopg
@@ -144,9 +145,10 @@ def preflight(
     names: PublicationNames,
     *,
     slot_wal_bytes_max: int | None = None,
+    known: Mapping[str, TableShape] = MappingProxyType({}),
 ) -> Preflight:
     """Look at everything that live tables need. ``slot_wal_bytes_max``: what a slot that is to stay
-    may keep; None where none is.
+    may keep; None where none is. ``known``: tables that were looked at just before, by name.
 
     Raises what ``read_shape`` and ``check_columns`` raise for tables that cannot be live at all.
     """
@@ -161,7 +163,7 @@ def preflight(
         missing += _publications_missing(connection, names, server)
         shapes = []
         for wanted in tables:
-            shape = read_shape(connection, wanted.table)
+            shape = known.get(wanted.table) or read_shape(connection, wanted.table)
             check_columns(shape, wanted.columns)
             shapes.append(shape)
             missing += _of_table(connection, wanted, shape, standing, server)

@@ -126,14 +126,17 @@ def moment_on(
     waits: Waits = WITHOUT_WAITING,
     *,
     settled: str = "",
+    known: TableShape | None = None,
 ) -> Iterator[SnapshotMoment]:
-    """The same on a connection at hand, whose limits are lifted and stay so."""
+    """The same on a connection at hand, whose limits are lifted and stay so. ``known``: the table
+    as it was seen last, which need not be asked for before it is locked.
+    """
     try:
         with translated(address_of(connection)):
             _without_limits(connection)
             if not settled or _token(connection, table, names) != settled:
                 wait_for_writers(connection, waits)
-            moment = _held(connection, table, names, waits)
+            moment = _held(connection, table, names, waits, known)
         yield moment
     finally:
         with suppress(psycopg.Error):
@@ -188,25 +191,32 @@ def _without_limits(connection: psycopg.Connection) -> None:
 
 
 def _held(
-    connection: psycopg.Connection, table: str, names: PublicationNames, waits: Waits
+    connection: psycopg.Connection,
+    table: str,
+    names: PublicationNames,
+    waits: Waits,
+    known: TableShape | None,
 ) -> SnapshotMoment:
     """The moment of the table that was locked; another may have got its name meanwhile."""
     while True:
-        locked = _begin_locked(connection, table, waits)
+        locked = _begin_locked(connection, table, waits, known)
         moment = _take(connection, table, names)
         if moment.shape.oid == locked:
             return moment
         connection.execute("ROLLBACK")
+        known = None
 
 
-def _begin_locked(connection: psycopg.Connection, table: str, waits: Waits) -> int:
+def _begin_locked(
+    connection: psycopg.Connection, table: str, waits: Waits, known: TableShape | None
+) -> int:
     """Begin the transaction that holds the table, and say its OID. LOCK takes no snapshot, so what
     comes next sees the table as it stands under the lock.
     """
     rounds = waits.rounds(f"a lock on {table}")
     attempt_ms = int(LOCK_ATTEMPT_S * 1000)
     while True:
-        shape = read_shape(connection, table)
+        shape, known = known or read_shape(connection, table), None
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             connection.execute(f"SET LOCAL lock_timeout = {attempt_ms}".encode())
