@@ -54,6 +54,7 @@ class Oracle:
         self.tables = random_tables(self.chance, tables)
         with psycopg.connect(home.server.dsn(), autocommit=True) as connection:
             connection.execute(f'CREATE SCHEMA "{SCHEMA}"')
+            connection.execute("CREATE TYPE pair AS (number int8, words text[])")
             for table in self.tables:
                 table.create(connection)
         self.writers = Writers(home.server.dsn(), self.tables, WRITERS, seed)

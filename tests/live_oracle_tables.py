@@ -39,7 +39,8 @@ class RandomColumn:
         if self.nullable and chance.random() < 0.2:
             return None
         if self.name == "wide":
-            return chance.choice(("short", chance.randbytes(WIDE_CHARACTERS // 2).hex()))
+            made = chance.choice(("short", chance.randbytes(WIDE_CHARACTERS // 2).hex()))
+            return f"{{{made},NULL}}" if self.type == "text[]" else made
         if self.name.startswith("Key"):
             return _KEYS[self.type](chance)
         return _made(self.type, chance)
@@ -180,9 +181,7 @@ class RandomTable:
         ).fetchall()
         types = [one for one in types if wanted is None or one[0] in wanted]
         parts = [
-            _sql("{}::text" if type_name in {"jsonb", "json"} else "{}").format(
-                sql.Identifier(name)
-            )
+            _sql(_SELECTED.get(type_name, "{0}")).format(sql.Identifier(name))
             for name, type_name in types
         ]
         statement = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(parts), self.identifier)
@@ -206,10 +205,28 @@ def multiset(rows: Sequence[Sequence[Any]]) -> Counter[Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((name, _plain(part)) for name, part in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_plain(part) for part in value)
     for kind, plain in _PLAIN:
         if isinstance(value, kind):
             return plain(value)
     return value
+
+
+#: Types that psycopg gives in another way than Arrow, as parts that both give alike.
+_SELECTED = {
+    "jsonb": "{0}::text",
+    "json": "{0}::text",
+    "int4range": "CASE WHEN {0} IS NOT NULL THEN jsonb_build_object('lower', lower({0}), 'upper', "
+    "upper({0}), 'lower_inclusive', lower_inc({0}), 'upper_inclusive', upper_inc({0}), 'empty', "
+    "isempty({0})) END",
+    "interval": "CASE WHEN {0} IS NOT NULL THEN ARRAY[extract(year FROM {0}) * 12 + "
+    "extract(month FROM {0}), extract(day FROM {0}), (extract(hour FROM {0}) * 3600000000 + "
+    "extract(minute FROM {0}) * 60000000 + extract(microseconds FROM {0})) * 1000]::int8[] END",
+    "pair": "to_jsonb({0})",
+}
 
 
 _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
@@ -238,6 +255,10 @@ _VALUES: dict[str, Callable[[random.Random], Any]] = {
     "timestamptz": lambda chance: _BEGIN + dt.timedelta(microseconds=chance.randrange(10**13)),
     "jsonb": lambda chance: f'{{"a": [1, null, "x"], "b": {chance.randrange(9)}}}',
     "uuid": lambda chance: uuid.UUID(int=chance.getrandbits(128)),
+    "int4[]": lambda chance: chance.choice(("{}", "{1,NULL,-3}", f"{{{chance.randrange(9)}}}")),
+    "int4range": lambda chance: chance.choice(("empty", "[2,)", f"(,{chance.randrange(9)})")),
+    "interval": lambda chance: f"{chance.randrange(-30, 30)} mons -2 days {chance.randrange(9)} us",
+    "pair": lambda chance: chance.choice(("(,)", "(1,{})", '(-2,"{a,NULL,""ü""}")')),
 }
 
 #: What columns are of, whose values ``RandomColumn.value`` makes.
@@ -286,7 +307,7 @@ def _random_columns(
         order_by = "at"
         columns.append(RandomColumn("at", chance.choice(("int8", "timestamptz")), nullable=False))
     if number == 2 or chance.random() < 0.3:
-        columns.append(RandomColumn("wide", "text"))
+        columns.append(RandomColumn("wide", chance.choice(("text", "text[]"))))
     return columns, tuple(key), order_by
 
 
