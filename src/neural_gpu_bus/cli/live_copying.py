@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from neural_gpu_bus.cli.console import printable
-from neural_gpu_bus.quantities import shorter
+from neural_gpu_bus.quantities import shorter, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,9 +79,10 @@ def in_words(state: TableState) -> str:
 
 
 def rows_in_words(state: TableState) -> str:
-    """``3,000 of about 12,000 rows``; a table that was never analysed has no estimate."""
+    """``3,000 of about 12,000 rows, 1.2 MiB``."""
     of = f" of about {state.rows_expected:,}" if _is_estimated(state) else ""
-    return f"{state.rows_copied:,}{of} rows"
+    nbytes = f", {size(state.bytes_copied)}" if state.bytes_copied else ""
+    return f"{state.rows_copied:,}{of} rows{nbytes}"
 
 
 def _is_estimated(state: TableState) -> bool:

@@ -161,7 +161,7 @@ def _bar(one: LiveTableNow) -> Iterator[RenderableType]:
         yield Bar(share)
         yield (
             f"{escape(printable(one.name))}: {state.rows_copied:,} of about "
-            f"{state.rows_expected:,} rows are copied"
+            f"{state.rows_expected:,} rows are copied, {size(state.bytes_copied)}"
         )
 
 

@@ -75,4 +75,5 @@ def test_the_bar_on_a_terminal_says_how_far_the_copy_is() -> None:
 
     assert "3,000 of about 12,000 rows" in file.getvalue()
     assert rows_in_words(replace(state, rows_expected=0)) == "3,000 rows"
+    assert rows_in_words(replace(state, bytes_copied=2 << 20)).endswith("12,000 rows, 2.0 MiB")
     assert in_words(replace(state, state="catching up")) == "catching up"

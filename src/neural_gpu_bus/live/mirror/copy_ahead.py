@@ -26,21 +26,28 @@ BYTES_MAX: Final = 256 << 20
 _log = structlog.get_logger(__name__)
 
 
+class Expected:
+    """How many rows the server expects; 0 before it has said so."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+
 @contextmanager
 def made_ready(
     means: MirrorMeans, definition: LiveDefinition, columns: Sequence[SourceColumn]
-) -> Iterator[None]:
+) -> Iterator[Expected]:
     """In a thread of its own, for the body; what was not needed goes behind it."""
-    stopped = threading.Event()
+    stopped, expected = threading.Event(), Expected()
     thread = threading.Thread(
         target=_make_ready,
-        args=(means, definition, columns, stopped),
+        args=(means, definition, columns, stopped, expected),
         name=f"ngb-ahead-{definition.name}",
         daemon=True,
     )
     thread.start()
     try:
-        yield
+        yield expected
     finally:
         stopped.set()
         thread.join()
@@ -53,11 +60,14 @@ def _make_ready(
     definition: LiveDefinition,
     columns: Sequence[SourceColumn],
     stopped: threading.Event,
+    expected: Expected,
 ) -> None:
     try:
-        rows = means.source.reader.expected_rows(definition.table, where=definition.where) or 0
+        expected.rows = rows = (
+            means.source.reader.expected_rows(definition.table, where=definition.where) or 0
+        )
         if rows and not stopped.is_set():
-            means.state.count(definition.name, rows_copied=0, rows_expected=rows)
+            means.state.count(definition.name, rows_copied=0, rows_expected=rows, bytes_copied=0)
         nbytes = int(_ROOM * rows * _row_bytes(definition, columns))
         if nbytes >= BYTES_MIN and definition.where is None and definition.key:
             ahead = means.room.writer.room_ahead

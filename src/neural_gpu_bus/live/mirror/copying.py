@@ -15,7 +15,7 @@ from neural_gpu_bus.live.applying.applied_table import AppliedTable
 from neural_gpu_bus.live.applying.needs_copy import NeedsCopyError
 from neural_gpu_bus.live.applying.no_rows import NoRows
 from neural_gpu_bus.live.applying.set_up import remarks
-from neural_gpu_bus.live.mirror.copy_ahead import made_ready
+from neural_gpu_bus.live.mirror.copy_ahead import Expected, made_ready
 from neural_gpu_bus.live.mirror.failpoints import failpoint
 from neural_gpu_bus.live.mirror.table_copy import Copied, TableCopy
 from neural_gpu_bus.stores.postgres.replication.told import Waits
@@ -68,10 +68,10 @@ def _copied(  # noqa: PLR0917  the same, with what it waits by
         _log.info(remark, table=definition.name)
     counts = source.change_counts(shape) if definition.append_only else None
     with ExitStack() as while_copied:
-        columns = []
+        columns, expected = [], Expected()
         if not definition.changes_only:
             columns = source.columns(definition, shape)
-            while_copied.enter_context(made_ready(means, definition, columns))
+            expected = while_copied.enter_context(made_ready(means, definition, columns))
         copy.announce(shape)
         told("waiting", "")
         moment = while_copied.enter_context(source.moment(definition, waits, shape))
@@ -82,10 +82,13 @@ def _copied(  # noqa: PLR0917  the same, with what it waits by
             columns = source.columns(definition, moment.shape)
         applied = means.room.made(series, moment.shape, definition, columns)
 
-        def progress(done: int, total: int | None) -> None:
+        def progress(done: int, total: int | None, nbytes: int) -> None:
             copy.check()
-            # None for a table that was never analysed: what has come is no total.
-            means.state.count(definition.name, rows_copied=done, rows_expected=total or 0)
+            total = total or expected.rows  # None for a table that was never analysed
+            total = max(total, done) if total else 0  # what has come is no total
+            means.state.count(
+                definition.name, rows_copied=done, rows_expected=total, bytes_copied=nbytes
+            )
 
         first = applied.first_copy()
         try:

@@ -61,10 +61,9 @@ if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
     from neural_gpu_bus.live.mirror.claims import Claims
     from neural_gpu_bus.live.mirror.table_copy import Copied
-    from neural_gpu_bus.ports import Progress
     from neural_gpu_bus.stores.postgres import PostgresStore
     from neural_gpu_bus.stores.postgres.decoding.column_types import SourceColumn
-    from neural_gpu_bus.stores.postgres.reading.table.in_order import TakesBatches
+    from neural_gpu_bus.stores.postgres.reading.table.in_order import BatchProgress, TakesBatches
     from neural_gpu_bus.stores.postgres.replication.append_only import ChangeCounts
     from neural_gpu_bus.stores.postgres.replication.ddl_trigger import DdlMessage
     from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
@@ -371,7 +370,7 @@ class Source:
         definition: LiveDefinition,
         moment: SnapshotMoment,
         taker: TakesBatches,
-        progress: Progress,
+        progress: BatchProgress,
     ) -> int:
         """Its rows as of the moment, in batches, while more are received; how many."""
         return self.reader.hand_on(

@@ -91,6 +91,8 @@ class TableState(msgspec.Struct, frozen=True):
     changes: int = 0
     transactions: int = 0
     stream_bytes: int = 0
+    #: Of the copy that runs or ran last, as they were received.
+    bytes_copied: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -140,6 +140,7 @@ class LiveState:
         *,
         rows_copied: int | None = None,
         rows_expected: int | None = None,
+        bytes_copied: int | None = None,
         changes: int = 0,
         transactions: int = 0,
         stream_bytes: int = 0,
@@ -151,7 +152,11 @@ class LiveState:
         if table is None:
             return
         place = table.place
-        given = {layout.ROWS_COPIED: rows_copied, layout.ROWS_EXPECTED: rows_expected}
+        given = {
+            layout.ROWS_EXPECTED: rows_expected,
+            layout.ROWS_COPIED: rows_copied,
+            layout.BYTES_COPIED: bytes_copied,
+        }
         for word, value in given.items():
             if value is not None:
                 words[layout.table_word(place, word)] = value

@@ -165,6 +165,7 @@ class LiveView:
             table,
             rows_copied=words[layout.table_word(place, layout.ROWS_COPIED)],
             rows_expected=words[layout.table_word(place, layout.ROWS_EXPECTED)],
+            bytes_copied=words[layout.table_word(place, layout.BYTES_COPIED)],
             changes=words[layout.table_word(place, layout.CHANGES)],
             transactions=words[layout.table_word(place, layout.TRANSACTIONS)],
             stream_bytes=words[layout.table_word(place, layout.STREAM_BYTES)],

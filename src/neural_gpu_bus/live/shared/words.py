@@ -45,6 +45,8 @@ TABLES_AT, TABLE_WORDS = 512, 8
 ROWS_COPIED, ROWS_EXPECTED, CHANGES, TRANSACTIONS, STREAM_BYTES = range(5)
 #: Of a ``polled`` table: what it shows, as APPLIED_LSN and CONFIRMED_NS tell of live ones.
 SHOWN_LSN, SHOWN_CONFIRMED_NS = 5, 6
+#: Of the copy that runs or ran last, as they were received.
+BYTES_COPIED = 7
 #: Bytes of each of the two manifests, its head included: length, checksum and epoch.
 MANIFEST_BYTES = 256 << 10
 MANIFEST_HEAD_WORDS = 3

@@ -90,13 +90,13 @@ def test_telling_the_same_again_changes_no_epoch(state: LiveState, readers: Live
     epoch = readers.epoch
 
     state.set_table(TableState("bars", state="copying"))
-    state.count("bars", rows_copied=10, rows_expected=100)
+    state.count("bars", rows_copied=10, rows_expected=100, bytes_copied=1000)
 
     assert readers.epoch == epoch
     assert readers.table("bars") == state.tables["bars"]
     found = readers.counted("bars")
     assert found is not None
-    assert (found.rows_copied, found.rows_expected) == (10, 100)
+    assert (found.rows_copied, found.rows_expected, found.bytes_copied) == (10, 100, 1000)
 
 
 def test_readers_keep_the_version_that_was_whole(state: LiveState, readers: LiveView) -> None:

@@ -23,7 +23,11 @@ from neural_gpu_bus.stores.postgres.reading.reading_means import ReadingMeans
 from neural_gpu_bus.stores.postgres.reading.result_columns import ResultColumns
 from neural_gpu_bus.stores.postgres.reading.snapshots import Snapshot
 from neural_gpu_bus.stores.postgres.reading.table.expecting import expected_rows
-from neural_gpu_bus.stores.postgres.reading.table.in_order import InOrder, TakesBatches
+from neural_gpu_bus.stores.postgres.reading.table.in_order import (
+    BatchProgress,
+    InOrder,
+    TakesBatches,
+)
 from neural_gpu_bus.stores.postgres.reading.table.table_read import hand_on_table, receive_table
 from neural_gpu_bus.stores.postgres.reading.table.table_request import ReceivedTable, TableRequest
 from neural_gpu_bus.stores.postgres.reading.table.table_statement import table_question
@@ -159,7 +163,7 @@ class PostgresReader:
         columns: Sequence[str] | None = None,
         where: str | None = None,
         options: ReadOptions = AS_THEY_COME,
-        progress: Progress | None = None,
+        progress: BatchProgress | None = None,
         reserve: Reserve | None = None,
     ) -> int:
         """Read a table as ``table`` does and hand its rows to ``taker``, batch by batch in the
@@ -176,9 +180,15 @@ class PostgresReader:
             return write_columns([part], memory).seal(None, source_ns=source_ns)
 
         batches = InOrder(taker, decoded)
-        asked = TableRequest(question, limit, options, snapshot, None, progress, batches)
+
+        def told(done: int, total: int | None) -> None:
+            if progress is not None:
+                progress(done, total, batches.nbytes)
+
+        asked = TableRequest(question, limit, options, snapshot, None, told, batches)
         with limit.named():
             hand_on_table(self._means, asked, batches)
+        told(batches.rows, batches.rows)
         return batches.rows
 
     def expected_rows(self, table: str, *, where: str | None = None) -> int | None:

@@ -24,6 +24,11 @@ HELD_BYTES_MAX: Final = 32 << 20
 _LOOK_S: Final = 0.05
 
 
+#: Rows so far, about how many there are (None: nobody knows), bytes as they were received; may
+#: raise to end the read.
+BatchProgress = Callable[[int, int | None, int], None]
+
+
 class TakesBatches(Protocol):
     """Who gets the rows."""
 
