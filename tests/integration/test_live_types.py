@@ -172,6 +172,8 @@ def test_arrays_of_more_dimensions_come_by_a_copy_and_mixed_ones_are_refused(
         wait_until(lambda: live.rows() == 3, "rows of two dimensions")
         rows = sorted(live.arrow().to_pylist(), key=lambda row: row["id"])
         assert [row["x"] for row in rows] == [None, [], [[1, 2], [3, 4]]]
+        asked = "SELECT sum(len(x)) AS n, sum(x[1][2]) AS m FROM depths"
+        assert plane.sql(asked).arrow().to_pylist() == [{"n": 2, "m": 2}]
         run(connection, "INSERT INTO depths VALUES (4, '{5}')")
         wait_until(lambda: plane.live_states()["depths"].state == "failed", "its failure")
         error = plane.live_states()["depths"].error

@@ -10,6 +10,9 @@ from neural_gpu_bus.sql_text import quoted_name
 if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
 
+#: Ways out of a read, which a live table has not.
+_OF_READS = ("cast it", "isfinite(", "numeric=")
+
 
 def in_live_words(error: Exception, definition: LiveDefinition) -> Exception:
     """The decoder's refusal of a value with the ways out that a live table has; any other error
@@ -18,11 +21,13 @@ def in_live_words(error: Exception, definition: LiveDefinition) -> Exception:
     column = str(error.facts.get("column", "")) if isinstance(error, BadValueError) else ""
     if not isinstance(error, BadValueError) or not column:
         return error
-    if "cast it" not in error.hint and "isfinite(" not in error.hint:
+    if not any(way in error.hint for way in _OF_READS):
         return error
     ways = ["leave the column out: columns=[...]"]
     if "isfinite(" in error.hint:
         ways += _of_moments(column, definition)
+    else:
+        ways.append("the rows: where=...")
     return type(error)(error.what, hint="; or ".join(ways), **error.facts)
 
 
