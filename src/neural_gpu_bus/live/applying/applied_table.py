@@ -47,7 +47,8 @@ class ApplyCounts(msgspec.Struct, frozen=True):
 
     #: As they came.
     changes: int = 0
-    #: Rows of the series that went, and that came, after all: an update is one of each.
+    #: Rows of the series that went, and that came: an update is one of each, and of several of one
+    #: row at least one.
     removed: int = 0
     added: int = 0
     truncated: bool = False

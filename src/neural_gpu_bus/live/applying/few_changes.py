@@ -105,8 +105,8 @@ class FewChanges:
         return max(added, 0)
 
     def update(self, changes: Any) -> int:
-        """Rows that were replaced: all of these changes of one relation, or none. Where they lie
-        stays as it was. Raises SharedMemoryFullError.
+        """How many of these changes of one relation were done, all or none: rows were replaced, and
+        lie where they did. Raises SharedMemoryFullError.
         """
         given, rows = self._given(changes), len(changes.kinds)
         if given is None or self._on is None or rows > FEW_ROWS_MAX:

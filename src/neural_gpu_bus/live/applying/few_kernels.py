@@ -21,7 +21,7 @@ from neural_gpu_bus.memory.series.kernels import DATA, VALUES
 from neural_gpu_bus.stores.postgres.replication.prepared_kernels import NULLS, write_prepared
 
 #: Of the files whose functions are compiled into these loops; a test says it.
-COMPILED_WITH = "27a98f27ca3ed9f0"
+COMPILED_WITH = "bbfb10b28098a7a0"
 
 #: What a call says where it added nothing: the general way is to take the rows; the same, and it
 #: tells where they went.

@@ -90,21 +90,26 @@ def _find(columns, sources, on, order, partitions, values, slots, arenas, found)
 
 @njit
 def _in_order(partitions, found):  # type: ignore[no-untyped-def]
-    """Rows by partition, then by place; empty where two are one."""
+    """Rows by partition, then by place; of those that change the same row the last."""
     order = np.arange(partitions.size)
     for number in range(1, order.size):
         row, at = order[number], number
         while at > 0:
             before = order[at - 1]
             same = partitions[before] == partitions[row]
-            if same and found[before] == found[row]:
-                return order[:0]
-            if partitions[before] < partitions[row] or (same and found[before] < found[row]):
+            if partitions[before] < partitions[row] or (same and found[before] <= found[row]):
                 break
             order[at] = before
             at -= 1
         order[at] = row
-    return order
+    kept = 0
+    for number in range(order.size):
+        row, is_last = order[number], number + 1 == order.size
+        after = row if is_last else order[number + 1]
+        if is_last or partitions[after] != partitions[row] or found[after] != found[row]:
+            order[kept] = row
+            kept += 1
+    return order[:kept]
 
 
 @njit
