@@ -114,6 +114,24 @@ def nested_over(  # noqa: PLR0917  as ``table_over``
     return put_together(shape.nested[name], name, flat)
 
 
+def nested_column(
+    shape: Shape, name: str, rows: int, stored: Callable[[StoredColumn], ColumnBytes]
+) -> ColumnBytes:
+    """Validity and offsets of a column with parts."""
+    import numpy as np
+
+    from neural_gpu_bus.memory.series.putting_together import outermost
+
+    def flat(part: str) -> Any:
+        column = shape.by_name[part]
+        return _over(column.arrow, rows, stored(column))
+
+    kind = shape.nested[name]
+    nulls, bitmap, offsets = outermost(kind, name, flat)
+    values = np.zeros(0, np.uint8) if offsets is None else offsets.view(np.uint8)
+    return ColumnBytes(name, str(kind), nulls, bitmap, values, None)
+
+
 def _over(kind: pa.DataType, rows: int, column: ColumnBytes) -> Any:
     import pyarrow as pa
 

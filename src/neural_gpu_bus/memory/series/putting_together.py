@@ -38,6 +38,24 @@ def put_together(kind: Any, name: str, flat: Flat) -> Any:
     return _Parts(name, flat).rows(kind, name)
 
 
+def outermost(kind: Any, name: str, flat: Flat) -> tuple[int, Any, Any]:
+    """Of a column its own buffers, without its items and fields: how many rows are NULL, their
+    bitmap (None for none) and offsets (None where it has none).
+    """
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        valid = flat(name + VALID)
+        return len(valid) - valid.true_count, _bits_of(valid), None
+    counts = flat(name + COUNT)
+    bitmap = _bits_of(counts.is_valid())
+    if pa.types.is_fixed_size_list(kind):
+        return counts.null_count, bitmap, None
+    ends = np.zeros(len(counts) + 1, np.int32 if pa.types.is_map(kind) else np.int64)
+    np.cumsum(counts.fill_null(0).to_numpy(zero_copy_only=False), out=ends[1:])
+    return counts.null_count, bitmap, ends
+
+
 def in_series_type(column: pa.ChunkedArray[Any], kind: Any) -> list[Any]:
     """The same values as a series holds them. Raises as ``taken_apart``."""
     from neural_gpu_bus.memory.series.taking_apart import taken_apart

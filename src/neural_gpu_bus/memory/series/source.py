@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_gpu_bus.descriptors import AsOf
-from neural_gpu_bus.memory.layout.column_types import column_type
 from neural_gpu_bus.memory.layout.frame_source import ColumnBytes
 from neural_gpu_bus.memory.series.damage import check_chunk, damaged
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of
 from neural_gpu_bus.memory.series.key_columns import (
     key_column,
-    nested_over,
+    nested_column,
     table_over,
     zero_bytes,
 )
@@ -119,7 +118,7 @@ class ChunkSource:
         """
         column = self.shape.by_name.get(name)
         if name in self.shape.nested:
-            return _outermost(name, nested_over(self.shape, name, self.rows, self._stored))
+            return nested_column(self.shape, name, self.rows, self._stored)
         if column is None:
             return key_column(self.shape, self._key, name, self.rows)
         found = self._stored(column)
@@ -194,18 +193,6 @@ class ChunkSource:
 
     def __hash__(self) -> int:
         return hash((self._title, self.chunk))
-
-
-def _outermost(name: str, array: Any) -> ColumnBytes:
-    """Validity and offsets of a column with parts, whose buffers begin with row 0."""
-    import numpy as np
-
-    validity, *offsets = array.buffers()[: 1 + (array.type.num_fields > 0)]
-    values = zero_bytes(0)
-    if column_type(str(array.type), name).offsets:
-        values = np.frombuffer(offsets[0], np.uint8)
-    bitmap = None if validity is None else np.frombuffer(validity, np.uint8)
-    return ColumnBytes(name, str(array.type), array.null_count, bitmap, values, None)
 
 
 def _cut_bits(bitmap: Bytes, rows: int) -> Bytes:

@@ -15,7 +15,7 @@ from neural_gpu_bus.memory.series.nested_types import (
     row_parts,
     series_type,
 )
-from neural_gpu_bus.memory.series.putting_together import put_together
+from neural_gpu_bus.memory.series.putting_together import outermost, put_together
 from neural_gpu_bus.memory.series.taking_apart import taken_apart
 from random_arrow import random_array, random_type
 
@@ -38,6 +38,13 @@ def test_any_type_goes_there_and_back(seed: int) -> None:
         back.validate(full=True)
         assert back.type == kind
         assert repr(back.to_pylist()) == repr(rows.to_pylist())
+        if has_parts(kind):
+            nulls, bitmap, offsets = outermost(kind, "x", parts.__getitem__)
+            assert nulls == back.null_count
+            assert (bitmap is None) == (not nulls)
+            if offsets is not None:
+                own = np.frombuffer(back.buffers()[1], offsets.dtype)
+                assert offsets.tolist() == own.tolist()
         few = put_together(kind, "x", lambda name: parts[name].slice(1, 3))  # noqa: B023
         few.validate(full=True)
         assert repr(few.to_pylist()) == repr(rows.to_pylist()[1:4])
