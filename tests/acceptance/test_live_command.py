@@ -93,7 +93,7 @@ def test_what_is_missing_is_told_with_the_sql(ngb: Ngb, plane: DataPlane, table:
 
     assert refused.returncode == 2
     assert "UPDATE and DELETE would fail" in refused.stderr
-    assert f'ALTER TABLE "public"."{table}" ADD PRIMARY KEY' in refused.stderr
+    assert f'ALTER TABLE "public"."{table}" REPLICA IDENTITY FULL;' in refused.stderr
     assert table not in plane.live_definitions.all()
 
 
