@@ -15,6 +15,7 @@ from fix_servers import short_folder, wait_until
 from live_oracle_home import LiveHome, live_home, live_server
 from neural_gpu_bus.live.live_table import LiveTable
 from neural_gpu_bus.live.mirror.failpoints import NAMES
+from neural_gpu_bus.stores.postgres.replication.publications import home_mark
 from own_server import OwnServer, standby_of
 
 pytestmark = pytest.mark.slow
@@ -195,17 +196,31 @@ def test_a_publication_that_somebody_dropped_has_its_tables_copied_anew(home: Li
     assert series_of(home, "unpublished") != series
 
 
-def test_the_last_table_that_is_dropped_takes_the_slot_with_it(server: OwnServer) -> None:
+def left_by(server: OwnServer, home: LiveHome) -> list[str]:
+    """Whatever has the home's mark on the server."""
+    found = server.run(
+        "SELECT slot_name FROM pg_replication_slots UNION ALL SELECT pubname FROM pg_publication "
+        "UNION ALL SELECT proname FROM pg_proc UNION ALL SELECT relname FROM pg_class "
+        "UNION ALL SELECT tgname FROM pg_trigger"
+    )
+    return [name for (name,) in found if home_mark(str(home.home)) in name]
+
+
+def test_what_is_dropped_while_the_server_is_away_is_taken_off_it_later(server: OwnServer) -> None:
+    """Slot, publications and triggers; then no process need look any more."""
     with live_home(server) as home:
         made_table(server, "the_last")
-        before = set(slots(server))
+        made_table(server, "logged")
         followed(home, "the_last")
-        (mine,) = set(slots(server)) - before
-        assert server.run("SELECT temporary FROM pg_replication_slots WHERE slot_name = %s", mine)[
-            0
-        ] == (False,)
+        home.plane.live("logged", how="trigger", timeout_s=WAIT_S)
+        assert len(left_by(server, home)) > 4
+        server.stop(signal.SIGQUIT)
         home.plane.drop_live("the_last")
-        wait_until(lambda: mine not in slots(server), "the slot's end", WAIT_S)
+        home.plane.drop_live("logged")
+        wait_until(lambda: "publications are still there" in home.log(), "an attempt", WAIT_S)
+        assert home.plane.live_definitions.may_have_left
+        server.start()
+        wait_until(lambda: not left_by(server, home), "that nothing is left", WAIT_S)
 
 
 # ---- long ones

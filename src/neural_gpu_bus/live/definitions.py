@@ -13,10 +13,17 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec.structs import replace
 
-from neural_gpu_bus.arguments import check_encodable, check_seconds, check_text
+from neural_gpu_bus.arguments import check_encodable, check_text
 from neural_gpu_bus.did_you_mean import did_you_mean
 from neural_gpu_bus.embedded.home import own_folder, write_private
 from neural_gpu_bus.errors import BadParameterError, DatasetNotFoundError, HostError
+from neural_gpu_bus.live.definition_checks import (
+    bad,
+    check_asking,
+    check_choice,
+    check_slot,
+    column_names,
+)
 from neural_gpu_bus.live.shared.words import TABLES_MAX
 from neural_gpu_bus.memory.catalog.names import check_given_name
 from neural_gpu_bus.memory.files.file_lock import locked_until
@@ -28,11 +35,8 @@ How = Literal["stream", "trigger", "poll"]
 Slot = Literal["temporary", "persistent"]
 #: A row filter is part of a statement: longer ones are no filter.
 WHERE_CHARACTERS_MAX = 10_000
-#: PostgreSQL's own limit of columns of a table.
-COLUMNS_MAX = 1_600
 #: What is taken where nothing is said, and what may be said.
 POLL_S, RECOPY_S, OVERLAP_S = 1.0, 3600.0, 5.0
-POLL_S_MIN, POLL_S_MAX = 0.05, 86_400.0
 FOLDER, FILE, LOCK = "live", "definitions.json", "lock"
 #: Version of the file.
 FORMAT = 1
@@ -111,15 +115,15 @@ def live_definition(
     check_text("table", table, "'market.bars'")
     parse_table_name(table)
     check_given_name(table if name is None else name)
-    taken = _names("columns", columns) if columns is not None else None
-    keys = _names("key", key)
+    taken = column_names("columns", columns) if columns is not None else None
+    keys = column_names("key", key)
     for column in keys:
         if column in _TAKEN:
-            raise _bad("key", f"column {column!r} cannot be one of the key", "leave it out")
+            raise bad("key", f"column {column!r} cannot be one of the key", "leave it out")
     if order_by is not None:
         check_text("order_by", order_by, "'ts'")
         if order_by in keys:
-            raise _bad(
+            raise bad(
                 "order_by",
                 f"{order_by!r} is a column of the key, so it is equal in all rows of a partition",
                 "order by another, or leave it out of the key",
@@ -127,15 +131,16 @@ def live_definition(
     if taken is not None:
         missing = [one for one in (*keys, *([order_by] if order_by else [])) if one not in taken]
         if missing:
-            raise _bad("columns", f"{missing} are not among columns {list(taken)}", "add them")
+            raise bad("columns", f"{missing} are not among columns {list(taken)}", "add them")
     if where is not None:
         check_text("where", where, "\"exchange = 'XNAS'\"")
         check_encodable("where", where)
         if len(where) > WHERE_CHARACTERS_MAX or "\0" in where:
-            raise _bad("where", f"a filter of {len(where):,} characters", "write a shorter one")
-    _check_choice("how", how, get_args(How))
-    _check_slot(slot, how)
-    _check_asking(how, watermark, append_only, (poll_s, recopy_s, overlap_s))
+            raise bad("where", f"a filter of {len(where):,} characters", "write a shorter one")
+    check_choice("how", how, get_args(How))
+    check_choice("slot", slot, get_args(Slot))
+    check_slot(slot, how)
+    check_asking(how, watermark, append_only, (poll_s, recopy_s, overlap_s))
     return LiveDefinition(
         table=table,
         name=table if name is None else name,
@@ -201,7 +206,7 @@ class LiveDefinitions:
             if before is not None:
                 raise _other(before, definition)
             if len(found) >= TABLES_MAX:
-                raise _bad("name", f"{len(found)} tables are live", "drop some: `ngb live drop`")
+                raise bad("name", f"{len(found)} tables are live", "drop some: `ngb live drop`")
             added = replace(definition, added_ns=time.time_ns())
             self._write([*found.values(), added])
         return added, True
@@ -231,6 +236,21 @@ class LiveDefinitions:
                 del found[now.name]
             self._write(list(found.values()))
         return now.wanted_by <= 1
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether something of this home may be on a server: tables are live, or were."""
+        return self._file.exists()
+
+    def forget(self) -> bool:
+        """Nothing of this home is on a server any more: no process need look. False where a table
+        was declared meanwhile.
+        """
+        with self._locked():
+            if self.all():
+                return False
+            self._file.unlink(missing_ok=True)
+        return True
 
     def has(self, definition: LiveDefinition) -> bool:
         """Whether that very one is still declared."""
@@ -317,63 +337,12 @@ def _other(before: LiveDefinition, wanted: LiveDefinition) -> BadParameterError:
         if field not in {"added_ns", "wanted_by"}
         and getattr(before, field) != getattr(wanted, field)
     ]
-    return _bad(
+    return bad(
         "name",
         f"{wanted.name!r} is live with {', '.join(differ)}",
         "ask for it as it is, give the other a name of its own (name=), or drop it first: "
         f"`ngb live drop {wanted.name}`",
     )
-
-
-def _names(parameter: str, names: Any) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise _bad(parameter, f"{names!r} are no names of columns", 'e.g. ["instrument_id"]')
-    found = tuple(names)
-    for name in found:
-        check_encodable(parameter, name)
-    if len(set(found)) < len(found):
-        raise _bad(parameter, f"{list(found)} has a name twice", "name each column once")
-    if len(found) > COLUMNS_MAX:
-        raise _bad(parameter, f"{len(found):,} columns", f"a table has {COLUMNS_MAX:,} at most")
-    return found
-
-
-def _check_asking(
-    how: How, watermark: str | None, append_only: bool, spans_s: tuple[float, float, float]
-) -> None:
-    if how == "poll" and watermark is None:
-        raise _bad(
-            "watermark",
-            "polling asks for rows whose watermark rose, and none is named",
-            "name a column of timestamps or numbers that each change raises: "
-            "watermark='updated_at'",
-        )
-    if watermark is not None:
-        check_text("watermark", watermark, "'updated_at'")
-        if how != "poll":
-            raise _bad("watermark", f"how={how!r} has none", "leave it out, or say how='poll'")
-    if append_only and how != "stream":
-        raise _bad("append_only", f"how={how!r} goes by the primary key", "leave it out")
-    names = ("poll_s", POLL_S_MIN), ("recopy_s", 1.0), ("overlap_s", 0.0)
-    for (name, least), span_s in zip(names, spans_s, strict=True):
-        check_seconds(name, span_s)
-        if not least <= span_s <= POLL_S_MAX:
-            raise _bad(name, f"{span_s!r} s", f"give {least:g} to {POLL_S_MAX:,.0f} s")
-
-
-def _check_slot(slot: Slot, how: How) -> None:
-    _check_choice("slot", slot, get_args(Slot))
-    if slot == "persistent" and how != "stream":
-        raise _bad("slot", f"how={how!r} reads no slot", "leave it out, or follow by the stream")
-
-
-def _check_choice(parameter: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        raise _bad(parameter, f"there is no {value!r}", f"there are {', '.join(known)}")
-
-
-def _bad(parameter: str, what: str, hint: str) -> BadParameterError:
-    return BadParameterError(f"{parameter}: {what}", hint=hint, parameter=parameter)
 
 
 def _format(raw: bytes) -> Any:

@@ -13,6 +13,7 @@ from neural_gpu_bus.live.asking.asked_tables import AskedTables
 from neural_gpu_bus.live.changes.told_changes import ToldChanges
 from neural_gpu_bus.live.definitions import LiveDefinitions
 from neural_gpu_bus.live.mirror.continuing import SLOT_WAL_BYTES_MAX, Continuing
+from neural_gpu_bus.live.mirror.leaving import Leaving
 from neural_gpu_bus.live.mirror.means import MirrorMeans
 from neural_gpu_bus.live.mirror.mirror import Mirror
 from neural_gpu_bus.live.mirror.series_room import SeriesRoom
@@ -89,19 +90,29 @@ def follow_tables(
         database = AskedDatabase(dsn, str(home), store, connect_timeout_s=connect_timeout_s)
         asked = AskedTables(database, memory.growing, state, definitions)
         closing.enter_context(asked)
+        leaving = Leaving(source)
         while not stop():
             linger_s = LINGER_S if definitions.all() else 0.0
             Mirror(means).run(stop)
+            leaving.begin()
             # No table follows the stream: where replication is refused that does not matter.
-            if not _stream_is_asked(definitions, asked, stop, linger_s):
-                return
+            if not _stream_is_asked(definitions, asked, leaving, stop, linger_s):
+                break
+        if not definitions.all():
+            leaving.look()  # it may have been told to end just as the last one was dropped
+            if leaving.has_left and asked.is_clean:
+                definitions.forget()
 
 
 def _stream_is_asked(
-    definitions: LiveDefinitions, asked: AskedTables, stop: Callable[[], bool], linger_s: float
+    definitions: LiveDefinitions,
+    asked: AskedTables,
+    leaving: Leaving,
+    stop: Callable[[], bool],
+    linger_s: float,
 ) -> bool:
     """Waits until a table is declared that follows the stream; False where none came in
-    ``linger_s`` and no other is asked for, or at ``stop``.
+    ``linger_s``, no other is asked for and nothing is left on the server, or at ``stop``.
     """
     token, end_s = None, time.monotonic() + linger_s
     while not stop():
@@ -109,7 +120,8 @@ def _stream_is_asked(
             token = definitions.token()
             if any(one.how == "stream" for one in definitions.all().values()):
                 return True
-        if not asked.any and time.monotonic() >= end_s:
+        leaving.look()
+        if leaving.is_over and not asked.any and time.monotonic() >= end_s:
             return False
         time.sleep(LOOK_S)
     return False

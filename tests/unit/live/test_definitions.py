@@ -110,6 +110,17 @@ def test_one_that_was_dropped_and_added_again_is_another(definitions: LiveDefini
     assert second.follows_as(first)
 
 
+def test_the_file_stays_while_something_may_be_on_the_server(definitions: LiveDefinitions) -> None:
+    assert not definitions.may_have_left
+    definitions.add(live_definition("bars"))
+    assert not definitions.forget()
+    definitions.drop("bars")
+    assert definitions.may_have_left
+    assert definitions.forget()
+    assert not definitions.may_have_left
+    assert definitions.all() == {}
+
+
 def test_each_change_has_another_token(definitions: LiveDefinitions) -> None:
     seen = {definitions.token()}
 

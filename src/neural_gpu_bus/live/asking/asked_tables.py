@@ -15,7 +15,12 @@ import structlog
 from psycopg import errors
 
 from neural_gpu_bus.error_records import to_record
-from neural_gpu_bus.errors import DatasetNotFoundError, NeuralGpuBusError, ServerError
+from neural_gpu_bus.errors import (
+    DatasetNotFoundError,
+    NeuralGpuBusError,
+    ServerError,
+    UsageError,
+)
 from neural_gpu_bus.live.asking import trigger_log
 from neural_gpu_bus.live.asking.asked_table import AskedTable
 from neural_gpu_bus.live.mirror.group import ASKED_GROUP, ASKED_MARK
@@ -37,8 +42,8 @@ WAIT_S = 0.1
 GATHER_S = 0.005
 #: After an attempt that failed; doubles.
 RETRY_S, RETRY_S_MAX = 1.0, 30.0
-#: What dropped tables left on the server is looked for so often; for its locks we try so often.
-CLEAN_S, CLEAN_ATTEMPTS_MAX = 30.0, 30
+#: What dropped tables left on the server is looked for so often.
+CLEAN_S = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +70,9 @@ class AskedTables:
         self._tables: dict[str, AskedTable] = {}
         self._token: object = None
         self._session = 0
-        self._clean_at_s, self._attempts, self._is_clean = 0.0, 0, False
+        self._clean_at_s, self._clean_wait_s = 0.0, RETRY_S
+        #: Whether nothing of dropped tables is there any more; or may not be taken away.
+        self._is_clean = self._may_not = False
         self._notified = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ngb-asking", daemon=True)
@@ -83,8 +90,13 @@ class AskedTables:
         """Whether a declared table is asked for, or something is to be taken away."""
         if not self._thread.is_alive():
             return False
-        is_known = self._token == self._definitions.token() and self._is_clean
+        is_known = self._token == self._definitions.token() and (self._is_clean or self._may_not)
         return bool(not is_known or self._tables)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing that dropped tables had is on the server any more."""
+        return self._token == self._definitions.token() and self._is_clean
 
     def _wanted(self) -> dict[str, LiveDefinition]:
         found = self._definitions.all()
@@ -97,10 +109,18 @@ class AskedTables:
             while not self._ended.is_set():
                 with suppress(_StoppedError):
                     self._turn()
+            self._leave()
         finally:
             self._database.close()
             if self._writer is not None:
                 self._writer.close()
+
+    def _leave(self) -> None:
+        """The process ends, and may have been told to just as the last table was dropped."""
+        with suppress(NeuralGpuBusError):
+            self._reconcile()
+            if not self._tables:
+                self._clean()
 
     def _turn(self) -> None:
         try:
@@ -135,7 +155,8 @@ class AskedTables:
                 self._tables[name] = AskedTable(definition, self._last_version(name))
                 self._tell(self._tables[name], "starting")
             self._tables[name].next_s = 0.0
-        self._clean_at_s, self._attempts, self._is_clean = 0.0, 0, False
+        self._clean_at_s, self._clean_wait_s = 0.0, RETRY_S
+        self._is_clean = self._may_not = False
         self._token = token
 
     def _drop(self, name: str) -> None:
@@ -147,18 +168,19 @@ class AskedTables:
     def _clean(self) -> None:
         """Take away what is on the server and belongs to no table that is asked for."""
         now_s = self._clock_s()
-        if now_s < self._clean_at_s or (self._is_clean and not self._tables):
+        if now_s < self._clean_at_s or ((self._is_clean or self._may_not) and not self._tables):
             return
-        self._clean_at_s, self._attempts = now_s + CLEAN_S, self._attempts + 1
+        self._clean_at_s = now_s + CLEAN_S
         home = self._database.home
         wanted = [one.log_name(home) for one in self._tables.values() if one.is_logged]
         try:
             with self._database.connected() as connection:
                 trigger_log.clean(connection, home, wanted)
-            self._is_clean = True
+            self._is_clean, self._may_not = True, False
         except NeuralGpuBusError as error:
-            self._clean_at_s = now_s + RETRY_S
-            self._is_clean = self._attempts >= CLEAN_ATTEMPTS_MAX
+            self._is_clean, self._may_not = False, isinstance(error, UsageError)
+            self._clean_at_s = now_s + self._clean_wait_s
+            self._clean_wait_s = min(2 * self._clean_wait_s, RETRY_S_MAX)
             _log.warning("triggers of dropped tables are still there", reason=str(error))
         if not self._tables:
             self._database.close()

@@ -186,9 +186,16 @@ def clean(connection: psycopg.Connection, home: str, wanted: Collection[str]) ->
             # Only the table's owner may drop a trigger, and whoever has the function that.
             connection.execute(f"DROP FUNCTION {quoted(SCHEMA, name)}() CASCADE".encode())
             connection.execute(f"DROP TABLE IF EXISTS {quoted(SCHEMA, name)}".encode())
-    if gone:  # what somebody else has there stays
+    if connection.execute(_EMPTY_SQL, (SCHEMA,)).rowcount:  # what somebody else has there stays
         with suppress(errors.DependentObjectsStillExist, errors.InsufficientPrivilege):
             connection.execute(f"DROP SCHEMA {SCHEMA}".encode())
+
+
+_EMPTY_SQL = """
+SELECT FROM pg_namespace n WHERE n.nspname = %s
+  AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid)
+  AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid)
+"""
 
 
 def keys_sql(names: LogNames, shape: TableShape) -> str:

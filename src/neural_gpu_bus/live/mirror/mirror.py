@@ -78,15 +78,6 @@ class Mirror:
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
         self._tables.close()
         self._asker.shutdown()
-        if not stop():
-            self._leave()
-
-    def _leave(self) -> None:
-        """Nothing is live any more."""
-        try:
-            self._means.source.leave()
-        except NeuralGpuBusError as error:
-            _log.warning("publications are still there", reason=str(error))
 
     def _begin(self, session: StreamSession) -> None:
         source = self._means.source

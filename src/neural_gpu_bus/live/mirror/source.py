@@ -30,7 +30,6 @@ from neural_gpu_bus.stores.postgres.replication.publications import (
     PublicationNames,
     add_table,
     drop_harmful,
-    drop_publications,
     ensure_publications,
     memberships,
     publication_names,
@@ -53,6 +52,7 @@ from neural_gpu_bus.stores.postgres.replication.snapshot_moment import (
 )
 from neural_gpu_bus.stores.postgres.replication.stream_session import StreamSession
 from neural_gpu_bus.stores.postgres.replication.table_catalog import read_shape
+from neural_gpu_bus.stores.postgres.replication.taking_off import take_off
 from neural_gpu_bus.stores.postgres.replication.told import Waits
 from neural_gpu_bus.stores.postgres.replication.visible_transactions import VisibleTransactions
 from neural_gpu_bus.stores.postgres.wire.messages import Field
@@ -328,15 +328,13 @@ class Source:
         """
         self._catalog.asked(lambda it: publish_only(it, self.publications, wanted))
 
-    def leave(self) -> None:
-        """Nothing is live any more: take everything of this home off the server."""
-
-        def left(connection: psycopg.Connection) -> None:
-            drop_publications(connection, self.publications)
-            ddl_trigger.remove(connection)
-
-        self.drop_persistent_slot()
-        self._catalog.asked(left)
+    def leave(self) -> bool:
+        """Nothing is live any more: take everything of this home off the server. False where
+        something is to be taken off later.
+        """
+        limit_s = SLOT_WAIT_S_MAX
+        gone: bool = self._catalog.asked(lambda it: take_off(it, self._home, limit_s=limit_s))
+        return gone
 
     # ---- copies
 

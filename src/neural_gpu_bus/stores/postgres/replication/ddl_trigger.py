@@ -213,6 +213,20 @@ def remove(connection: psycopg.Connection, *, wait_s: float = REMOVE_S_MAX) -> b
     return True
 
 
+_LEFT_SQL = b"""
+SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'neural_gpu_bus' AND p.proname = 'tell_ddl'
+  AND pg_has_role(p.proowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtfoid = p.oid)
+"""
+
+
+def is_left(connection: psycopg.Connection) -> bool:
+    """Whether the function is ours and waits for old transactions to end: ``remove`` it later."""
+    with translated(address_of(connection)):
+        return connection.execute(_LEFT_SQL).rowcount > 0 and not _is_wanted(connection)
+
+
 def _is_wanted(connection: psycopg.Connection) -> bool:
     query = "SELECT FROM pg_publication WHERE starts_with(pubname::text, %s)"
     return connection.execute(query, (PREFIX,)).rowcount > 0
