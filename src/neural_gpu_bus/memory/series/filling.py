@@ -80,7 +80,7 @@ class Filling:
 
     def write(self, write: Callable[[Numbers, Numbers], None]) -> int:
         """Let somebody write rows behind the last of their partitions himself; how many that were.
-        See ``filling_heads.written``. None where rows come in no order, or partitions are many.
+        See ``filling_heads.written``. Nothing where rows come in no order, or partitions are many.
         """
         if self._is_disordered() or len(self._state.slots) > PARTITIONS_MAX:
             return 0
