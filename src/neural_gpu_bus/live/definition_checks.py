@@ -52,8 +52,9 @@ def check_asking(
             raise bad(name, f"{span_s!r} s", f"give {least:g} to {POLL_S_MAX:,.0f} s")
 
 
-def check_slot(slot: str, how: str) -> None:
-    """A stream alone has one."""
+def check_slot(slot: str, known: Sequence[str], how: str) -> None:
+    """One of these; a stream alone has one."""
+    check_choice("slot", slot, known)
     if slot == "persistent" and how != "stream":
         raise bad("slot", f"how={how!r} reads no slot", "leave it out, or follow by the stream")
 

@@ -138,8 +138,7 @@ def live_definition(
         if len(where) > WHERE_CHARACTERS_MAX or "\0" in where:
             raise bad("where", f"a filter of {len(where):,} characters", "write a shorter one")
     check_choice("how", how, get_args(How))
-    check_choice("slot", slot, get_args(Slot))
-    check_slot(slot, how)
+    check_slot(slot, get_args(Slot), how)
     check_asking(how, watermark, append_only, (poll_s, recopy_s, overlap_s))
     return LiveDefinition(
         table=table,

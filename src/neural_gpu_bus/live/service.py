@@ -90,18 +90,22 @@ def follow_tables(
         database = AskedDatabase(dsn, str(home), store, connect_timeout_s=connect_timeout_s)
         asked = AskedTables(database, memory.growing, state, definitions)
         closing.enter_context(asked)
-        leaving = Leaving(source)
-        while not stop():
-            linger_s = LINGER_S if definitions.all() else 0.0
-            Mirror(means).run(stop)
-            leaving.begin()
-            # No table follows the stream: where replication is refused that does not matter.
-            if not _stream_is_asked(definitions, asked, leaving, stop, linger_s):
-                break
-        if not definitions.all():
-            leaving.look()  # it may have been told to end just as the last one was dropped
-            if leaving.has_left and asked.is_clean:
-                definitions.forget()
+        _follow(means, asked, stop)
+
+
+def _follow(means: MirrorMeans, asked: AskedTables, stop: Callable[[], bool]) -> None:
+    definitions, leaving = means.definitions, Leaving(means.source)
+    while not stop():
+        linger_s = LINGER_S if definitions.all() else 0.0
+        Mirror(means).run(stop)
+        leaving.begin()
+        # No table follows the stream: where replication is refused that does not matter.
+        if not _stream_is_asked(definitions, asked, leaving, stop, linger_s):
+            break
+    if not definitions.all():
+        leaving.look()  # it may have been told to end just as the last one was dropped
+        if leaving.has_left and asked.is_clean:
+            definitions.forget()
 
 
 def _stream_is_asked(
