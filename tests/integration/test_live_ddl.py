@@ -220,6 +220,43 @@ PARTITIONS = {
 }
 
 
+#: One that is made within the transaction, and what becomes of it there.
+_MADE = "CREATE TABLE {t}_3 PARTITION OF {t} FOR VALUES FROM (300) TO (400)"
+_OFF = "ALTER TABLE {t} DETACH PARTITION {t}_3"
+_ON = "ALTER TABLE {t} ATTACH PARTITION {t}_3 FOR VALUES FROM (300) TO (400)"
+_ROWS = "INSERT INTO {t}_3 (id, kind, ts) VALUES (310, 'k0', 3), (311, 'k1', 4)"
+MADE_ANEW = {
+    "filled": [_MADE, _OFF, _ROWS, _ON],
+    "changed": [
+        _MADE,
+        _ROWS,
+        _OFF,
+        "DELETE FROM {t}_3 WHERE id = 310",
+        "UPDATE {t}_3 SET ts=9",
+        _ON,
+    ],
+    "truncated": [_MADE, _ROWS, _OFF, "TRUNCATE {t}_3", _ON],
+    "in subtransactions": [
+        *("SAVEPOINT a", _MADE, _OFF, _ROWS, "SAVEPOINT b", _ON, "ROLLBACK TO b", _ON),
+        "RELEASE a",
+    ],
+    "within a tree": [
+        _MADE + " PARTITION BY RANGE (id)",
+        "CREATE TABLE {t}_31 PARTITION OF {t}_3 FOR VALUES FROM (300) TO (350)",
+        *(_OFF, _ROWS, _ON),
+    ],
+}
+
+
+@pytest.mark.parametrize("table", ["partitioned"], indirect=True)
+def test_a_partition_that_was_made_is_put_back_with_other_rows(table: Followed) -> None:
+    """All in one transaction, which writes all rows of the catalog that show it."""
+    for statements in MADE_ANEW.values():
+        table.run(*statements)
+        table.assert_same()
+        table.run("DROP TABLE {t}_3")
+
+
 @pytest.mark.parametrize("table", ["partitioned"], indirect=True)
 @pytest.mark.parametrize("case", _cases(PARTITIONS))
 def test_partitions_change(table: Followed, case: str) -> None:

@@ -30,7 +30,9 @@ _PAUSE_S = 0.02
 _LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended('neural_gpu_bus.ddl_trigger', 0))"
 
 #: OTHERS catches all but a cancelled statement: what fails here must not fail the DDL. CREATE TABLE
-#: is told with the row of ``pg_inherits``, by which a partition that began empty is known again.
+#: is told with the row of ``pg_inherits``, by which a partition that began empty is known again: by
+#: who wrote it and where it lies. One that the same transaction detaches, fills and attaches again
+#: has another row of the same ``xmin``; no place is used again before that transaction has ended.
 #: A message has the position where it ends, which is where the next record begins; of two with one
 #: position in different subtransactions (the block is one) either may come first. The second
 #: message keeps them apart: rows of a new partition never come before the word of it.
@@ -57,7 +59,8 @@ BEGIN
     FROM pg_event_trigger_ddl_commands() c
     WHERE c.schema_name IS DISTINCT FROM 'pg_temp';
     IF TG_TAG LIKE 'CREATE TABLE%' THEN
-      SELECT jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text)) INTO made
+      SELECT jsonb_agg(jsonb_build_array(i.inhrelid::int8,
+        concat_ws(' ', i.xmin, i.ctid, pg_relation_filenode('pg_inherits')))) INTO made
       FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
       WHERE i.inhrelid = ANY(relations) AND c.relispartition;
     END IF;

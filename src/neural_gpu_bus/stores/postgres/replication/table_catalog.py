@@ -85,7 +85,7 @@ _RELATIONS_SQL = b"""
 WITH RECURSIVE tree(oid, attached) AS (
   SELECT %s::oid, ''
   UNION ALL
-  SELECT i.inhrelid, i.xmin::text
+  SELECT i.inhrelid, concat_ws(' ', i.xmin, i.ctid, pg_relation_filenode('pg_inherits'))
   FROM tree t JOIN pg_class p ON p.oid = t.oid JOIN pg_inherits i ON i.inhparent = t.oid
   WHERE p.relkind = 'p' AND NOT i.inhdetachpending
 )

@@ -57,7 +57,8 @@ class RelationShape(msgspec.Struct, frozen=True):
     identity: str
     #: Columns of the index that the identity stands for, in order of the index; empty for none.
     index_columns: tuple[str, ...]
-    #: ``xmin`` of its row in ``pg_inherits``: another one after each ATTACH; empty for the root.
+    #: ``xmin`` of its row in ``pg_inherits``, another one after each ATTACH by another transaction;
+    #: behind a blank where the row lies, another place after each. Empty for the root.
     attached: str = ""
     #: Sum of the ``xmin`` of its rows in ``pg_attribute``.
     columns_altered: int = 0

@@ -89,6 +89,21 @@ def test_a_partition_that_began_empty_is_no_reason() -> None:
     assert copy_reason(after, before) == "partition 't6' was detached or dropped"
 
 
+def test_a_partition_is_the_same_where_its_row_lies_elsewhere() -> None:
+    """After VACUUM FULL pg_inherits; one that was made must be the very row."""
+    before = parts(relation(5, attached="9 (0,1) 2680"))
+    moved = parts(relation(5, attached="9 (0,2) 2690"))
+
+    assert copy_reason(before, moved) == ""
+    assert copy_reason(parts(), moved, made=[(5, "9 (0,1) 2680")]) == "partition 't5' was attached"
+
+
+def test_a_partition_that_came_as_columns_were_written_anew_is_a_reason() -> None:
+    before, after = parts(), with_column(parts(relation(6, attached="9")), 1, altered="2")
+
+    assert "was altered and the table" in copy_reason(before, after, made=[(6, "9")])
+
+
 def test_labels_may_be_added_and_not_renamed() -> None:
     before = with_column(shape(), 1, labels=((1, "sad"), (2, "ok")))
     added = with_column(shape(), 1, labels=((1, "sad"), (2, "ok"), (3, "good")))
