@@ -13,6 +13,7 @@ import pytest
 import neural_gpu_bus as ngb
 from fix_servers import wait_until
 from neural_gpu_bus import embedded
+from neural_gpu_bus.errors import BadValueError
 
 pytestmark = pytest.mark.slow
 
@@ -159,7 +160,9 @@ def test_moments_without_end_stop_a_table_and_say_the_ways_out(
         wait_until(lambda: sorted(live.arrow()["id"].to_pylist()) == [2, 4], "rows that may come")
     finally:
         plane.drop_live("moments")
-        run(connection, "DROP TABLE moments")
+    with pytest.raises(BadValueError, match=r"where='isfinite\(ts\)'; or"):
+        plane.live("moments", how="trigger", timeout_s=30)
+    run(connection, "DROP TABLE moments")
 
 
 def test_arrays_of_more_dimensions_come_by_a_copy_and_mixed_ones_are_refused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from neural_gpu_bus.errors import BadValueError
 from neural_gpu_bus.sql_text import quoted_name
@@ -10,11 +10,13 @@ from neural_gpu_bus.sql_text import quoted_name
 if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
 
+Failure = TypeVar("Failure", bound=Exception)
+
 #: Ways out of a read, which a live table has not.
 _OF_READS = ("cast it", "isfinite(", "numeric=")
 
 
-def in_live_words(error: Exception, definition: LiveDefinition) -> Exception:
+def in_live_words(error: Failure, definition: LiveDefinition) -> Failure:
     """The decoder's refusal of a value with the ways out that a live table has; any other error
     as it is.
     """
@@ -28,7 +30,7 @@ def in_live_words(error: Exception, definition: LiveDefinition) -> Exception:
         ways += _of_moments(column, definition)
     else:
         ways.append("the rows: where=...")
-    return type(error)(error.what, hint="; or ".join(ways), **error.facts)
+    return cast("Failure", type(error)(error.what, hint="; or ".join(ways), **error.facts))
 
 
 def _of_moments(column: str, definition: LiveDefinition) -> list[str]:

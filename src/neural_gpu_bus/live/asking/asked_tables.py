@@ -21,6 +21,7 @@ from neural_gpu_bus.errors import (
     ServerError,
     UsageError,
 )
+from neural_gpu_bus.live.applying.refused_values import in_live_words
 from neural_gpu_bus.live.asking import trigger_log
 from neural_gpu_bus.live.asking.asked_table import AskedTable
 from neural_gpu_bus.live.mirror.group import ASKED_GROUP, ASKED_MARK
@@ -274,6 +275,7 @@ class AskedTables:
     # ---- what is told
 
     def _fail(self, table: AskedTable, error: NeuralGpuBusError) -> None:
+        error = in_live_words(error, table.definition)
         table.failures += 1
         wait_s = min(RETRY_S * 2 ** (table.failures - 1), RETRY_S_MAX)
         table.next_s = self._clock_s() + wait_s
