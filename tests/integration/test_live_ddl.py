@@ -15,6 +15,7 @@ import pytest
 from fix_servers import wait_until
 from live_oracle_home import LiveHome, live_home, live_server
 from live_oracle_tables import multiset
+from neural_gpu_bus.errors import StaleError
 from neural_gpu_bus.live.live_table import LiveTable
 
 pytestmark = pytest.mark.slow
@@ -191,6 +192,42 @@ def test_a_table_that_is_gone_is_said_to_be(home: LiveHome, table: Followed) -> 
     table.run("ALTER TABLE {t}_elsewhere RENAME TO {t}", "DELETE FROM {t} WHERE id = 5")
     table.live.wait_live(WAIT_S)  # tried again by itself
     table.assert_same()
+
+
+def test_schemas_change_names(home: LiveHome) -> None:
+    """As whoever makes tables anew beside the old ones does; a partition comes with a schema."""
+    for schema in ("old", "next"):
+        columns = "id int8 PRIMARY KEY, kind text NOT NULL, ts int8 NOT NULL"
+        text = f"CREATE TABLE {schema}.swapped ({columns}) PARTITION BY RANGE (id)"
+        home.server.run(f"CREATE SCHEMA {schema}")
+        home.server.run(text)
+        home.server.run(f"CREATE TABLE {schema}.one PARTITION OF {schema}.swapped DEFAULT")
+        home.server.run(f"INSERT INTO {schema}.swapped VALUES (1, '{schema}', 1)")
+    table = Followed(home, "old.swapped")
+    table.run("ALTER SCHEMA old RENAME TO away", "ALTER SCHEMA next RENAME TO old")
+    table.assert_same()
+    table.run("DROP TABLE old.one")
+    table.run("CREATE SCHEMA late CREATE TABLE one PARTITION OF old.swapped DEFAULT")
+    table.run("INSERT INTO {t} VALUES (5, 'k', 5)")
+    table.assert_same()
+    home.plane.drop_live(table.name)
+    home.server.run("DROP SCHEMA old, away, late CASCADE")
+
+
+@pytest.mark.parametrize("table", ["plain"], indirect=True)
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE {t}_heir () INHERITS ({t})", "ALTER TABLE {t}_alone INHERIT {t}"],
+)
+def test_a_table_that_others_inherit_from_is_not_live_any_more(
+    table: Followed, statement: str
+) -> None:
+    table.run("CREATE TABLE {t}_alone (LIKE {t} INCLUDING ALL)")
+    table.run(statement)
+    with pytest.raises(StaleError, match="it is inherited from"):
+        table.live.wait_for(table.home.position(), WAIT_S)
+    table.home.server.run(f"DROP TABLE {table.name} CASCADE")
+    table.home.server.run(f"DROP TABLE IF EXISTS {table.name}_alone")
 
 
 # ---- partitions

@@ -115,6 +115,21 @@ def test_a_partition_names_its_root(told: psycopg.Connection) -> None:
     assert alone.made == ()
 
 
+def test_what_no_table_is_named_by_is_told(told: psycopg.Connection) -> None:
+    told.execute("CREATE SCHEMA here CREATE TABLE bars (id int) CREATE INDEX ids ON bars (id)")
+    with slot_by_sql(told, NAMES.both) as slot:
+        told.execute("CREATE TABLE here.heir () INHERITS (here.bars)")
+        told.execute("DROP INDEX here.ids")
+        told.execute("ALTER SCHEMA here RENAME TO there")
+        heir, *others = messages(slot)
+
+    assert read_shape(told, "there.heir").oid in heir.relations
+    assert len(heir.relations) == 2
+    assert not heir.concerns(frozenset([1]))
+    assert [one.tag for one in others] == ["DROP INDEX", "ALTER SCHEMA"]
+    assert all(one.concerns(frozenset([1])) and one.alters(frozenset([1])) for one in others)
+
+
 def test_the_producers_ddl_never_fails_of_it(told: psycopg.Connection) -> None:
     """Not of a right that it lacks, not of a function that was broken by somebody."""
     told.execute("REVOKE ALL ON SCHEMA neural_gpu_bus FROM public")

@@ -40,7 +40,7 @@ _FUNCTION = """
 CREATE OR REPLACE FUNCTION neural_gpu_bus.tell_ddl() RETURNS event_trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
-  relations oid[]; types oid[]; made jsonb; publications bool := false;
+  relations oid[]; types oid[]; made jsonb; publications bool := false; names bool := false;
   of_types CONSTANT text[] := ARRAY['type', 'composite type%'];
 BEGIN
   IF TG_EVENT = 'table_rewrite' THEN
@@ -48,32 +48,35 @@ BEGIN
   ELSIF TG_EVENT = 'sql_drop' THEN
     SELECT array_agg(DISTINCT d.objid) FILTER (WHERE d.object_type IN ('table', 'table column')),
       array_agg(DISTINCT d.objid) FILTER (WHERE d.object_type LIKE ANY (of_types)),
-      coalesce(bool_or(d.object_type IN ('publication', 'publication relation')), false)
-    INTO relations, types, publications
+      coalesce(bool_or(d.object_type IN ('publication', 'publication relation')), false),
+      coalesce(bool_or(TG_TAG = 'DROP INDEX' AND d.object_type = 'index'), false)
+    INTO relations, types, publications, names
     FROM pg_event_trigger_dropped_objects() d WHERE NOT d.is_temporary;
   ELSE
     SELECT array_agg(DISTINCT c.objid) FILTER (WHERE c.object_type IN ('table', 'table column')),
       array_agg(DISTINCT c.objid) FILTER (WHERE c.object_type LIKE ANY (of_types)),
-      coalesce(bool_or(c.object_type IN ('publication', 'publication relation')), false)
-    INTO relations, types, publications
+      coalesce(bool_or(c.object_type IN ('publication', 'publication relation')), false),
+      TG_TAG = 'ALTER SCHEMA'
+    INTO relations, types, publications, names
     FROM pg_event_trigger_ddl_commands() c
     WHERE c.schema_name IS DISTINCT FROM 'pg_temp';
-    IF TG_TAG LIKE 'CREATE TABLE%' THEN
+    IF TG_TAG LIKE 'CREATE TABLE%' OR TG_TAG = 'CREATE SCHEMA' THEN
       SELECT jsonb_agg(jsonb_build_array(i.inhrelid::int8,
         concat_ws(' ', i.xmin, i.ctid, pg_relation_filenode('pg_inherits')))) INTO made
       FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
       WHERE i.inhrelid = ANY(relations) AND c.relispartition;
     END IF;
   END IF;
-  IF relations IS NULL AND types IS NULL AND NOT publications THEN
+  IF relations IS NULL AND types IS NULL AND NOT publications AND NOT names THEN
     RETURN;
   END IF;
   PERFORM pg_logical_emit_message(true, 'ngb.ddl', jsonb_build_object(
     'format', 1, 'tag', TG_TAG, 'event', TG_EVENT, 'publications', publications,
-    'relations', coalesce((SELECT jsonb_agg(DISTINCT o::int8) FROM (
-      SELECT unnest(relations) AS o
-      UNION SELECT pg_partition_root(r) FROM unnest(relations) r
-      WHERE pg_partition_root(r) IS NOT NULL) all_of_them), '[]'),
+    'names', names, 'relations', coalesce((
+      WITH RECURSIVE named(o) AS (
+        SELECT unnest(relations)
+        UNION SELECT i.inhparent FROM named JOIN pg_inherits i ON i.inhrelid = named.o)
+      SELECT jsonb_agg(o::int8) FROM named), '[]'),
     'types', coalesce((SELECT jsonb_agg(t::int8) FROM unnest(types) t), '[]'),
     'made', coalesce(made, '[]'))::text);
   PERFORM pg_logical_emit_message(true, 'ngb.pad', '');
@@ -84,11 +87,12 @@ END $body$
 
 _TAGS = (
     "'ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TYPE', "
-    "'ALTER PUBLICATION', 'CREATE PUBLICATION', 'IMPORT FOREIGN SCHEMA'"
+    "'ALTER PUBLICATION', 'CREATE PUBLICATION', 'IMPORT FOREIGN SCHEMA', 'ALTER SCHEMA', "
+    "'CREATE SCHEMA'"
 )
 _DROP_TAGS = (
     "'ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP PUBLICATION', 'DROP OWNED', "
-    "'ALTER PUBLICATION', 'DROP EXTENSION'"
+    "'ALTER PUBLICATION', 'DROP EXTENSION', 'DROP INDEX'"
 )
 _TRIGGERS = {
     "neural_gpu_bus_ddl": f"ddl_command_end WHEN TAG IN ({_TAGS})",
@@ -105,7 +109,7 @@ class DdlMessage(msgspec.Struct, frozen=True):
     tag: str
     #: ddl_command_end, sql_drop or table_rewrite.
     event: str
-    #: OIDs of tables, and of the roots of partitions among them.
+    #: OIDs of tables, and of all that they are partitions of or inherit from.
     relations: tuple[int, ...] = ()
     types: tuple[int, ...] = ()
     #: Partitions that were made as such and began empty, as ``shape_changes.copy_reason`` takes
@@ -113,16 +117,19 @@ class DdlMessage(msgspec.Struct, frozen=True):
     made: tuple[tuple[int, str], ...] = ()
     #: A publication was changed, somebody's.
     publications: bool = False
+    #: A schema was altered, whose name may lead to other tables now, or an index dropped, of which
+    #: nobody tells whose it was.
+    names: bool = False
 
     def concerns(self, oids: frozenset[int]) -> bool:
         """Whether a table with one of these OIDs (its own, its leaves') may be another one now. A
         type may be in any.
         """
-        return bool(self.types) or self.publications or not oids.isdisjoint(self.relations)
+        return self.publications or self.alters(oids)
 
     def alters(self, oids: frozenset[int]) -> bool:
         """The same, but for how the table is published."""
-        return bool(self.types) or not oids.isdisjoint(self.relations)
+        return self.names or bool(self.types) or not oids.isdisjoint(self.relations)
 
 
 def parse_message(content: bytes) -> DdlMessage:
