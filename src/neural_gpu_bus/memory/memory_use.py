@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.did_you_mean import did_you_mean
-from neural_gpu_bus.errors import BadSettingError, HostError, NeuralGpuBusError
+from neural_gpu_bus.errors import BadSettingError, NeuralGpuBusError
 from neural_gpu_bus.host_traps import warn_at_open
 from neural_gpu_bus.memory.accounting.maps import Kind
 from neural_gpu_bus.memory.accounting.occupancy import Occupancy
@@ -57,7 +57,7 @@ class MemoryUse:
     ) -> None:
         _check_policy(policy)
         self.folder = folders.prepare(folder, group)
-        self._inode = _inode(self.folder)
+        self._identity = folders.identity(self.folder)
         host = os.statvfs(self.folder)
         self.bytes_max = min(bytes_max, host.f_blocks * host.f_frsize)
         self.clock_ns = clock_ns
@@ -90,20 +90,15 @@ class MemoryUse:
         """
         if self._session is None:
             with folders.no_room_told(self.folder, 0):
-                self._session = session_after_fork(self.folder, self.index)
+                self._session = session_after_fork(self._identity, self.index)
         return self._session
 
     def series_bytes(self) -> int:
         """Bytes of all growing columns. Raises HostError where the folder is gone, or is another
         one: that has been asked before anything is made in it.
         """
-        if _inode(self.folder) != self._inode:
-            raise HostError(
-                f"the memory {str(self.folder)!r} that this process has open is gone: its keeper "
-                "has ended",
-                hint="open the plane again: ngb.open() finds the memory that is there now",
-                folder=str(self.folder),
-            )
+        if folders.identity(self.folder) != self._identity:
+            raise folders.gone(self.folder)
         return series_bytes(self.folder / folders.SERIES)
 
     def sweep(self) -> None:
@@ -204,7 +199,7 @@ class MemoryUse:
         self.kept.clear()
         self.reuse.clear()
         if self._session is not None:
-            close_session(self.folder, self._session, self.index)
+            close_session(self._session, self.index)
         self.index.close()
 
     def reopen_after_fork(self) -> None:
@@ -232,11 +227,3 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def _inode(folder: Path) -> int:
-    """Of the folder's series; 0 where there is none. A microsecond: each reservation asks."""
-    try:
-        return os.stat(folder / folders.SERIES).st_ino  # noqa: PTH116  half the time of Path's
-    except FileNotFoundError:
-        return 0

@@ -126,3 +126,29 @@ def test_a_folder_that_is_gone_is_told(memory_folder: Path, *, is_made_anew: boo
             memory.growing.series("s", pa.schema([("x", pa.float64())]), [], None, "s")
         memory_folder.mkdir()
     shutil.rmtree(gone)
+
+
+def test_a_folder_made_anew_is_another_memory_beside_the_one_that_is_open(
+    memory_folder: Path,
+) -> None:
+    """A process that still has the old one open can use the new one, and a child of it, too."""
+    old = UnifiedMemory(memory_folder, 1 << 24)
+    old.put("a", {"x": [1.0]})
+    shutil.rmtree(memory_folder)
+    new = UnifiedMemory(memory_folder, 1 << 24)
+
+    new.put("b", {"x": [2.0]})
+    assert new.names() == ["b"]
+    child = os.fork()
+    if child == 0:
+        new.put("c", {"x": [3.0]})
+        os._exit(new.names() != ["b", "c"])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with pytest.raises(HostError, match="is gone: its keeper has ended"):
+        old.put("a", {"x": [1.0]})
+    with pytest.raises(HostError, match="is gone: its keeper has ended"):  # closed by the fork
+        old.names()
+    old.close()
+    new.put("d", {"x": [4.0]})
+    assert new.get("b").arrow().to_pylist() == [{"x": 2.0}]
+    new.close()

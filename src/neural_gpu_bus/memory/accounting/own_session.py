@@ -13,11 +13,13 @@ from pathlib import Path
 from neural_gpu_bus.memory.accounting.maps import NOWHERE, Kind, OwnMaps
 from neural_gpu_bus.memory.accounting.processes import OwnCounters, ProcessTable
 from neural_gpu_bus.memory.catalog.index import Index
-from neural_gpu_bus.memory.files.folder import Session
+from neural_gpu_bus.memory.files.folder import Identity, Session, gone, identity
 
-_open_sessions: dict[Path, OwnSession] = {}
+#: By identity: where a keeper was killed, another folder comes to lie at the path of the one that
+#: planes of this process may still have open.
+_open_sessions: dict[Identity, OwnSession] = {}
 #: In a child made by fork: its parent's, until it has its own.
-_inherited: dict[Path, OwnSession] = {}
+_inherited: dict[Identity, OwnSession] = {}
 _opening = threading.RLock()
 
 
@@ -53,6 +55,7 @@ class OwnSession:
     """The corner, the counters and the list, while at least one plane uses them."""
 
     def __init__(self, folder: Path, index: Index) -> None:
+        self.identity = identity(folder)
         with index.exclusive():
             self.processes = ProcessTable(folder)
             self.corner = Session(folder)
@@ -63,8 +66,9 @@ class OwnSession:
 
     def close(self, index: Index) -> None:
         """Leave; what was counted stays counted."""
-        with index.exclusive():
-            self.processes.release(self.counters)
+        if identity(self.identity[0]) == self.identity:  # else nobody sums its counters any more
+            with index.exclusive():
+                self.processes.release(self.counters)
         self.maps.close()
         self.corner.close()
 
@@ -79,32 +83,37 @@ class OwnSession:
 def open_session(folder: Path, index: Index) -> OwnSession:
     """This process's session of a folder, and one more use of it."""
     with _opening:
-        session = _open_sessions.get(folder)
+        session = _open_sessions.get(identity(folder))
         if session is None:
-            session = _open_sessions[folder] = OwnSession(folder, index)
+            session = OwnSession(folder, index)
+            _open_sessions[session.identity] = session
         session.users += 1
         return session
 
 
-def close_session(folder: Path, session: OwnSession, index: Index) -> None:
+def close_session(session: OwnSession, index: Index) -> None:
     """Give up one use; with the last one the process leaves the folder."""
     with _opening:
         session.users -= 1
-        if session.users == 0 and _open_sessions.get(folder) is session:
-            del _open_sessions[folder]
+        if session.users == 0 and _open_sessions.get(session.identity) is session:
+            del _open_sessions[session.identity]
             session.close(index)
 
 
-def session_after_fork(folder: Path, index: Index) -> OwnSession:
+def session_after_fork(inherits: Identity, index: Index) -> OwnSession:
     """The child's session in place of its parent's; the first of its planes to ask makes it.
 
-    Raises what opening a memory raises; then the child has none, and may ask again.
+    Raises what opening a memory raises, HostError where another one lies at its path; then the
+    child has none, and may ask again.
     """
     with _opening:
-        own = _open_sessions.get(folder)
+        own = _open_sessions.get(inherits)
         if own is None:
-            own = _open_sessions[folder] = OwnSession(folder, index)
-        inherited = _inherited.pop(folder, None)
+            folder = inherits[0]
+            if identity(folder) != inherits:
+                raise gone(folder)
+            own = _open_sessions[inherits] = OwnSession(folder, index)
+        inherited = _inherited.pop(inherits, None)
         if inherited is not None:
             inherited.inherited_by(own)
         return own
@@ -112,7 +121,7 @@ def session_after_fork(folder: Path, index: Index) -> OwnSession:
 
 def list_mapping(folder: Path, uuid: str, nbytes: int, kind: Kind) -> Listed | None:
     """Put a mapping on the list of this process; None where it has not opened that folder."""
-    session = _open_sessions.get(folder)
+    session = _open_sessions.get(identity(folder))
     return None if session is None else Listed(session, uuid, nbytes, kind)
 
 

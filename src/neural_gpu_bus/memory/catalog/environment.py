@@ -24,7 +24,15 @@ import lmdb
 
 from neural_gpu_bus.errors import ClosedError, HostError
 from neural_gpu_bus.memory.catalog.writers_turn import WritersTurn
-from neural_gpu_bus.memory.files.folder import INDEX, memory_full, no_room_told, open_table
+from neural_gpu_bus.memory.files.folder import (
+    INDEX,
+    Identity,
+    gone,
+    identity,
+    memory_full,
+    no_room_told,
+    open_table,
+)
 from neural_gpu_bus.memory.files.mapping import allocate
 
 #: Room for the index: about 400,000 datasets of ten columns. The file grows only as it is used.
@@ -38,7 +46,8 @@ FORK_WAIT_S = 5.0
 #: What LMDB calls a write that put down less than was asked: in shared memory, the last free pages.
 _SHORT_WRITE = os.strerror(errno.EIO)
 
-_environments: dict[Path, Environment] = {}
+#: By identity, as sessions are.
+_environments: dict[Identity, Environment] = {}
 _opening = threading.Lock()
 
 
@@ -47,6 +56,7 @@ class Environment:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.identity = identity(folder)
         self.planes = 0
         self._lock = threading.Lock()
         self._users = 0
@@ -175,6 +185,8 @@ class Environment:
 
         The file stays open beside LMDB's own: closing it would end LMDB's locks on it (POSIX).
         """
+        if identity(self.folder) != self.identity:  # after a fork: the other one has its own
+            raise gone(self.folder)
         with no_room_told(self.folder, 0):
             self._lock_file = open_table(self.folder / INDEX / "lock.mdb")
             try:
@@ -221,7 +233,8 @@ class Environment:
 def open_environment(folder: Path) -> Environment:
     """The folder's environment, for one more plane of this process."""
     with _opening:
-        environment = _environments.setdefault(folder, Environment(folder))
+        made = Environment(folder)
+        environment = _environments.setdefault(made.identity, made)
         environment.planes += 1
         return environment
 
@@ -231,7 +244,7 @@ def close_environment(environment: Environment) -> None:
     with _opening:
         environment.planes -= 1
         if environment.planes == 0:
-            _environments.pop(environment.folder, None)
+            _environments.pop(environment.identity, None)
             environment.close()
 
 

@@ -37,6 +37,8 @@ SESSIONS = "sessions"
 INDEX = "index"
 TABLES = "tables"
 SERIES = "series"
+#: The path of a memory with the device and the inode of its series.
+Identity = tuple[Path, int, int]
 LIVE = "live"
 _PARTS = (DATASETS, SESSIONS, INDEX, TABLES, SERIES, LIVE)
 _GROUP_BITS = 0o070
@@ -128,6 +130,27 @@ def _check_owner(folder: Path, found: os.stat_result, group_id: int | None) -> N
         f"with mode {mode:o}",
         hint=f"it has to be {wanted}; set NGB_MEMORY_FOLDER to another",
         setting="memory_folder",
+    )
+
+
+def identity(folder: Path) -> Identity:
+    """Tells a memory from another one that lies at its path later, after its keeper was killed.
+
+    Numbers are 0 where there is none. A microsecond: each reservation asks.
+    """
+    try:
+        found = os.stat(folder / SERIES)  # noqa: PTH116  half the time of Path's
+    except FileNotFoundError:
+        return folder, 0, 0
+    return folder, found.st_dev, found.st_ino
+
+
+def gone(folder: Path) -> HostError:
+    """The error where a folder is not the one that was opened."""
+    return HostError(
+        f"the memory {str(folder)!r} that this process has open is gone: its keeper has ended",
+        hint="open the plane again: ngb.open() finds the memory that is there now",
+        folder=str(folder),
     )
 
 
