@@ -124,8 +124,9 @@ def _two_halves() -> None:
 def _definitions_unheard_of() -> None:
     from neural_gpu_bus.live.mirror.catalog_looks import CatalogLooks
 
-    CatalogLooks.check = lambda self, table, xid: None  # type: ignore[method-assign]
+    CatalogLooks.check = lambda self, table, xid, step: None  # type: ignore[method-assign]
     CatalogLooks.look = lambda self: None  # type: ignore[method-assign]
+    CatalogLooks.confirmed = lambda self, rows_ns: rows_ns  # type: ignore[method-assign]
 
 
 def _version_before_served() -> None:
@@ -232,11 +233,11 @@ def _slow_with_definitions() -> None:
     """Changes of a definition are heard of, half a second later than the rows behind them."""
     from neural_gpu_bus.live.mirror.catalog_looks import CatalogLooks
 
-    late: list[tuple[float, Any, int]] = []
+    late: list[tuple[float, Any, int, object]] = []
     check = CatalogLooks.check
 
-    def checked(self: Any, table: Any, xid: int) -> None:
-        late.append((time.monotonic() + 0.5, table, xid))
+    def checked(self: Any, table: Any, xid: int, step: object) -> None:
+        late.append((time.monotonic() + 0.5, table, xid, step))
 
     def looked(self: Any) -> None:
         while late and late[0][0] < time.monotonic():
@@ -244,6 +245,7 @@ def _slow_with_definitions() -> None:
 
     CatalogLooks.check = checked  # type: ignore[method-assign]
     CatalogLooks.look = looked  # type: ignore[method-assign]
+    CatalogLooks.confirmed = lambda self, rows_ns: rows_ns  # type: ignore[method-assign]
 
 
 #: Each by what it does wrong.

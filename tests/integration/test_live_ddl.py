@@ -5,7 +5,9 @@ One case each, on a plain table and on a partitioned one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -228,6 +230,33 @@ def test_a_table_that_others_inherit_from_is_not_live_any_more(
         table.live.wait_for(table.home.position(), WAIT_S)
     table.home.server.run(f"DROP TABLE {table.name} CASCADE")
     table.home.server.run(f"DROP TABLE IF EXISTS {table.name}_alone")
+
+
+@pytest.mark.parametrize("table", ["plain"], indirect=True)
+def test_where_nobody_tells_of_definitions_a_table_is_as_fresh_as_the_last_look(
+    table: Followed,
+) -> None:
+    server, live = table.home.server, table.live
+    assert live.as_of.promise == ""
+    server.run("ALTER EVENT TRIGGER neural_gpu_bus_ddl DISABLE")
+    try:
+        wait_until(lambda: live.as_of.promise, "that it is said", WAIT_S)
+        assert "every 0.5 s" in live.as_of.promise
+        table.run("ALTER TABLE {t} ADD more int DEFAULT 7")
+        committed_s = time.monotonic()
+
+        def is_answered() -> bool:
+            """With what was committed so long ago, or not at all."""
+            with suppress(StaleError):
+                found = live.arrow(max_lag_s=time.monotonic() - committed_s)
+                assert "more" in found.column_names
+                return True
+            return False
+
+        wait_until(is_answered, "an answer", WAIT_S)
+    finally:
+        server.run("ALTER EVENT TRIGGER neural_gpu_bus_ddl ENABLE ALWAYS")
+    wait_until(lambda: not live.as_of.promise, "that it is told again", WAIT_S)
 
 
 # ---- partitions

@@ -274,4 +274,6 @@ def _told(one: LiveTableNow, wall_ns: int) -> Iterator[tuple[str, str]]:
     yield "applied", plural(state.changes, "row change") + commits
     if state.stream_bytes:
         yield "received", size(state.stream_bytes)
+    if state.looked_s:
+        yield "promise", as_of.promise
     yield from (("note", notice) for notice in state.notices)

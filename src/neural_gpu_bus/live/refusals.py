@@ -28,7 +28,7 @@ def too_old(found: LiveAsOf, max_lag_s: float) -> StaleError:
 def nothing_to_see(state: TableState, found: LiveAsOf) -> StaleError:
     """No version of it was ever whole, or it failed, or it is not as of the others' position."""
     why = found.stale or f"it is {state.state} {state.detail}".strip()
-    if found.promise and not found.stale:
+    if state.how != "stream" and not found.stale:
         why += ", so as of no position of the stream"
     if state.error is not None:
         why += f" ({state.error.what})"

@@ -2,7 +2,8 @@
 
 The stream tells of rows, and of definitions only by what our event trigger adds to it, or when rows
 come that look otherwise. So the catalog is looked at: at once where the stream says that something
-changed, and once a second beside it.
+changed, and once or twice a second beside it. Where nobody tells of definitions, a table is as
+fresh as the last look.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.errors import NeuralGpuBusError
+from neural_gpu_bus.host_clock import host_clock_ns
 from neural_gpu_bus.stores.postgres.replication.moment_changes import unpublished
 from neural_gpu_bus.stores.postgres.replication.publications import membership_of
 from neural_gpu_bus.stores.postgres.replication.transactions import LogicalMessage
@@ -25,10 +27,15 @@ if TYPE_CHECKING:
     from neural_gpu_bus.stores.postgres.replication.shape_changes import MadeLeaf
     from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
 
+#: Between two looks: where the event trigger tells of definitions, and where it does not.
+LOOK_S, UNTOLD_LOOK_S = 1.0, 0.5
+
 #: What a look needs of a table, and what it found: from which copy on, the table as it is, and why
 #: it has to be copied anew.
 _LookedAt = tuple["LiveDefinition", "Copied", frozenset["MadeLeaf"]]
 _Seen = tuple["Copied", "TableShape | None", str]
+#: When it began, by the host's clock, whether definitions are told, and what was found.
+_Look = tuple[int, bool, dict[str, _Seen]]
 
 _UNSEEN = "it was altered by a transaction that others do not see yet"
 
@@ -48,7 +55,11 @@ class CatalogLooks:
         self._copy_anew = copy_anew
         self._taken = taken
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ngb-look")
-        self._look: Future[dict[str, _Seen]] | None = None
+        self._look: Future[_Look | None] | None = None
+        #: When the last look began: definitions are those of then, at least.
+        self._looked_ns = 0
+        #: Whether they are told in the stream; None before the first look.
+        self._told: bool | None = None
         #: What was asked because of that step.
         self._published: tuple[object, Mapping[int, Membership]] | None = None
 
@@ -56,15 +67,44 @@ class CatalogLooks:
         """Wait for the look that runs."""
         self._thread.shutdown()
 
+    @property
+    def look_s(self) -> float:
+        """How long definitions may be another one's before that is seen; 0: they are told."""
+        return UNTOLD_LOOK_S if self._told is False else 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """Until the next ``look``."""
+        return self.look_s or LOOK_S
+
+    def confirmed(self, rows_ns: int) -> int:
+        """Moment up to which neither rows nor definitions are missing, where rows are not up to
+        ``rows_ns``; 0: not known. What a session commits that switched event triggers off for
+        itself is left out of account.
+        """
+        return rows_ns if self._told else min(rows_ns, self._looked_ns)
+
+    def collect(self) -> bool:
+        """Take what a look at all tables found, once it is over; whether it is known otherwise than
+        before who tells of definitions.
+        """
+        if self._look is None or not self._look.done():
+            return False
+        look, self._look = self._look.result(), None
+        if look is None:
+            return False
+        looked_ns, told, found = look
+        for name, (copied, shape, reason) in found.items():
+            table = self._tables.get(name)
+            if table is not None and table.copied is copied:
+                self._take(table, shape, reason)
+        before, self._told, self._looked_ns = self._told, told, looked_ns
+        return before is not told
+
     def look(self) -> None:
-        """Take what the last look at all tables found, and begin the next, beside the stream."""
+        """Begin a look at all tables, beside the stream, unless one runs."""
         if self._look is not None:
-            if not self._look.done():
-                return
-            for name, (copied, shape, reason) in self._look.result().items():
-                table = self._tables.get(name)
-                if table is not None and table.copied is copied:
-                    self._take(table, shape, reason)
+            return
         followed = {
             name: (table.definition, table.copied, frozenset(table.made))
             for name, table in self._tables.items()
@@ -113,9 +153,10 @@ class CatalogLooks:
         found = self._source.look_again(table.definition, table.copied, table.made)
         self._take(table, *found)
 
-    def _looked(self, tables: Mapping[str, _LookedAt]) -> dict[str, _Seen]:
-        found = {}
+    def _looked(self, tables: Mapping[str, _LookedAt]) -> _Look | None:
+        begun_ns, found = host_clock_ns(), {}
         try:
+            told = self._source.tells()
             # One statement for all: a whole look at a table takes milliseconds of the server.
             due = self._source.due(
                 {definition.table: copied.moment.shape for definition, copied, _ in tables.values()}
@@ -125,8 +166,8 @@ class CatalogLooks:
                     found[name] = (copied, *self._source.look_again(definition, copied, made))
         except NeuralGpuBusError:
             self._source.forget_looks()
-            return {}  # the stream will be lost as well, or the next look finds it
-        return found
+            return None  # the stream will be lost as well, or the next look finds it
+        return begun_ns, told, found
 
     def _take(self, table: FollowedTable, shape: TableShape | None, reason: str) -> None:
         if reason:

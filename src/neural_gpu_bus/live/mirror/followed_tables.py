@@ -318,8 +318,8 @@ class FollowedTables:
 
     # ---- tables that changed
 
-    def look(self) -> None:
-        """Now and then, whatever the stream says."""
+    def look(self) -> float:
+        """Now and then, whatever the stream says; seconds until the next one."""
         self._looks.look()
         self._releasing.look(self.sources)
         for name, table in self._tables.items():
@@ -327,6 +327,17 @@ class FollowedTables:
             if unused_s > UNUSED_S_MAX:
                 with suppress(DatasetNotFoundError):
                     self._means.definitions.drop(name)
+        return self._looks.pause_s
+
+    def confirmed(self, rows_ns: int) -> int:
+        """Moment up to which nothing is missing, also of definitions, where rows are complete up to
+        ``rows_ns``.
+        """
+        if self._looks.collect():
+            for table in self._tables.values():
+                if table.current is not None:
+                    self._tell(table, "live")
+        return self._looks.confirmed(rows_ns)
 
     def _taken(self) -> None:
         """A table has another shape, and goes on."""
@@ -382,6 +393,7 @@ class FollowedTables:
             retry_ns=retry_ns,
             notices=self._means.source.notices.get(definition.name, ()),
             added_ns=definition.added_ns,
+            looked_s=self._looks.look_s,
         )
         self._means.changes.cover(definition.name, *covered(table, state))
         self._means.state.set_table(told)

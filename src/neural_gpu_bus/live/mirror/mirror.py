@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 RECEIVE_S = 0.02
 #: While somebody waits for a copy, which takes three steps of this loop.
 RECEIVE_S_FOR_COPY = 0.004
-#: How often the server is asked how far its WAL goes, and what tables are like.
-ASK_S, LOOK_S = 0.1, 1.0
+#: How often the server is asked how far its WAL goes.
+ASK_S = 0.1
 #: A message wakes the server's process on a core that we may need (decision 018).
 ACKNOWLEDGE_S = 0.1
 #: After a lost connection; doubles.
@@ -173,12 +173,11 @@ class Mirror:
             self._next_ask_s = now_s + ASK_S
             # Beside the stream: a commit that comes meanwhile does not wait for the answer.
             self._asking = self._asker.submit(self._ask, visible=self._means.changes.waits)
-        confirmed_ns = self._asked.confirmed_by(self._position)
+        confirmed_ns = self._tables.confirmed(self._asked.confirmed_by(self._position))
         if confirmed_ns:
             self._means.state.confirmed(confirmed_ns)
         if now_s >= self._next_look_s:
-            self._next_look_s = now_s + LOOK_S
-            self._tables.look()
+            self._next_look_s = now_s + self._tables.look()
             self._means.continuing.watch()
 
     def _ask(self, *, visible: bool) -> _Answer:

@@ -149,7 +149,7 @@ class Source:
                 _log.warning("tables that are not live are published", reason=str(error))
             refused = ddl_trigger.install(connection)
             if refused:
-                _log.info("changes of definitions are looked for once a second", reason=refused)
+                _log.info("changes of definitions are looked for twice a second", reason=refused)
 
         self._catalog.asked(prepared)
 
@@ -282,11 +282,13 @@ class Source:
         return found
 
     def due(self, shapes: Mapping[str, TableShape]) -> tuple[str, ...]:
-        """Tables, by name, of which the catalog shows that they may have been altered since this
-        was asked the last time.
-        """
+        """Tables, by name, that may have been altered since this was asked the last time."""
         found: tuple[str, ...] = self._catalog.asked(lambda it: self._tokens.changed(it, shapes))
         return found
+
+    def tells(self) -> bool:
+        """Whether changes of definitions come with the stream."""
+        return bool(self._catalog.asked(ddl_trigger.tells))
 
     def forget_looks(self) -> None:
         """A look failed: all tables are due again."""

@@ -11,7 +11,7 @@ import msgspec
 import psutil
 
 from neural_gpu_bus.live.shared.manifest import SHOWN_STATES, LiveTableState, TableState
-from neural_gpu_bus.live.shared.promises import PROMISES
+from neural_gpu_bus.live.shared.promises import promise_of
 
 #: Without a heartbeat for that long its process is told to be gone or stuck.
 SILENT_S = 2.0
@@ -77,7 +77,7 @@ def as_of(table: TableState, progress: Progress, now_ns: int) -> LiveAsOf:
         lag_s=age_s(confirmed_ns, progress, now_ns),
         heartbeat_s=age_s(progress.heartbeat_ns, progress, now_ns),
         stale=why_stale(table, progress, now_ns),
-        promise=PROMISES.get(table.how, ""),
+        promise=promise_of(table.how, table.looked_s),
     )
 
 

@@ -87,6 +87,9 @@ class TableState(msgspec.Struct, frozen=True):
     #: How its commits are heard of: ``LiveDefinition.how``, and seconds between two looks.
     how: str = "stream"
     poll_s: float = 0.0
+    #: Of one that follows the stream: seconds between two looks at its definition, where the stream
+    #: does not tell of it; 0 where it does.
+    looked_s: float = 0.0
     #: Since its place was given: row changes applied, transactions with any, and their bytes.
     changes: int = 0
     transactions: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: By ``LiveDefinition.how``. The stream's has no exception to tell of.
+#: By ``LiveDefinition.how``. The stream's has no exception to tell of, but see ``promise_of``.
 PROMISES: Final[dict[str, str]] = {
     "stream": "",
     "trigger": (
@@ -18,3 +18,14 @@ PROMISES: Final[dict[str, str]] = {
         "did not raise the watermark, or that came more than overlap_s late, not before either"
     ),
 }
+
+
+def promise_of(how: str, looked_s: float) -> str:
+    """Of one table; ``looked_s``: seconds between two looks at its definition, 0: it is told."""
+    if how != "stream" or not looked_s:
+        return PROMISES.get(how, "")
+    return (
+        "by the stream of commits; but its definition (ALTER TABLE, partitions) is looked at every "
+        f"{looked_s:g} s, for no event trigger tells of it: at a position that was waited for it "
+        "may be the one before; lag_s and max_lag_s count from the last look"
+    )

@@ -182,6 +182,8 @@ SELECT virtualtransaction FROM pg_locks
 WHERE locktype = 'virtualxid' AND granted AND pid <> pg_backend_pid()
 """
 
+_SWITCH_SQL = b"SELECT current_setting('event_triggers', true)"
+
 _SOURCE_SQL = b"""
 SELECT p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'neural_gpu_bus' AND p.proname = 'tell_ddl'
@@ -200,6 +202,17 @@ def is_installed(connection: psycopg.Connection) -> bool:
     with translated(address_of(connection)):
         found = connection.execute(_THERE_SQL, (list(_TRIGGERS),))
         return found.rowcount == len(_TRIGGERS)
+
+
+def tells(connection: psycopg.Connection) -> bool:
+    """Whether what is altered from now on is told: they are there, of this version, and nobody
+    switched event triggers off for the server, this database or role (PostgreSQL 17 and newer).
+    One session that did so for itself is not seen.
+    """
+    with translated(address_of(connection)):
+        row = connection.execute(_SWITCH_SQL).fetchone()
+        is_on = row is None or row[0] != "off"
+        return is_on and is_installed(connection) and _function_is(connection)
 
 
 def remove(connection: psycopg.Connection, *, wait_s: float = REMOVE_S_MAX) -> bool:

@@ -212,7 +212,7 @@ def _notices(server: _Server, slot_wal_bytes_max: int | None) -> list[str]:
     if not server.is_super:
         found.append(
             f"role {server.role!r} is no superuser and may make no event trigger: changes of "
-            "definitions are noticed when rows come or at the next look, once a second"
+            "definitions are noticed when rows come or at the next look, twice a second"
         )
     for setting, used, most in _places(server):
         if PLACES_NEEDED <= most - used < PLACES_WISHED:
