@@ -482,10 +482,13 @@ def test_preflight_finds_nothing_missing_for_a_superuser(
     each_database.execute("CREATE TABLE bars (id int PRIMARY KEY, price float8)")
 
     found = preflight(each_database, [TableWanted("bars")], NAMES)
+    filtered = preflight(each_database, [TableWanted("bars", where="id > 3")], NAMES)
 
     assert found.missing == ()
     found.check()
     assert any("memory folder" in one for one in found.notices)
+    (more,) = set(filtered.notices) - set(found.notices)
+    assert "PostgreSQL refuses to drop the columns" in more
 
 
 def test_preflight_says_what_to_run_and_it_helps(each_database: psycopg.Connection) -> None:

@@ -328,6 +328,11 @@ def _table_notices(wanted: TableWanted, shape: TableShape) -> list[str]:
             f"table {shape} has row security: all of its rows will be readable by whoever can open "
             "the memory folder"
         )
+    if wanted.where is not None:
+        found.append(
+            f"while table {shape} is live with a filter, PostgreSQL refuses to drop the columns in "
+            "it or to alter their type: take the table off before, `ngb live drop`"
+        )
     if wanted.append_only:
         found.append(
             f"of table {shape} inserts are followed alone: after an UPDATE or DELETE it is copied "
