@@ -12,7 +12,12 @@ import pytest
 
 from fix_servers import wait_until
 from live_oracle_home import LiveHome, live_home, live_server
-from neural_gpu_bus.errors import BadParameterError, ReplicationRefusedError, StaleError
+from neural_gpu_bus.errors import (
+    BadParameterError,
+    ReplicationRefusedError,
+    StaleError,
+    UnsupportedTypeError,
+)
 from neural_gpu_bus.live.live_table import LiveTable
 from neural_gpu_bus.live.shared import TableState
 from neural_gpu_bus.status.live_slots import slot_advice_of
@@ -262,3 +267,24 @@ def test_a_filter_that_fails_for_a_row_fails_its_table_alone(
         assert live.rows() == 1
     finally:
         home.plane.drop_live("divides")
+
+
+def test_a_key_that_would_part_equal_values_is_refused(home: LiveHome) -> None:
+    """1.5 and 1.50 are one value to whoever asks for it, in SQL and here."""
+    home.server.run(
+        "CREATE DOMAIN strike AS numeric; "
+        "CREATE TABLE priced (id int8 PRIMARY KEY, number numeric, price strike, facts jsonb, "
+        "padded bpchar, code char(3), plain text)"
+    )
+    home.server.run("INSERT INTO priced VALUES (1, 1.5, 1.5, '1.5', 'a ', 'a', 'a')")
+    for column, why in (
+        ("number", "by numeric"),
+        ("price", "by numeric"),
+        ("facts", "by jsonb"),
+        ("padded", "by bpchar"),
+    ):
+        with pytest.raises(UnsupportedTypeError, match=why):
+            home.plane.live("priced", key=[column], timeout_s=WAIT_S)
+    with pytest.raises(UnsupportedTypeError, match="by numeric"):
+        home.plane.live("priced", key=["number"], how="trigger", timeout_s=WAIT_S)
+    assert home.plane.live("priced", key=["code", "plain"], timeout_s=WAIT_S).rows() == 1

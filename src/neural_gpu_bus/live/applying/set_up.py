@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neural_gpu_bus.did_you_mean import did_you_mean
-from neural_gpu_bus.errors import BadParameterError, ColumnNotFoundError
+from neural_gpu_bus.errors import BadParameterError, ColumnNotFoundError, UnsupportedTypeError
 from neural_gpu_bus.stores.postgres.replication.table_shapes import FULL
 
 if TYPE_CHECKING:
     from neural_gpu_bus.live.definitions import LiveDefinition
-    from neural_gpu_bus.stores.postgres.replication.table_shapes import TableShape
+    from neural_gpu_bus.stores.postgres.replication.table_shapes import ColumnShape, TableShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,12 @@ def identity_of(table: TableShape, definition: LiveDefinition) -> Identity:
 
 
 def column_names(table: TableShape, definition: LiveDefinition) -> list[str]:
-    """Of the series, in the order of the table. Raises ColumnNotFoundError."""
+    """Of the series, in the order of the table. Raises ColumnNotFoundError, UnsupportedTypeError
+    for a key whose equal values differ in their bytes.
+    """
+    for column in table.columns:
+        if column.name in definition.key and column.equal_by:
+            raise _splits_equal_values(definition, column)
     if definition.columns is None:
         return [column.name for column in table.chosen(None)]
     there = [column.name for column in table.columns]
@@ -75,6 +80,17 @@ def remarks(table: TableShape, definition: LiveDefinition) -> list[str]:
         for column in table.columns
         if column.name in wanted and not column.not_null
     ]
+
+
+def _splits_equal_values(definition: LiveDefinition, column: ColumnShape) -> UnsupportedTypeError:
+    return UnsupportedTypeError(
+        f"column {column.name!r} ({column.type_name}) of live table {definition.table!r} cannot be "
+        f"part of a key: by {column.equal_by}, values are equal in SQL whose bytes differ, and "
+        "each would have a partition of its own",
+        hint="split by whole numbers, text of a deterministic collation, true/false or days",
+        column=column.name,
+        type=column.type_name,
+    )
 
 
 def _check_there(definition: LiveDefinition, name: str, names: Sequence[str]) -> None:

@@ -74,7 +74,13 @@ SELECT c.attnum::int4, c.attname::text, c.atttypid::int8, c.atttypmod,
     ORDER BY t.oid, a.attnum),
   c.altered,
   ARRAY(SELECT DISTINCT inside::int8 FROM parts
-        WHERE outside = c.atttypid AND inside >= 16384 ORDER BY 1)
+        WHERE outside = c.atttypid AND inside >= 16384 ORDER BY 1),
+  coalesce(
+    (SELECT min(t.typname::text) FROM parts p JOIN pg_type t ON t.oid = p.inside
+     WHERE p.outside = c.atttypid AND t.typname IN ('bpchar', 'citext', 'jsonb', 'numeric')
+       AND (t.typname <> 'bpchar' OR c.atttypmod < 0)),
+    (SELECT 'collation ' || l.collname FROM pg_collation l
+     WHERE l.oid = c.attcollation AND NOT l.collisdeterministic), '')
 FROM cols c JOIN pg_type o ON o.oid = c.atttypid
 ORDER BY c.attnum
 """
@@ -279,7 +285,7 @@ def _relation(row: tuple[Any, ...]) -> RelationShape:
 
 
 def _column(row: tuple[Any, ...]) -> ColumnShape:
-    *plain, labels, fields, altered, own_types = row
+    *plain, labels, fields, altered, own_types, equal_by = row
     number, name, oid, modifier, type_name, not_null, generated, has_send, sending_fails = plain
     return ColumnShape(
         number,
@@ -295,6 +301,7 @@ def _column(row: tuple[Any, ...]) -> ColumnShape:
         tuple(fields),
         altered,
         tuple(own_types),
+        equal_by,
     )
 
 

@@ -41,6 +41,9 @@ class ColumnShape(msgspec.Struct, frozen=True):
     altered: str = ""
     #: OIDs of types in it that are not built in.
     own_types: tuple[int, ...] = ()
+    #: What makes values equal that differ in their bytes: ``numeric``, ``citext``, ``jsonb``,
+    #: ``bpchar``, or the collation's name; empty for none.
+    equal_by: str = ""
 
 
 class RelationShape(msgspec.Struct, frozen=True):
