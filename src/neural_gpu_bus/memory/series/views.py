@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,9 @@ from neural_gpu_bus.memory.series.damage import check_slot, check_spine
 from neural_gpu_bus.memory.series.gathered import GatheredSource, as_of
 from neural_gpu_bus.memory.series.records import CHUNK_BYTES, Chunk, Slot, Stamp, read_chunk
 from neural_gpu_bus.memory.series.source import ChunkSource, Piece
+
+#: At the end of a moment's text, behind its time of day.
+_OFFSET = re.compile(r":.*[+-]\d\d(:?\d\d)?$")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,8 +136,9 @@ class SeriesViews(ABC):
     def between(self, start: Any, stop: Any, /, **key: Any) -> Frame:
         """Rows of a partition whose ``order_by`` is at least ``start`` and less than ``stop``.
 
-        Whole numbers are taken as the column stores them; moments may be given as such. A copy
-        where they lie in several chunks.
+        Whole numbers are taken as the column stores them; moments may be given as such, or as text,
+        in UTC where that names no offset. A copy where they lie in several chunks. Raises
+        BadParameterError for None.
         """
         partition = self._partition(key)
         bounds = [self._order_value(value) for value in (start, stop)]
@@ -353,14 +358,28 @@ def order_number(value: Any, shown: str, column: str) -> int:
 
                 value = value.astimezone(UTC).replace(tzinfo=None)
             kind = np.datetime64 if shown[1] == "M" else np.timedelta64
-            return int(np.array(kind(value)).astype(shown[1:]).astype("i8"))
+            moment = kind(_in_utc(value) if isinstance(value, str) else value)
+            if not np.isnat(moment):  # None is one, too
+                return int(np.array(moment).astype(shown[1:]).astype("i8"))
     except (TypeError, ValueError):
         pass
     raise BadParameterError(
         f"{value!r} is no value of column {column!r}",
-        hint="give a whole number, or a moment where the column holds moments",
+        hint="give a whole number, or a moment where the column holds moments; for an open end one "
+        "before or after all of them",
         parameter="start",
     )
+
+
+def _in_utc(text: str) -> Any:
+    """A moment whose text ends with its offset, as numpy takes it: without one, in UTC."""
+    from datetime import UTC, datetime
+
+    if text.endswith("Z"):
+        return text[:-1]
+    if _OFFSET.search(text) is None:
+        return text
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
 def _said(key: dict[str, Any]) -> str:

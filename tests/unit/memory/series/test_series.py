@@ -120,6 +120,11 @@ def test_rows_between_two_moments(group: SeriesGroup) -> None:
     assert series.between(start, np.datetime64(7, "us"), k="a").rows == 3
     with pytest.raises(BadParameterError, match="'soon' is no value of column 'ts'"):
         series.between("soon", 3, k="a")
+    for nothing in (None, np.datetime64("NaT")):
+        with pytest.raises(BadParameterError, match="is no value of column 'ts'"):
+            series.between(0, nothing, k="a")
+    for text in ("1970-01-01T00:00:00.000005Z", "1970-01-01 02:00:00.000005+02:00"):
+        assert series.between(text, np.datetime64(7, "us"), k="a").rows == 3
 
 
 def test_a_series_without_key_is_one_partition(group: SeriesGroup) -> None:
