@@ -227,7 +227,8 @@ class LiveTable:
         """Changes as they come, bursts taken together: iterate it, or have ``callback`` called.
 
         Iterating blocks the thread that does it; ``subscription.run(callback)`` calls it there.
-        With ``callback`` here a thread of its own does, until ``close()``.
+        With ``callback`` here a thread of its own does, until ``close()``, which raises what the
+        callback raised: that ends it, and is logged.
         """
         subscription = Subscription(self, self._marked(since))
         if callback is not None:

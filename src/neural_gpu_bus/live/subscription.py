@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
+import structlog
 
 from neural_gpu_bus.errors import ClosedError, DatasetNotFoundError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from neural_gpu_bus.live.versions import Mark
     from neural_gpu_bus.memory.series.series import Series
 
+_log = structlog.get_logger(__name__)
 #: How long a subscription that is being closed may go on waiting.
 _LOOK_S = 0.2
 #: How long ``close`` waits for its thread, whose callback may be at work.
@@ -44,7 +46,9 @@ def change_of(before: Mark, state: TableState, series: Series) -> Change:
 class Subscription:
     """An iterator of changes. Bursts are taken together: who is slow gets fewer, larger ones.
 
-    It ends with ``close()``, from any thread, and where the table is dropped.
+    It ends with ``close()``, from any thread, and where the table is dropped. What a callback
+    raises ends it, too: that is logged, kept in ``error``, and raised by the first ``close()`` or
+    the end of ``with``.
     """
 
     def __init__(self, table: LiveTable, since: Mark) -> None:
@@ -54,6 +58,7 @@ class Subscription:
         self._thread: threading.Thread | None = None
         #: What ended the thread of ``start``, if anything did.
         self.error: BaseException | None = None
+        self._is_told = False
 
     def __iter__(self) -> Iterator[Change]:
         return self
@@ -68,7 +73,8 @@ class Subscription:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._is_told |= kind is not None  # what the body raised is not hidden
         self.close()
 
     @property
@@ -96,7 +102,7 @@ class Subscription:
             callback(change)
 
     def start(self, callback: Callable[[Change], object]) -> None:
-        """The same in a thread of its own. What the callback raises ends it: see ``error``."""
+        """The same in a thread of its own. What the callback raises ends it: see ``close``."""
         if self._thread is not None:
             raise ClosedError("this subscription has a thread", hint="make another one")
         name = f"ngb live {self._table.name}"
@@ -104,10 +110,16 @@ class Subscription:
         self._thread.start()
 
     def close(self) -> None:
-        """End it; its thread has ended then, unless the callback takes over 10 s."""
+        """End it; its thread has ended then, unless the callback takes over 10 s.
+
+        Raises what the callback raised, once.
+        """
         self._closed.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_S_MAX)
+        if self.error is not None and not self._is_told:
+            self._is_told = True
+            raise self.error
 
     def _run(self, callback: Callable[[Change], object]) -> None:
         try:
@@ -115,3 +127,4 @@ class Subscription:
         except BaseException as error:  # noqa: BLE001  told to whoever asks, the thread ends
             self.error = error
             self._closed.set()
+            _log.error("live_callback_failed", table=self._table.name, exc_info=error)

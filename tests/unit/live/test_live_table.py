@@ -530,7 +530,9 @@ def test_a_callback_has_a_thread_until_it_is_closed(bars: LiveTable, followed: F
     assert not [one for one in threading.enumerate() if one.name == "ngb live bars"]
 
 
-def test_what_a_callback_raises_ends_it_and_is_kept(bars: LiveTable, followed: Followed) -> None:
+def test_what_a_callback_raises_ends_it_and_is_told(
+    bars: LiveTable, followed: Followed, capsys: pytest.CaptureFixture[str]
+) -> None:
     def callback(change: Any) -> None:
         raise ValueError(change.partitions)
 
@@ -541,6 +543,10 @@ def test_what_a_callback_raises_ends_it_and_is_kept(bars: LiveTable, followed: F
 
     assert changes.is_closed
     assert isinstance(changes.error, ValueError)
+    assert "live_callback_failed" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="id"):
+        changes.close()
+    changes.close()  # told once
 
 
 def test_run_calls_in_the_callers_own_thread(bars: LiveTable, followed: Followed) -> None:
