@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).parent
+import memory_actors
 
 #: An actor and its arguments; the process and this end of its pipe.
 Start = Callable[..., tuple[Any, Any]]
 
 
 @pytest.fixture(scope="module")
-def forking(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The context. A module of tests names its actors in ``ACTORS``."""
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *request.module.ACTORS])
-    yield context
-    os.environ["PYTHONPATH"] = before
+def forking() -> Any:
+    """The context. What actors import stands in ``memory_actors.LOADED``."""
+    return memory_actors.forking()
 
 
 @pytest.fixture

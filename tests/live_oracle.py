@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from live_oracle_large import remove_many, write_many
 from live_oracle_readers import look_all_the_time
 from live_oracle_tables import SCHEMA, RandomTable, multiset, random_tables
 from live_oracle_writers import EXPECTED, Writers
+from memory_actors import forking
 from neural_gpu_bus.errors import DatasetEvictedError, StaleError
 from neural_gpu_bus.live.live_table import LiveTable
 
@@ -318,8 +318,7 @@ def readers(
     """So many processes look all the time; what any saw that is wrong fails in the end, or as soon
     as what comes is called.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["live_oracle_readers"])
+    context = forking()
     started = []
     for _ in range(count):
         here, there = context.Pipe()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import faulthandler
 import multiprocessing
 import os
 import signal
 import struct
+import sys
+import tempfile
+import time
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,13 +28,66 @@ from neural_gpu_bus.memory.writing import block_file
 
 BYTES_MAX = 256 << 20
 COLUMNS = 4
+#: What the actors of all tests need. Python has one server for all that a session forks, and who
+#: starts it says what it has loaded: an actor that imports for itself takes 0.4 to 0.7 s of CPU
+#: instead of 0.05, and a hundred of them, on busy cores, longer than a test may.
+LOADED = (
+    "__main__",
+    "memory_actors",
+    "memory_workers",
+    "bus_actors",
+    "frame_actors",
+    "live_actors",
+    "live_oracle_readers",
+    "query_actors",
+    "series_actors",
+    "write_behind_actor",
+    "pandas",
+)
+#: Where a process of ours writes its stacks to when it gets SIGUSR1.
+STACKS = "NGB_TEST_STACKS"
+STACKS_S_MAX = 10.0
+
+if STACKS in os.environ:
+    faulthandler.register(signal.SIGUSR1, os.open(os.environ[STACKS], os.O_WRONLY | os.O_APPEND))
 
 
 def forking() -> Any:
     """Processes that start in milliseconds: forked from a server that has the libraries loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "memory_actors", "pandas"])
+    context.set_forkserver_preload(list(LOADED))
+    before = os.environ.get("PYTHONPATH", "")
+    if STACKS not in os.environ:
+        file, os.environ[STACKS] = tempfile.mkstemp(prefix="ngb-test-stacks-")
+        os.close(file)
+        atexit.register(Path(os.environ[STACKS]).unlink, missing_ok=True)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), before])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ["PYTHONPATH"] = before
     return context
+
+
+def stacks(pid: int) -> str:
+    """Where all threads of a process that such a server has forked stand, and what the machine
+    has to do.
+    """
+    file = Path(os.environ[STACKS])
+    before = file.stat().st_size
+    os.kill(pid, signal.SIGUSR1)
+    told, end_s = "", time.monotonic() + STACKS_S_MAX
+    # The outermost call of the main thread is the last one.
+    while "in <module>" not in told and time.monotonic() < end_s:
+        time.sleep(0.01)
+        told = file.read_bytes()[before:].decode()
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"load {load}; it stands at\n{told or 'no line of Python: it ignores signals'}"
+
+
+def loaded(answer: Connection) -> None:
+    """Which of what actors need is there at a process's beginning."""
+    answer.send([name for name in LOADED if name in sys.modules])
 
 
 def page_facts(array: np.ndarray[Any, Any]) -> dict[str, Any]:

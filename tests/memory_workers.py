@@ -27,8 +27,6 @@ from neural_gpu_bus.errors import (
 from neural_gpu_bus.memory import Frame, UnifiedMemory
 from neural_gpu_bus.memory.files import folder as folders
 
-TESTS = Path(__file__).parent
-
 
 def uniform(value: int, rows: int) -> dict[str, Any]:
     """Two columns of one value: a mixture of two blocks shows."""
@@ -300,8 +298,6 @@ Start = Callable[..., Remote]
 @contextmanager
 def starting() -> Iterator[Start]:
     """Start workers: ``start(folder, bytes_max, **options)``. All are killed at the end."""
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before])
     context = actors.forking()
     running: list[Remote] = []
 
@@ -322,4 +318,3 @@ def starting() -> Iterator[Start]:
     finally:
         for worker in running:
             worker.kill()
-        os.environ["PYTHONPATH"] = before

@@ -19,10 +19,6 @@ KILLS = 8
 SOAK_KILLS = int(os.environ.get("NGB_TEST_KILLS", "1000"))
 
 
-#: Loaded by who forks the actors.
-ACTORS = ("live_actors",)
-
-
 @pytest.mark.slow
 def test_readers_see_whole_positions_while_tables_are_copied_anew(
     memory_folder: Path, start: Start

@@ -23,10 +23,8 @@ from neural_gpu_bus.memory import UnifiedMemory
 TESTS = Path(__file__).parent.parent
 LINUX = sys.platform == "linux"
 KILLS = 100
-
-
-#: Loaded by who forks the actors.
-ACTORS = ("memory_actors", "pandas")
+#: A process that has not put anything by then hangs: it tells where.
+BEGUN_S_MAX = 60.0
 
 
 @pytest.mark.skipif(not LINUX, reason="/proc tells which pages a process sees")
@@ -45,6 +43,19 @@ def test_two_processes_see_the_same_physical_pages_read_only(
     assert not theirs["writeable"]
     # The kernel shows physical pages only to who has CAP_SYS_ADMIN; to others they are all 0.
     assert theirs["frame"] == ours["frame"]
+
+
+def test_actors_begin_with_what_they_need(start: Start) -> None:
+    process, pipe = start(actors.loaded)
+    assert pipe.recv() == list(actors.LOADED)
+    process.join()
+
+
+def test_an_actor_that_hangs_tells_where(memory: UnifiedMemory, start: Start) -> None:
+    process, pipe = start(actors.hold_and_stop, memory.folder)
+    assert pipe.recv()
+
+    assert "in hold_and_stop" in actors.stacks(process.pid)
 
 
 def _check_whole(memory: UnifiedMemory) -> set[int]:
@@ -66,6 +77,7 @@ def test_writers_killed_at_any_moment_leave_the_old_or_the_new_version(
     seen = set()
     for turn in range(KILLS):
         process, pipe = start(actors.write_for_ever, memory_folder, turn * 1000)
+        assert pipe.poll(BEGUN_S_MAX), actors.stacks(process.pid)
         assert pipe.recv()
         process.join(chance.uniform(0, 0.025))
         os.kill(process.pid, signal.SIGKILL)

@@ -21,10 +21,6 @@ LOOKS = 10
 SOAK_KILLS = 500
 
 
-#: Loaded by who forks the actors.
-ACTORS = ("series_actors",)
-
-
 @pytest.mark.slow
 def test_readers_see_whole_generations_alone(memory_folder: Path, start: Start) -> None:
     actors.open_group(memory_folder)

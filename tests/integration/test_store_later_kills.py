@@ -5,7 +5,6 @@ NGB_TEST_SEED repeats a run; NGB_TEST_KILLS sets how many of each kind the long 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fix_servers import short_folder, wait_until
+from memory_actors import forking
 from own_server import OwnServer, own_server
 from write_behind_actor import TABLES, open_write_behind, store_until_killed
 
@@ -34,8 +34,7 @@ class World:
         self.server, self.folder = server, folder
         self.chance = random.Random(seed)
         self.kills = self.crashes = 0
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["write_behind_actor"])
+        self._context = forking()
         self._actors: list[ForkServerProcess] = []
         self._born = 0
         for table in TABLES:
