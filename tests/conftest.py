@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from compiled_first import compile_first
+
 pytest_plugins = [
     "fix_actors",
     "fix_memory",
@@ -25,6 +27,12 @@ def _interrupts_are_pythons() -> None:
     knowledge; no SIGINT of the process is a KeyboardInterrupt from then on.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before other processes are started, and only then: one compiles what it needs by itself."""
+    if not hasattr(config, "workerinput") and config.getoption("numprocesses", default=None):
+        compile_first()
 
 
 #: Files that mostly wait, and for long: begun last they would run alone.
