@@ -75,6 +75,6 @@ def check_seconds(name: str, value: Any, least: float = 0.0) -> None:
     if not number or not value >= least:
         raise BadParameterError(
             f"{name} is {value!r}: expected a number of seconds, {least:g} or more",
-            hint=f"e.g. {name}=10, or leave it out for the setting",
+            hint=f"e.g. {name}=10, or leave it out",
             parameter=name,
         )
