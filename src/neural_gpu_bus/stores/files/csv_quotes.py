@@ -8,7 +8,7 @@ closing one is a delimiter or the line's end (RFC 4180, section 2). Elsewhere a 
 from __future__ import annotations
 
 import atexit
-import threading
+import gc
 import time
 import weakref
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ _QUOTE, _NEWLINE, _RETURN = b'"'[0], b"\n"[0], b"\r"[0]
 #: How long a process that ends waits for a thread that reads ahead: one piece from a disk. It waits
 #: in vain where that thread has filled its queue, after a file that was given up half-way.
 AT_END_S = 0.2
+PAUSE_AT_END_S = 0.5e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,29 +104,20 @@ class ScannedSource:
         self._source = source
         self._scan = scan
         self._given_up = False
-        self._at_end = threading.Event()
         _open_sources.add(self)
 
     def read(self, nbytes: int) -> bytes:
         """The source's bytes; none once the process ends."""
-        piece = b""
-        try:
-            piece = b"" if self._given_up else self._source.read(nbytes)
-            self._scan.take(piece)
-        finally:
-            if not piece:
-                self._at_end.set()
+        piece = b"" if self._given_up else self._source.read(nbytes)
+        self._scan.take(piece)
         return piece
 
     def close(self) -> None:
         """Nothing: who opened the source closes it."""
 
-    def give_up(self, end_s: float) -> None:
-        """No more bytes; returns once Arrow's thread has seen that, or at ``end_s`` of the
-        monotonic clock.
-        """
+    def give_up(self) -> None:
+        """No more bytes."""
         self._given_up = True
-        self._at_end.wait(max(0.0, end_s - time.monotonic()))
 
 
 #: A file that was found bad is still being read ahead, by a thread of Arrow's that calls back here.
@@ -135,9 +127,17 @@ _open_sources: weakref.WeakSet[ScannedSource] = weakref.WeakSet()
 
 @atexit.register
 def _give_up_reading() -> None:
+    """Until Arrow's threads have let go of all sources, which is the last that they do here: one
+    that has read its last bytes has still to come back out of Python.
+    """
     end_s = time.monotonic() + AT_END_S
     for source in list(_open_sources):
-        source.give_up(end_s)
+        source.give_up()
+        del source
+    if _open_sources:
+        gc.collect()  # an error's traceback holds them, and is held by it
+    while _open_sources and time.monotonic() < end_s:
+        time.sleep(PAUSE_AT_END_S)
 
 
 @numba.njit(nogil=True, cache=True)
